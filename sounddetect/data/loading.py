@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import soundfile
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from .json_rows import JsonForm, read_json_rows
 from .labels import CLASSES, canonical_label, label_of_path

@@ -133,7 +133,7 @@ class Recordings:
         """
         if not -len(self) <= i < len(self):
             raise IndexError(f"recording {i} was asked for, there are {len(self)}")
-        n_samples, n_channels = int(self._n_samples[i]), int(self._n_channels[i])
+        n_samples, n_channels = int(self.n_samples[i]), int(self._n_channels[i])
         stop = n_samples if stop is None else stop
         if not 0 <= start <= stop <= n_samples:
             raise ValueError(f"{self.table['key'].iloc[i]} has samples 0 to {n_samples}, asked for {start} to {stop}")
@@ -141,8 +141,14 @@ class Recordings:
         return self._stores[store].read(int(offset), n_channels, start, stop)
 
     @cached_property
-    def _n_samples(self):
+    def n_samples(self) -> np.ndarray:
+        """Length of each recording in samples, int64 `(recording,)`."""
         return self.table["n_samples"].to_numpy()
+
+    @cached_property
+    def labels(self) -> list:
+        """Class name of each recording, None where there is none."""
+        return [label if isinstance(label, str) else None for label in self.table["label"]]
 
     @cached_property
     def _n_channels(self):
@@ -156,9 +162,8 @@ class Recordings:
         if isinstance(chosen, (int, np.integer)):
             waveform = self.read(chosen).mean(0)
             row = self.table.iloc[chosen]
-            label = row["label"] if isinstance(row["label"], str) else None
             meta = {name: row[name] for name in self.table.columns.difference(_COLUMNS)}
-            return Recording(waveform, int(row["sample_rate"]), label, row["key"], row["group"], meta)
+            return Recording(waveform, int(row["sample_rate"]), self.labels[chosen], row["key"], row["group"], meta)
         rows = np.arange(len(self))[np.asarray(chosen) if not isinstance(chosen, slice) else chosen]
         return Recordings(self.table.iloc[rows], self._stores, self._places[rows], self.problems)
 

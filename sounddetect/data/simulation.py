@@ -137,7 +137,8 @@ def bearing_rates(
 )->tuple[float, float]:      # BPFO and BPFI (Hz)
     """How often balls pass a defect of the outer race (BPFO) and of the inner race (BPFI).
 
-    After Randall & Antoni (2011), *Rolling element bearing diagnostics - a tutorial*, MSSP 25(2). No slip; outer race at rest.
+    After Randall & Antoni (2011), *Rolling element bearing diagnostics - a tutorial*, MSSP 25(2);
+    without slip, and with the outer race at rest. Raises `ValueError` for impossible bearings.
     """
     if n_balls < 1 or not 0 < diameter_ratio < 1:
         raise ValueError(f"bearing_rates needs n_balls >= 1 and 0 < diameter_ratio < 1, "
@@ -237,7 +238,7 @@ def _source(rng, machine, phase, sample_rate):
     hiss = _noise(rng, np.maximum(frequency, 50)**-0.3/(1 + (frequency/6000)**2), n_samples)
     hiss *= 1 + rng.uniform(0.02, 0.12)*np.cos(phase + rng.uniform(0, 2*np.pi))
     band = _response(frequency, [machine.resonance], [30], [0.12])
-    steady = _gain(rng.uniform(-13, -4))*_noise(rng, band - 1, n_samples)
+    steady = _gain(rng.uniform(-13, -4))*_noise(rng, band - 1, n_samples)  # less 1: nothing outside the band
     load_db = rng.uniform(-5, 2)
     return hiss, steady, _gain(load_db)*_unit(_harmonics(phase, machine.amplitudes, machine.offsets))
 
@@ -256,7 +257,7 @@ def _plan(
 )->tuple[int, int, str|None]:  # visit, machine, fault (None: healthy)
     """What is recorded: even recordings are healthy, odd ones faulty."""
     visit, faulty = divmod(index, 2)
-    kind = list(_FAULTS)[(visit + visit//n_machines) % 3]       # all kinds for each machine, even if 3 divides n_machines
+    kind = list(_FAULTS)[(visit + visit//n_machines) % 3]  # shifted each round: in time, a machine has all kinds
     return visit, visit % n_machines, kind if faulty else None
 
 
@@ -369,7 +370,8 @@ def simulate(
 )->list[Path]:              # the files, in order of their names
     """Write recordings of a simulated machine, those of `simulate_recordings`.
 
-    Raises `ValueError` for an unknown `form` and for settings out of range, and `FileExistsError` rather than overwrite.
+    Raises `ValueError` for an unknown `form` and for settings out of range, and `FileExistsError` rather than
+    overwrite a file.
     """
     _check(n_recordings, seed, sample_rate, duration, n_machines)
     if form not in _FORMS: raise ValueError(f"simulate needs form to be one of {', '.join(_FORMS)}, got form={form!r}")

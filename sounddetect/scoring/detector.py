@@ -106,6 +106,15 @@ class Detector:
                                          labels=self.config.data.labels, cache_dir=cache_dir)
             return self._predict_recordings(recordings, per, batch_size)
 
+    def save(self, path: str | os.PathLike) -> Path:
+        """Write the detector as a folder, see `save_detector`."""
+        return save_detector(self, path)
+
+    @staticmethod
+    def load(path: str | os.PathLike, device: str = "auto") -> "Detector":
+        """Read the detector of a run folder or of a `model/` folder, see `load_detector`."""
+        return load_detector(path, device)
+
     def _predict_recordings(self, recordings, per, batch_size):
         for problem in recordings.problems:
             warnings.warn(f"{problem['key']} was left out: {problem['problem']}", stacklevel=3)
@@ -214,7 +223,3 @@ def _read_model_json(path):
         return Config.load(None, content["config"]), content.get("about", {})
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{path}: {error}") from None
-
-# %% ../../nbs/4_scoring/02_detector.ipynb #7d073e0f
-Detector.save = save_detector
-Detector.load = staticmethod(load_detector)
