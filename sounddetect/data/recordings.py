@@ -9,7 +9,7 @@ __all__ = ['Recording', 'content_hash', 'StoreWriter', 'Store', 'Recordings', 'c
 import hashlib
 import os
 import shutil
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -105,12 +105,13 @@ class Recordings:
     """An ordered collection of recordings whose samples lie memory-mapped on disk.
 
     `table` is a pandas DataFrame of everything but the waveforms: `key`, `label`, `group`, `sample_rate` (Hz),
-    `n_channels`, `n_samples`, `content_hash`, `source`. `problems` lists what could not be read, and why.
+    `n_channels`, `n_samples`, `content_hash`, `source`. `problems` lists what could not be read, and why; `paths` are the files and
+    folders that were given.
     """
 
-    def __init__(self, table: pd.DataFrame, stores: list[Store], places: np.ndarray, problems: list[dict] | None = None):
+    def __init__(self, table: pd.DataFrame, stores: list[Store], places: np.ndarray, problems: Sequence[dict] = (), paths: Sequence[Path] = ()):
         self.table = table.reset_index(drop=True)
-        self.problems = problems or []
+        self.problems, self.paths = list(problems), list(paths)
         self._stores = stores
         self._places = places               # int64 (recording, 2): number of the store, offset in it
 
@@ -165,7 +166,7 @@ class Recordings:
             meta = {name: row[name] for name in self.table.columns.difference(_COLUMNS)}
             return Recording(waveform, int(row["sample_rate"]), self.labels[chosen], row["key"], row["group"], meta)
         rows = np.arange(len(self))[np.asarray(chosen) if not isinstance(chosen, slice) else chosen]
-        return Recordings(self.table.iloc[rows], self._stores, self._places[rows], self.problems)
+        return Recordings(self.table.iloc[rows], self._stores, self._places[rows], self.problems, self.paths)
 
     def filter(self, keep: Callable[[pd.DataFrame], Iterable[bool]]) -> "Recordings":
         """Those for which `keep(table)` is true: `recordings.filter(lambda table: table.label == "NG")`."""
@@ -192,14 +193,15 @@ class Recordings:
         store = Store(folder)
         changed = pd.DataFrame(store.rows)
         table = self.table.assign(**{column: changed[column] for column in ("sample_rate", "n_channels", "n_samples")})
-        return Recordings(table, [store], np.stack([np.zeros(len(self), np.int64), changed["offset"].to_numpy(np.int64)], 1), self.problems)
+        places = np.stack([np.zeros(len(self), np.int64), changed["offset"].to_numpy(np.int64)], 1)
+        return Recordings(table, [store], places, self.problems, self.paths)
 
 
 _COLUMNS = ["key", "label", "group", "sample_rate", "n_channels", "n_samples", "content_hash", "source"]
 
 # %% ../../nbs/1_data/02_recordings.ipynb #9d4600e1
-def collect(stores: list[Store], tables: list[pd.DataFrame], problems: list[dict]) -> Recordings:
+def collect(stores: list[Store], tables: list[pd.DataFrame], problems: Sequence[dict] = (), paths: Sequence[Path] = ()) -> Recordings:
     """One collection from several stores; `tables[i]` has the columns of `Recordings.table`, a row for each of store i's."""
     places = [[i, row["offset"]] for i, store in enumerate(stores) for row in store.rows]
     table = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=_COLUMNS)
-    return Recordings(table, stores, np.array(places, np.int64).reshape(-1, 2), problems)
+    return Recordings(table, stores, np.array(places, np.int64).reshape(-1, 2), problems, paths)

@@ -255,7 +255,7 @@ def _finish_epoch(trainer: Trainer) -> None:
 # %% ../../nbs/5_training/03_trainer.ipynb #eb4fc18a
 def _fit(trainer: Trainer) -> str:
     trainer._saved, deadline = time.time(), session_deadline(trainer.config)
-    trainer.emit("start", epoch=trainer.progress.epoch, epochs=trainer.config.training.epochs, n_steps=len(_steps(trainer)), device=str(trainer.device),
+    trainer.emit("start", epoch=trainer.progress.epoch, step=trainer.progress.step, epochs=trainer.config.training.epochs, n_steps=len(_steps(trainer)), device=str(trainer.device),
               precision=str(trainer.dtype).removeprefix("torch."), batch_size=trainer.batch_size, n_train=len(trainer.train), n_validation=len(trainer.validation))
     reason = "finished"
     with torch.random.fork_rng(), _stop_on_signals(trainer.stop):

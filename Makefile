@@ -1,0 +1,53 @@
+# Two commands are enough on a fresh machine with Python 3.11 or later and git: `make train` and `make test`.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+DATA := $(firstword $(wildcard data/*.json data/*/))
+RECORDINGS := $(if $(DATA),data,.cache/simulated)
+
+.PHONY: train test prepare readme config bench clean
+
+train: $(VENV)/.installed
+	@if [ "$(RECORDINGS)" = ".cache/simulated" ] && [ ! -d .cache/simulated ]; then \
+		echo "data/ holds no recordings: simulating a machine into .cache/simulated"; \
+		$(BIN)/sounddetect simulate .cache/simulated.tmp --recordings 240 && mv .cache/simulated.tmp .cache/simulated; fi
+	$(BIN)/sounddetect train $(RECORDINGS) --config config.yaml
+
+export OMP_NUM_THREADS ?= 2
+
+test: $(VENV)/.installed-dev
+	$(BIN)/python tools/checks.py
+	$(BIN)/nbdev_test --n_workers 2
+	$(BIN)/python -m pytest
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: $(VENV)/bin/python settings.ini setup.py constraints.txt
+	$(BIN)/python -m pip install -q -c constraints.txt -e .
+	@touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed
+	$(BIN)/python -m pip install -q -c constraints.txt -e ".[dev]"
+	@touch $@
+
+# Before a commit: export, clean, README, tests.
+prepare: $(VENV)/.installed-dev
+	$(BIN)/nbdev_export
+	$(BIN)/nbdev_clean
+	$(BIN)/python tools/readme.py
+	$(MAKE) test
+
+readme: $(VENV)/.installed-dev
+	$(BIN)/python tools/readme.py
+
+# After a default changed in nbs/00_config.ipynb: write the two configuration files again.
+config: $(VENV)/.installed-dev
+	$(BIN)/python tools/write_configs.py
+
+bench: $(VENV)/.installed-dev
+	$(BIN)/python bench/training_speed.py
+	$(BIN)/python bench/scaling.py
+
+clean:
+	rm -rf $(VENV) .cache

@@ -1,0 +1,8 @@
+"""Train with config_colab.yaml: python scripts/train_model_colab.py [--resume] [PATH ...] [options of `sounddetect train`]"""
+import sys
+
+from sounddetect.app.cli import main
+
+if __name__ == "__main__":
+    arguments = sys.argv[1:]
+    main(["train", *([] if "--resume" in arguments else ["--config", "config_colab.yaml"]), *arguments])
