@@ -58,7 +58,7 @@ class Data(Section):
     classes: list[str] = _key(lambda: ["OK", "NG"], "class names; the last is the one to be found", min_length=2)
     labels: dict[str, str] = _key(dict, "further spellings, such as {gut: OK, kaputt: NG}")
     group_by: Literal["auto", "file", "row"] = _key("auto", "auto, file or row: what may not be torn apart by a split")
-    test_split: float = _key(0.2, "share of the groups kept for the final test, 0 to 1", gt=0, lt=1)
+    test_split: float = _key(0.2, "share of the groups kept for the final test, 0 to 1; 0: none", ge=0, lt=1)
     skip_bad: bool = _key(False, "true goes on without recordings that cannot be used")
     cache_dir: str = _key(".cache", "folder for the memory-mapped copies of the recordings")
     max_memory_usage: str = _key("8GB", "RAM that this run may use, such as 8GB")
@@ -193,7 +193,7 @@ class Augmentation(Section):
 # %% ../nbs/00_config.ipynb #d837f6be
 class Training(Section):
     mode: Literal["full"] = _key("full", "full: from random weights")
-    batch_size: Literal["auto"] | Annotated[int, Field(ge=1)] = _key("auto", "windows in one step; auto: from the machine's memory")
+    batch_size: Literal["auto"] | Annotated[int, Field(ge=1)] = _key("auto", "windows in one step; auto: 16, many steps an epoch even with few recordings")
     epochs: int = _key(50, "passes through the training recordings, at most", ge=1)
     learning_rate: float = _key(0.001, "step size at the start", gt=0)
     optimizer: Literal["adam", "adamw", "sgd"] = _key("adam", "adam, adamw or sgd")
@@ -231,7 +231,7 @@ class Inference(Section):
 
 
 class ClearML(Section):
-    enabled: Literal["auto"] | bool = _key("auto", "auto: used when it is configured on this machine")
+    enabled: Literal["auto"] | bool = _key("auto", "true asks for ClearML; auto and false do without")
     project_name: str = _key("SoundDetect", "project in ClearML")
     task_name: str | None = _key(None, "task in ClearML; null: the run's name")
     output_uri: str | None = _key(None, "where ClearML stores models; null: its default")

@@ -140,10 +140,10 @@ class Trainer:
         self.weights = None if weights is None else Path(weights)
         self.device = best_device(config.device)
         self.task = TASKS[config.task](config)
-        self.task.fit(train)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
             self.model = self.task.build().to(self.device)
+        self.task.fit(train, self.model)
         self.optimizer = _optimizer(self.model.parameters(), config.training)
         self.dtype = precision(config.memory.mixed_precision, self.device)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.dtype == torch.float16)

@@ -1,0 +1,120 @@
+"""Speed of training on this machine, in interleaved pairs.
+
+    python bench/training_speed.py [--pairs 7] [--batch-size 16]
+
+1. The trainer against a bare PyTorch loop over tensors in memory, same model, same precision, same batches.
+2. The network against the same network written with plain `Conv1d`, at equal precision and at what `auto` chooses.
+"""
+import argparse
+import tempfile
+import time
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+import sounddetect as sd
+from sounddetect.models.cnn_attention import build_network
+from sounddetect.models.layers import FilterBank, SameConv
+from sounddetect.training.tasks import Listener
+from sounddetect.training.trainer import Trainer, precision
+
+
+class PlainConv(nn.Module):
+    """`SameConv` as people write it: `Conv1d` on `(batch, channel, time)`."""
+
+    def __init__(self, layer: SameConv):
+        super().__init__()
+        conv = layer.conv
+        self.conv = nn.Conv1d(conv.in_channels, conv.out_channels, conv.kernel_size[1], conv.stride[1], conv.padding[1])
+        self.conv.weight.data, self.conv.bias.data = conv.weight.data[:, :, 0].contiguous(), conv.bias.data.clone()
+
+    def forward(self, x):
+        return self.conv(x[:, :, 0])[:, :, None]
+
+
+def plain_twin(network):
+    """The same network with every convolution replaced by a plain `Conv1d`."""
+    twin = build_network(sd.Config(), 2)
+    twin.load_state_dict(network.state_dict())
+    twin.bank.filters = PlainConv(twin.bank.filters)
+    for block in twin.blocks:
+        block.conv = PlainConv(block.conv)
+    return twin
+
+
+def train_steps(model, batches, dtype, optimizer):
+    """Seconds for one step on each batch."""
+    model.train()
+    started = time.perf_counter()
+    for inputs, target in batches:
+        optimizer.zero_grad(set_to_none=True)
+        with torch.autocast("cpu", dtype, enabled=dtype != torch.float32):
+            output = model(inputs)
+        F.cross_entropy(output.float(), target).backward()
+        optimizer.step()
+    return time.perf_counter() - started
+
+
+def interleaved(first, second, pairs):
+    """Median, lowest and highest ratio of seconds(second) / seconds(first) over pairs run in turn, and the median seconds of both."""
+    first(), second()
+    times = np.array([[first(), second()] if k % 2 else [second(), first()][::-1] for k in range(pairs)])
+    ratios = times[:, 1] / times[:, 0]
+    return np.median(ratios), ratios.min(), ratios.max(), *np.median(times, 0)
+
+
+def trainer_share(pairs, batch_size, n_recordings=200):
+    """How fast the trainer is as a share of a bare loop that has all windows in memory."""
+    with tempfile.TemporaryDirectory() as folder:
+        sd.simulate(f"{folder}/data", n_recordings)
+        recordings = sd.load_recordings(f"{folder}/data", cache_dir=f"{folder}/cache")
+        config = sd.Config.load(None, {"training.batch_size": batch_size, "training.epochs": 10**6, "training.early_stopping": None})
+        trainer = Trainer(recordings, recordings[:2], config)
+        from sounddetect.training.trainer import _make_step, _steps
+
+        def ours():
+            trainer.model.train()
+            started = time.perf_counter()
+            for indices in _steps(trainer):
+                _make_step(trainer, indices)
+            trainer.progress.epoch, trainer.progress.step = trainer.progress.epoch + 1, 0
+            return time.perf_counter() - started
+
+        windows = torch.stack([torch.from_numpy(recordings.read(i, 0, 22050)[0]) for i in range(n_recordings)])
+        target = torch.tensor([label == "NG" for label in recordings.labels]).long()
+        bare = Listener(trainer.model.front_end, build_network(config, 2))
+        optimizer = torch.optim.Adam(bare.parameters(), 1e-3)
+        parts = torch.arange(n_recordings).split(batch_size)
+        return interleaved(ours, lambda: train_steps(bare, [(windows[p], target[p]) for p in parts], trainer.dtype, optimizer), pairs)
+
+
+def layout_gain(pairs, batch_size, dtypes, n_batches=6):
+    """How much faster the network trains than its plain twin; `dtypes` are those of the network and of the twin."""
+    torch.manual_seed(0)
+    network = build_network(sd.Config(), 2)
+    twin = plain_twin(network)
+    batches = [(torch.randn(batch_size, 22050), torch.randint(0, 2, (batch_size,))) for _ in range(n_batches)]
+    with torch.no_grad():
+        difference = (network.eval()(batches[0][0]) - twin.eval()(batches[0][0])).abs().max().item()
+    assert difference < 1e-4, f"the twin is another network: {difference}"
+    runs = [lambda m=m, d=d, o=torch.optim.Adam(m.parameters()): train_steps(m, batches, d, o) for m, d in zip((network, twin), dtypes)]
+    return interleaved(*runs, pairs)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--pairs", type=int, default=7)
+    parser.add_argument("--batch-size", type=int, default=16)
+    arguments = parser.parse_args()
+    auto = precision("auto", torch.device("cpu"))
+    measured = {
+        "trainer / bare loop": trainer_share(arguments.pairs, arguments.batch_size),
+        "network / Conv1d twin, float32 both": layout_gain(arguments.pairs, arguments.batch_size, (torch.float32, torch.float32)),
+        f"network in {str(auto)[6:]} (auto) / Conv1d twin in float32": layout_gain(arguments.pairs, arguments.batch_size, (auto, torch.float32)),
+    }
+    table = pd.DataFrame(measured, ["speed ratio (median)", "lowest", "highest", "seconds, ours", "seconds, peer"]).T
+    print(f"{torch.get_num_threads()} threads, batch {arguments.batch_size}, {arguments.pairs} pairs; above 1: ours is faster")
+    print(table.round(3).to_string())
