@@ -21,7 +21,7 @@ from sklearn.model_selection import StratifiedKFold
 import sounddetect as sd
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
-from recorded import write_bldc_json, write_fan_json  # noqa: E402  (the tests make the same files)
+from recorded import motor_files, write_fan_json, write_motor_json  # noqa: E402  (the tests make the same files)
 
 BLDC = {"audio.sample_rate": 16000, "model.input_length": 8000}
 FAN = {"audio.sample_rate": 200, "model.input_length": 200, "preprocessing.apply_filter": False}
@@ -56,7 +56,7 @@ def bldc_splits(recordings, seed):
     labels = [recordings.table["label"][sources == name].iloc[0] for name in files]
     for k, (_, test) in enumerate(StratifiedKFold(5, shuffle=True, random_state=seed).split(files, labels)):
         yield f"5-fold by file, fold {k}", np.isin(sources, files[test])
-    rpm = np.array([int("".join(filter(str.isdigit, Path(name).stem.split("_")[-1]))) for name in sources])
+    rpm = np.array([int(Path(name).stem.split("_")[-1]) for name in sources])
     yield "rpm >= 1850 held out", rpm >= 1850
     yield "M1 held out", np.array(["M1" in name for name in sources])
     yield "M3 held out", np.array(["M3" in name for name in sources])
@@ -75,13 +75,14 @@ def fan_splits(recordings, seed):
 
 def rows(data, folder, seeds, only):
     if only != "fan":
-        write_bldc_json(data / "bldc_motor_audio", Path(folder) / "bldc")
+        for file in motor_files(data):
+            write_motor_json(file, f"{folder}/bldc")
         recordings = sd.load_recordings(f"{folder}/bldc", cache_dir=f"{folder}/cache")
         for seed in range(seeds):
             for name, is_test in bldc_splits(recordings, seed):
                 yield dict(split=name, seed=seed, **measure(recordings, is_test, BLDC, seed, folder))
     if only != "bldc":
-        write_fan_json(data / "ceiling_fan_vibration", Path(folder) / "fan")
+        write_fan_json(data, f"{folder}/fan", 250)
         recordings = sd.load_recordings(f"{folder}/fan", group_by="row", cache_dir=f"{folder}/cache")
         for seed in range(seeds):
             for name, used, is_test in fan_splits(recordings, seed):

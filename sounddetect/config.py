@@ -184,11 +184,10 @@ class EarlyStopping(Section):
 
 
 class Augmentation(Section):
-    noise_factor: float = _key(0.005, "white noise, as a share of the window's standard deviation", ge=0, le=10)
-    time_shift_max: float = _key(0.05, "rotate the window in time by up to this share of its length", ge=0, le=1)
+    noise_factor: float = _key(0.3, "white noise at up to this share of the window's standard deviation", ge=0, le=10)
+    time_shift_max: float = _key(0.05, "recordings no longer than a window start later by up to this share", ge=0, le=1)
     gain_db: float = _key(0, "change the level by up to +- so many dB (without effect where windows are normalised)", ge=0, le=60)
-    eq_db: float = _key(6, "random smooth filter of up to +- so many dB: another microphone, another room", ge=0, le=40)
-    mixup: float = _key(0.2, "share of another recording mixed in is drawn from Beta(mixup, mixup); 0: off", ge=0, le=10)
+    eq_db: float = _key(3, "random smooth filter of up to +- so many dB: another microphone, another room", ge=0, le=40)
 
 # %% ../nbs/00_config.ipynb #d837f6be
 class Training(Section):

@@ -1,4 +1,5 @@
 """What all tests share: the recorded data, where there is any, and the real command."""
+
 import os
 import shutil
 import subprocess
@@ -12,10 +13,16 @@ IN_PYTHON = [sys.executable, "-c", "from sounddetect.app.cli import main; main()
 
 
 def environment():
-    """As the user's, but on one thread, with the package of this checkout, and without colours or pictures on a screen."""
+    """The user's, but on one thread, with the package of this checkout, without colours and windows."""
     paths = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
-    return os.environ | {"PYTHONPATH": paths, "OMP_NUM_THREADS": "1", "MPLBACKEND": "agg", "PYTHONUNBUFFERED": "1", "NO_COLOR": "1",
-                         "COLUMNS": "200"}
+    return os.environ | {
+        "PYTHONPATH": paths,
+        "OMP_NUM_THREADS": "1",
+        "MPLBACKEND": "agg",
+        "PYTHONUNBUFFERED": "1",
+        "NO_COLOR": "1",
+        "COLUMNS": "200",
+    }
 
 
 def program():
@@ -32,8 +39,10 @@ def run_in(folder, *words):
 @pytest.fixture
 def command(tmp_path):
     """`command("train", "data", ...)` runs `sounddetect train data ...` in a fresh folder."""
+
     def run(*arguments, cwd=tmp_path):
         return run_in(cwd, *program(), *arguments)
+
     return run
 
 

@@ -1,7 +1,8 @@
-"""Run many commands, each in a process of its own, but import the package only once: most of a short command is importing.
+"""Run many commands, each in a process of its own, but import the package once: that takes most of the time.
 
 Reads `[[folder, [argument, ...]], ...]` from stdin, writes `[[exit code, stdout, stderr], ...]` to stdout.
 """
+
 import json
 import os
 import sys
@@ -20,6 +21,7 @@ def run(folder, arguments):
                 os.dup2(out.fileno(), 1)
                 os.dup2(err.fileno(), 2)
                 from sounddetect.app.cli import main
+
                 main(arguments)
                 code = 0
             except SystemExit as end:

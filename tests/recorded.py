@@ -1,4 +1,5 @@
 """JSON files of both forms made of recorded data: what users bring, in the forms they bring it in."""
+
 import json
 from pathlib import Path
 
@@ -23,7 +24,7 @@ def rpm(path):
 def seconds_of(path):
     """Windows of one second, side by side, mean of the channels; and the rate (Hz)."""
     samples, sample_rate = soundfile.read(path, dtype="float32", always_2d=True)
-    whole = samples.mean(1)[:len(samples)//sample_rate*sample_rate]
+    whole = samples.mean(1)[: len(samples) // sample_rate * sample_rate]
     return whole.reshape(-1, sample_rate), sample_rate
 
 
@@ -33,7 +34,7 @@ def write_motor_json(file, folder, form="new"):
     label = LABELS[file.parts[-3]]
     rows = [[round(float(sample), 5) for sample in window] for window in windows]
     if form == "new":
-        content = {"waveforms": rows, "labels": [label]*len(rows), "fs": sample_rate, "metric": "sound pressure"}
+        content = {"waveforms": rows, "labels": [label] * len(rows), "fs": sample_rate, "metric": "sound pressure"}
     else:
         content = [{"Waveform": row, "Labels": int(label == "NG")} for row in rows]
     target = Path(folder) / f"{'_'.join([*file.parts[-3:-1], file.stem])}.json"
@@ -43,12 +44,14 @@ def write_motor_json(file, folder, form="new"):
 
 
 def write_fan_json(recorded, folder, n_files=40):
-    """JSON files of the fan: size of the acceleration, 200 Hz, a row for each of the first `n_files` files of a folder."""
+    """JSON files of the fan: size of the acceleration at 200 Hz, a row for each of `n_files` files of a folder."""
     for source in sorted((Path(recorded) / "ceiling_fan_vibration").glob("fan_*_weight")):
         tables = [np.loadtxt(path, delimiter=",") for path in sorted(source.glob("*.csv"))[:n_files]]
         rows = [np.round(np.linalg.norm(table, axis=1), 5).tolist() for table in tables]
         label = "OK" if source.name.endswith("0_weight") else "NG"
         target = Path(folder) / f"{source.name}.json"
         target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(json.dumps({"waveforms": rows, "labels": [label]*len(rows), "fs": 200, "metric": "g"}), encoding="utf-8")
+        target.write_text(
+            json.dumps({"waveforms": rows, "labels": [label] * len(rows), "fs": 200, "metric": "g"}), encoding="utf-8"
+        )
     return Path(folder)

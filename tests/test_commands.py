@@ -1,4 +1,5 @@
 """The commands as people run them: a process, its exit code, what it prints, what it leaves."""
+
 import io
 import json
 import re
@@ -18,7 +19,12 @@ from tiny import RATE, SETTINGS, options, tone_or_noise, write_folder, write_jso
 
 import sounddetect as sd
 
-LONG = {"training__epochs": 25, "training__batch_size": 4, "training__lr_scheduler__T_max": 25, "training__early_stopping": None}
+LONG = {
+    "training__epochs": 25,
+    "training__batch_size": 4,
+    "training__lr_scheduler__T_max": 25,
+    "training__early_stopping": None,
+}
 STOPPED = 75
 
 
@@ -42,7 +48,14 @@ def as_yaml(settings):
 
 
 def start(folder, *words):
-    return subprocess.Popen([str(word) for word in words], cwd=folder, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(
+        [str(word) for word in words],
+        cwd=folder,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
 
 
 def stop_by(process, number, run):
@@ -54,7 +67,21 @@ def stop_by(process, number, run):
     return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
 
-# --- one folder, four ways to the same weights -------------------------------------------------------------------------
+def each(commands):
+    """Outcome of each `(folder, words)`, every command in a process of its own, but all of them imported once."""
+    text = json.dumps([[str(folder), [str(word) for word in words]] for folder, words in commands])
+    made = subprocess.run(
+        [sys.executable, ROOT / "tests/many_commands.py"], input=text, env=environment(), capture_output=True, text=True
+    )
+    assert made.returncode == 0, made.stderr
+    return [
+        subprocess.CompletedProcess(words, *result)
+        for (_, words), result in zip(commands, json.loads(made.stdout), strict=True)
+    ]
+
+
+# --- one folder, four ways to the same weights -----------------------------------------------------------------------
+
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
@@ -77,7 +104,9 @@ def whole(place):
 def interrupted(place):
     """The same, stopped by Ctrl-C and continued by `sounddetect resume`."""
     run = place / "runs/interrupted"
-    stopped = stop_by(start(place, *program(), "train", "data", *options(**LONG), "--run", "runs/interrupted"), signal.SIGINT, run)
+    stopped = stop_by(
+        start(place, *program(), "train", "data", *options(**LONG), "--run", "runs/interrupted"), signal.SIGINT, run
+    )
     epochs = len(pd.read_csv(run / "results.csv"))
     return stopped, epochs, run_in(place, *program(), "resume", "runs/interrupted")
 
@@ -94,10 +123,26 @@ def test_train_ends_with_the_name_of_the_run(place, whole):
     assert whole.returncode == 0, whole.stderr
     assert last_line(whole.stdout) == "run: runs/whole"
     assert "Traceback" not in whole.stderr
-    left = {path.relative_to(place / "runs/whole").as_posix() for path in (place / "runs/whole").rglob("*") if path.is_file()}
-    assert left >= {"config.yaml", "data.json", "results.csv", "events.jsonl", "log.txt", "weights/last.pt", "weights/best.pt",
-                    "model/model.safetensors", "model/model.json", "evaluation/metrics.json", "evaluation/predictions.csv",
-                    "evaluation/confusion_matrix.png", "evaluation/training_curves.png"}
+    left = {
+        path.relative_to(place / "runs/whole").as_posix()
+        for path in (place / "runs/whole").rglob("*")
+        if path.is_file()
+    }
+    assert left >= {
+        "config.yaml",
+        "data.json",
+        "results.csv",
+        "events.jsonl",
+        "log.txt",
+        "weights/last.pt",
+        "weights/best.pt",
+        "model/model.safetensors",
+        "model/model.json",
+        "evaluation/metrics.json",
+        "evaluation/predictions.csv",
+        "evaluation/confusion_matrix.png",
+        "evaluation/training_curves.png",
+    }
     assert not [path for path in left if path.endswith(".tmp")]
 
 
@@ -140,28 +185,52 @@ def test_script_of_the_older_system_trains_the_same(place, whole):
     assert predictions[0] == predictions[1]
 
 
-def test_finished_training_is_not_resumed(place, whole):
-    result = run_in(place, *program(), "resume", "runs/whole")
-    assert result.returncode == 1 and "is finished" in result.stderr
+# --- what it is good for ---------------------------------------------------------------------------------------------
 
 
-# --- what it is good for -----------------------------------------------------------------------------------------------
+@pytest.fixture(scope="module")
+def asked(place, whole):
+    """What the finished run answers to several commands. Metrics as they were before stand in `before`."""
+    sound = tone_or_noise("NG", np.random.default_rng(0), 2400, 2 * RATE)
+    (place / "sound").mkdir()
+    soundfile.write(place / "sound/stereo.wav", np.stack([sound, sound], 1), 2 * RATE)
+    soundfile.write(place / "sound/mono.wav", sound, 2 * RATE)
+    commands = {
+        "resume": ["resume", "runs/whole"],
+        "evaluate --json": ["evaluate", "runs/whole", "--json"],
+        "predict sound": ["predict", "runs/whole", "sound"],
+        "evaluate data": ["evaluate", "runs/whole", "data"],
+    }
+    before = json.loads((place / "runs/whole/evaluation/metrics.json").read_text())
+    return {"before": before} | dict(zip(commands, each([(place, words) for words in commands.values()])))
 
-def test_evaluate_prints_what_it_writes(place, whole):
-    written = json.loads((place / "runs/whole/evaluation/metrics.json").read_text())
-    result = run_in(place, *program(), "evaluate", "runs/whole", "--json")
+
+def test_finished_training_is_not_resumed(asked):
+    assert asked["resume"].returncode == 1 and "is finished" in asked["resume"].stderr
+
+
+def test_evaluate_prints_what_training_wrote(asked):
+    result = asked["evaluate --json"]
     assert result.returncode == 0, result.stderr
-    assert json.loads(result.stdout) == written
-    assert {"accuracy", "precision", "recall", "f1", "auc", "p_auc", "n", "threshold", "auc_ci"} <= set(written)
+    assert json.loads(result.stdout) == asked["before"]
+    assert {"accuracy", "precision", "recall", "f1", "auc", "p_auc", "n", "threshold", "auc_ci"} <= set(asked["before"])
 
 
-def test_evaluate_leaves_out_what_the_run_has_met(place, whole):
-    result = run_in(place, *program(), "evaluate", "runs/whole", "data")
-    split = json.loads((place / "runs/whole/data.json").read_text())["split"]
+def test_evaluate_leaves_out_what_the_run_has_met(place, asked):
+    result, split = asked["evaluate data"], json.loads((place / "runs/whole/data.json").read_text())["split"]
     met = len(split["train"]) + len(split["validation"])
     assert result.returncode == 0, result.stderr
     assert f"{met} of 24 recordings were left out" in result.stderr
     assert f"{len(split['test'])} recordings of" in result.stdout
+
+
+def test_predict_takes_stereo_sound_of_another_rate(asked):
+    result = asked["predict sound"]
+    assert result.returncode == 0, result.stderr
+    scores = pd.read_csv(io.StringIO(result.stdout)).set_index("key")
+    assert scores["decision"].to_dict() == {"mono.wav": "NG", "stereo.wav": "NG"}
+    assert scores["anomaly_score"]["stereo.wav"] == pytest.approx(scores["anomaly_score"]["mono.wav"], abs=1e-5)
+    assert f"resampled to audio.sample_rate {RATE} Hz: 2 at {2 * RATE} Hz" in result.stderr
 
 
 def test_predict_gives_the_scores_of_the_python_interface(place, whole, monkeypatch):
@@ -172,26 +241,19 @@ def test_predict_gives_the_scores_of_the_python_interface(place, whole, monkeypa
     assert said["key"].tolist() == [f"machine_3.json#{row}" for row in range(4)]
     assert said["label"].tolist() == ["OK", "NG", "OK", "NG"]
     assert said["decision"].tolist() == np.where(said["anomaly_score"] >= 0.5, "NG", "OK").tolist()
-    assert said["anomaly_score"].std() > 0.01        # else equality says little
+    assert said["anomaly_score"].std() > 0.01  # else equality says little
     detector = sd.Detector.load("runs/whole")
     recordings = sd.load_recordings("data/machine_3.json")
     rows = json.loads(Path("data/machine_3.json").read_text())["waveforms"]
     one_by_one = [detector.predict(np.array(row, np.float32), RATE)["anomaly_score"].item() for row in rows]
-    for scores in (one_by_one, detector.predict("data/machine_3.json")["anomaly_score"], detector.predict(recordings)["anomaly_score"],
-                   detector.predict(recordings, batch_size=1)["anomaly_score"], sd.Detector.load("runs/whole/model").predict(recordings)["anomaly_score"]):
+    for scores in (
+        one_by_one,
+        detector.predict("data/machine_3.json")["anomaly_score"],
+        detector.predict(recordings)["anomaly_score"],
+        detector.predict(recordings, batch_size=1)["anomaly_score"],
+        sd.Detector.load("runs/whole/model").predict(recordings)["anomaly_score"],
+    ):
         np.testing.assert_allclose(scores, said["anomaly_score"], atol=1e-5, rtol=0)
-
-
-def test_predict_takes_stereo_sound_of_another_rate(place, whole, tmp_path):
-    sound = tone_or_noise("NG", np.random.default_rng(0), 2400, 2*RATE)
-    soundfile.write(tmp_path / "clip.wav", np.stack([sound, sound], 1), 2*RATE)
-    soundfile.write(tmp_path / "mono.wav", sound, 2*RATE)
-    result = run_in(place, *program(), "predict", "runs/whole", tmp_path)
-    assert result.returncode == 0, result.stderr
-    scores = pd.read_csv(io.StringIO(result.stdout)).set_index("key")
-    assert scores["decision"].tolist() == ["NG", "NG"]
-    assert scores["anomaly_score"]["clip.wav"] == pytest.approx(scores["anomaly_score"]["mono.wav"], abs=1e-5)
-    assert f"resampled to audio.sample_rate {RATE} Hz: 2 at {2*RATE} Hz" in result.stderr
 
 
 @pytest.mark.parametrize("form", ["new", "legacy", "wav"])
@@ -199,7 +261,7 @@ def test_simulate_writes_what_can_be_read(command, tmp_path, form):
     result = command("simulate", "made", "--recordings", 8, "--seed", 1, "--form", form)
     assert result.returncode == 0, result.stderr
     recordings = sd.load_recordings(tmp_path / "made", cache_dir=tmp_path / ".cache")
-    assert sorted(recordings.labels) == ["NG"]*4 + ["OK"]*4 and not recordings.problems
+    assert sorted(recordings.labels) == ["NG"] * 4 + ["OK"] * 4 and not recordings.problems
     assert recordings.table["sample_rate"].eq(44100).all()
 
 
@@ -216,7 +278,8 @@ def test_help_without_a_command_is_wrong_usage(command):
     assert result.returncode == 2 and "simulate" in result.stdout + result.stderr
 
 
-# --- mistakes ----------------------------------------------------------------------------------------------------------
+# --- mistakes --------------------------------------------------------------------------------------------------------
+
 
 def bad_row(folder):
     write_folder(folder / "data")
@@ -241,7 +304,7 @@ def with_foreign_label(folder):
 
 
 def one_class(folder):
-    write_folder(folder / "data", labels=["OK"]*4)
+    write_folder(folder / "data", labels=["OK"] * 4)
 
 
 def too_few(folder):
@@ -283,12 +346,37 @@ CASES = {
     "unknown label": (with_foreign_label, [*TRAIN], 1, ["a.json", "'squeaky'", "ok", "data.labels"]),
     "damaged row": (bad_row, [*TRAIN], 1, ["machine_1.json#2", "sample 7 is null", "--skip-bad"]),
     "unknown key": (good, [*TRAIN, "--set", "training.epoch=3"], 1, ["unknown key training.epoch", "training.epochs"]),
-    "value out of range": (good, [*TRAIN, "--set", "training.epochs=0"], 1, ["training.epochs", "greater than or equal to 1", "got 0"]),
-    "value of another kind": (good, [*TRAIN, "--set", "training.epochs=many"], 1, ["training.epochs", "integer", "'many'"]),
+    "value out of range": (
+        good,
+        [*TRAIN, "--set", "training.epochs=0"],
+        1,
+        ["training.epochs", "greater than or equal to 1", "got 0"],
+    ),
+    "value of another kind": (
+        good,
+        [*TRAIN, "--set", "training.epochs=many"],
+        1,
+        ["training.epochs", "integer", "'many'"],
+    ),
     "setting without a value": (good, [*TRAIN, "--set", "training.epochs"], 1, ["KEY=VALUE", "training.epochs"]),
-    "window too short": (good, [*TRAIN, "--set", "model.input_length=100"], 1, ["model.input_length", "128", "got 100"]),
-    "missing configuration": (good, [*TRAIN, "--config", "none.yaml"], 1, ["no configuration at none.yaml", "--config FILE"]),
-    "folder of the run is there": (good_and_a_run, [*TRAIN, "--run", "there"], 1, ["there exists already", "sounddetect resume there"]),
+    "window too short": (
+        good,
+        [*TRAIN, "--set", "model.input_length=100"],
+        1,
+        ["model.input_length", "128", "got 100"],
+    ),
+    "missing configuration": (
+        good,
+        [*TRAIN, "--config", "none.yaml"],
+        1,
+        ["no configuration at none.yaml", "--config FILE"],
+    ),
+    "folder of the run is there": (
+        good_and_a_run,
+        [*TRAIN, "--run", "there"],
+        1,
+        ["there exists already", "sounddetect resume there"],
+    ),
     "file where the run should be": (good_and_a_file, [*TRAIN, "--run", "there"], 1, ["there exists already"]),
     "no such run": (nothing, ["evaluate", "runs/none"], 1, ["runs/none", "no run"]),
     "no such detector": (good, ["predict", "runs/none", "data"], 1, ["no detector at runs/none"]),
@@ -297,7 +385,7 @@ CASES = {
     "unknown option": (good, [*TRAIN, "--epochs", "3"], 2, ["--epochs"]),
     "unknown command": (nothing, ["fly"], 2, ["fly"]),
     "resume with other settings": (good, [*TRAIN, "--resume"], 2, ["--resume"]),
-    "GPU that is not there": (good, [*TRAIN, "--set", "device=cuda:7"], 1, ["cuda:7"]),
+    "GPU that is not there": (good, [*TRAIN, "--set", "device=cuda:99"], 1, ["cuda:99"]),
 }
 
 
@@ -306,7 +394,7 @@ def prepared(case, folder):
     prepare, words, *_ = case
     prepare(folder)
     quick = options() if words[0] == "train" and "--resume" not in words else []
-    return [str(folder), [*words[:2], *quick, *words[2:]]]
+    return folder, [*words[:2], *quick, *words[2:]]
 
 
 def short(folder):
@@ -317,9 +405,9 @@ def with_labels_by_chance(folder):
     """So no epoch is better by more than chance, and a training ends early."""
     rng = np.random.default_rng(0)
     for number in range(6):
-        path = write_json(folder / f"data/{number}.json", ["OK"]*6, seed=number)
+        path = write_json(folder / f"data/{number}.json", ["OK"] * 6, seed=number)
         content = json.loads(path.read_text())
-        path.write_text(json.dumps(content | {"labels": rng.permutation(["OK", "NG"]*3).tolist()}))
+        path.write_text(json.dumps(content | {"labels": rng.permutation(["OK", "NG"] * 3).tolist()}))
 
 
 def good_and_an_older_model(folder):
@@ -330,8 +418,23 @@ def good_and_an_older_model(folder):
 SUCCESSES = {
     "skip": (bad_row, [*TRAIN, "--skip-bad", "--run", "run"]),
     "short": (short, [*TRAIN, "--run", "run"]),
-    "early": (with_labels_by_chance, [*TRAIN, "--run", "run", *(word for setting in (
-        "training.epochs=60", "training.learning_rate=0.01", "training.early_stopping.patience=1") for word in ("--set", setting))]),
+    "early": (
+        with_labels_by_chance,
+        [
+            *TRAIN,
+            "--run",
+            "run",
+            *(
+                word
+                for setting in (
+                    "training.epochs=60",
+                    "training.learning_rate=0.01",
+                    "training.early_stopping.patience=1",
+                )
+                for word in ("--set", setting)
+            ),
+        ],
+    ),
     "older model": (good_and_an_older_model, [*TRAIN, "--run", "run", "--set", "data.model_save_path=best_model.pth"]),
 }
 
@@ -351,10 +454,7 @@ def successes(tmp_path_factory):
 def run_each(cases, tmp_path_factory):
     """Folder and outcome of each case, every command in a process of its own."""
     folders = {case: tmp_path_factory.mktemp("case") for case in cases}
-    commands = json.dumps([prepared(cases[case], folder) for case, folder in folders.items()])
-    made = subprocess.run([sys.executable, ROOT / "tests/many_commands.py"], input=commands, env=environment(), capture_output=True, text=True)
-    assert made.returncode == 0, made.stderr
-    results = [subprocess.CompletedProcess(case, *result) for case, result in zip(cases, json.loads(made.stdout), strict=True)]
+    results = each([prepared(cases[case], folder) for case, folder in folders.items()])
     return {case: (folders[case], result) for case, result in zip(cases, results)}
 
 
@@ -379,7 +479,9 @@ def test_mistake_leaves_no_run_behind(outcomes, case):
 
 def test_debug_shows_where_a_mistake_comes_from(command):
     result = command("train", "nowhere", "--debug")
-    assert result.returncode == 1 and "Traceback" in result.stderr and "nowhere does not exist" in last_line(result.stderr)
+    assert (
+        result.returncode == 1 and "Traceback" in result.stderr and "nowhere does not exist" in last_line(result.stderr)
+    )
 
 
 def test_damaged_rows_are_skipped_when_asked_and_listed(successes):
@@ -406,7 +508,7 @@ def test_early_stopping_is_said_and_logged(successes):
     assert "Early stopping triggered" in result.stderr
     assert "Early stopping triggered" in (folder / "run/log.txt").read_text()
     losses = pd.read_csv(folder / "run/results.csv")["val_loss"]
-    assert len(losses) < 60 and losses.idxmin() == len(losses) - 2        # patience 1
+    assert len(losses) < 60 and losses.idxmin() == len(losses) - 2  # patience 1
 
 
 def test_older_model_file_in_the_way_does_not_cost_the_training(successes):

@@ -1,4 +1,5 @@
 """The house stands as drawn: direction of imports, notebooks and modules in pairs, one place for each fact."""
+
 import ast
 import json
 import re
@@ -8,7 +9,6 @@ import subprocess
 import sys
 from collections import Counter
 from configparser import ConfigParser
-from pathlib import Path
 
 import pytest
 from conftest import ROOT, environment, run_in
@@ -18,8 +18,11 @@ from sounddetect.config import Config
 
 PACKAGE, NOTEBOOKS = ROOT / "sounddetect", ROOT / "nbs"
 FLOORS = ["config", "data", "signal", "models", "scoring", "training", "plotting", "runs", "app"]
-MODULES = {".".join(path.relative_to(PACKAGE).with_suffix("").parts): path
-           for path in sorted(PACKAGE.rglob("*.py")) if path.name not in ("__init__.py", "_modidx.py")}
+MODULES = {
+    ".".join(path.relative_to(PACKAGE).with_suffix("").parts): path
+    for path in sorted(PACKAGE.rglob("*.py"))
+    if path.name not in ("__init__.py", "_modidx.py")
+}
 TRACKERS = {"clearml", "tensorboard", "wandb", "mlflow"}
 WIDGETS = {"ipywidgets", "IPython"}
 # What a floor may not know, beside the floors above it (table in the design): floors and libraries.
@@ -65,7 +68,7 @@ def imports(code, package=""):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            above = package.split(".")[:len(package.split(".")) - node.level + 1] if node.level else []
+            above = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
             base = ".".join([*above, *([node.module] if node.module else [])])
             yield from (f"{base}.{alias.name}" for alias in node.names)
 
@@ -90,12 +93,18 @@ def module_imports(module):
 
 def code_of(cells):
     """Python of all code cells, magics left out."""
-    lines = "\n".join(cell["source"] for cell in cells if cell["cell_type"] == "code" and not cell["source"].startswith("%%")).split("\n")
+    lines = "\n".join(
+        cell["source"] for cell in cells if cell["cell_type"] == "code" and not cell["source"].startswith("%%")
+    ).split("\n")
     return "\n".join(line for line in lines if not re.match(r"\s*[%!]", line))
 
 
 def exported(cells):
-    return [cell["source"] for cell in cells if cell["cell_type"] == "code" and re.search(r"^#\|\s*export\b", cell["source"], re.M)]
+    return [
+        cell["source"]
+        for cell in cells
+        if cell["cell_type"] == "code" and re.search(r"^#\|\s*export\b", cell["source"], re.M)
+    ]
 
 
 def n_lines(text):
@@ -103,6 +112,7 @@ def n_lines(text):
 
 
 # --- direction -------------------------------------------------------------------------------------------------------
+
 
 def test_there_is_a_house():
     """Else every test below would pass on nothing."""
@@ -138,6 +148,7 @@ def test_data_needs_no_torch():
 
 # --- pairs -----------------------------------------------------------------------------------------------------------
 
+
 @pytest.mark.parametrize("module", MODULES)
 def test_module_names_the_notebook_it_comes_from(module):
     """`nbdev_export` leaves the module of a deleted notebook where it is."""
@@ -168,11 +179,14 @@ def test_no_public_name_comes_from_two_modules():
         for public in public_names(module):
             homes.setdefault(public, []).append(module)
     # A name of the face is a command as well: there it is not meant to be imported.
-    double = {public: found for public, found in homes.items() if len([module for module in found if module != "app.cli"]) > 1}
+    double = {
+        public: found for public, found in homes.items() if len([module for module in found if module != "app.cli"]) > 1
+    }
     assert not double
 
 
 # --- importing -------------------------------------------------------------------------------------------------------
+
 
 def python(code, folder=ROOT):
     result = subprocess.run([sys.executable, "-c", code], cwd=folder, env=environment(), capture_output=True, text=True)
@@ -181,7 +195,11 @@ def python(code, folder=ROOT):
 
 
 def loaded_by(*modules):
-    code = f"import importlib, sys\nfor name in {modules!r}: importlib.import_module(name)\nprint(*{{m.split('.')[0] for m in sys.modules}})"
+    code = f"""
+import importlib, sys
+for name in {modules!r}: importlib.import_module(name)
+print(*{{module.split(".")[0] for module in sys.modules}})
+"""
     return set(python(code).split())
 
 
@@ -202,11 +220,18 @@ for name in sounddetect.__all__:
 
 
 def test_import_of_the_package_is_light():
-    assert loaded_by("sounddetect") & {"torch", "matplotlib", "pandas", "clearml", "ipywidgets", "sklearn", "scipy", "numpy"} == set()
+    assert (
+        loaded_by("sounddetect")
+        & {"torch", "matplotlib", "pandas", "clearml", "ipywidgets", "sklearn", "scipy", "numpy"}
+        == set()
+    )
 
 
 def test_no_module_needs_the_tools_it_was_written_with():
-    assert loaded_by(*(f"sounddetect.{module}" for module in MODULES)) & {"nbdev", "fastcore", "execnb", "pytest", "ghapi"} == set()
+    assert (
+        loaded_by(*(f"sounddetect.{module}" for module in MODULES)) & {"nbdev", "fastcore", "execnb", "pytest", "ghapi"}
+        == set()
+    )
 
 
 def test_unknown_name_of_the_face_is_refused_with_the_names_it_has():
@@ -215,6 +240,7 @@ def test_unknown_name_of_the_face_is_refused_with_the_names_it_has():
 
 
 # --- notebooks -------------------------------------------------------------------------------------------------------
+
 
 @pytest.mark.parametrize("path", EXPORTING.values(), ids=name)
 def test_notebook_reads_well(path):
@@ -229,14 +255,19 @@ def test_notebook_reads_well(path):
     assert path.stat().st_size < 250_000
 
 
-TEST_CALL = re.compile(r"\bassert\b|\btest_(eq|fail|close|ne|is|stdout|warns)\b|\bassert_(close|allclose|array_equal|equal)\b|\btest\(")
+TEST_CALL = re.compile(
+    r"\bassert\b|\btest_(eq|fail|close|ne|is|stdout|warns)\b|\bassert_(close|allclose|array_equal|equal)\b|\btest\("
+)
 
 
 @pytest.mark.parametrize("path", EXPORTING.values(), ids=name)
 def test_notebook_shows_a_test(path):
     """Tests are the documentation, so some are visible."""
-    visible = [cell["source"] for cell in read(path)
-               if cell["cell_type"] == "code" and not re.search(r"^#\|\s*(hide|export)", cell["source"], re.M)]
+    visible = [
+        cell["source"]
+        for cell in read(path)
+        if cell["cell_type"] == "code" and not re.search(r"^#\|\s*(hide|export)", cell["source"], re.M)
+    ]
     assert any(TEST_CALL.search(source) for source in visible)
 
 
@@ -252,12 +283,15 @@ def test_outputs_hold_no_place_of_the_machine_that_made_them(path):
         assert len(outputs) == len(cell.get("outputs", [])), f"cell {number} shows an error that was not expected"
         for output in outputs:
             data = output.get("data", {})
-            text = "".join(map("".join, [output.get("text", ""), *(data[kind] for kind in data if kind.startswith("text/"))]))
+            text = "".join(
+                map("".join, [output.get("text", ""), *(data[kind] for kind in data if kind.startswith("text/"))])
+            )
             found = re.search(r"(?<!\w)/(root|home|tmp|Users|var|private|mnt|opt)/\S*|\b[A-Z]:\\\S*", text)
             assert not found, f"cell {number} shows {found[0]}"
 
 
 # --- the repository --------------------------------------------------------------------------------------------------
+
 
 def git(*words, folder=ROOT):
     result = subprocess.run(["git", *words], cwd=folder, capture_output=True, text=True)
@@ -267,11 +301,18 @@ def git(*words, folder=ROOT):
 
 
 def test_git_keeps_the_package_and_leaves_what_is_made_by_running():
-    ignored = [path for path in git("check-ignore", "--no-index", *map(str, PACKAGE.rglob("*.py"))).stdout.split("\n") if path]
+    ignored = [
+        path for path in git("check-ignore", "--no-index", *map(str, PACKAGE.rglob("*.py"))).stdout.split("\n") if path
+    ]
     assert not ignored, "modules that git ignores"
     for path in ("data/x.json", "runs/x", ".cache/x", "nbs/1_data/.cache/x"):
         assert git("check-ignore", "--no-index", path).returncode == 0, f"{path} would be committed"
-    for path in ("sounddetect/data/recordings.py", "nbs/1_data/02_recordings.ipynb", "data/README.md", *map(str, ALL_NOTEBOOKS)):
+    for path in (
+        "sounddetect/data/recordings.py",
+        "nbs/1_data/02_recordings.ipynb",
+        "data/README.md",
+        *map(str, ALL_NOTEBOOKS),
+    ):
         assert git("check-ignore", "--no-index", path).returncode == 1, f"{path} is ignored"
 
 
@@ -309,9 +350,16 @@ def test_fork_holds_the_old_address_nowhere(fork):
     parser.read(ROOT / "settings.ini", encoding="utf-8")
     old = re.escape("{user}/{repo}".format(**parser["DEFAULT"]))
     address = re.compile(rf"github(usercontent)?(\.com|\.io)?[/:]{old}\b")
-    texts = [path for path in fork.rglob("*") if path.suffix in (".py", ".md", ".ipynb", ".yaml", ".yml", ".toml", ".ini", ".txt", ".cff")]
-    held = [name(ROOT / path.relative_to(fork)) for path in texts
-            if path.name != "_modidx.py" and address.search(path.read_text(encoding="utf-8"))]
+    texts = [
+        path
+        for path in fork.rglob("*")
+        if path.suffix in (".py", ".md", ".ipynb", ".yaml", ".yml", ".toml", ".ini", ".txt", ".cff")
+    ]
+    held = [
+        name(ROOT / path.relative_to(fork))
+        for path in texts
+        if path.name != "_modidx.py" and address.search(path.read_text(encoding="utf-8"))
+    ]
     assert not held
 
 
@@ -329,6 +377,8 @@ def test_configuration_file_is_what_the_code_writes(file):
 
 @pytest.mark.parametrize("file", ["config.yaml", "config_colab.yaml"])
 def test_every_key_is_explained(file):
-    lines = [line for line in (ROOT / file).read_text(encoding="utf-8").splitlines() if not line.lstrip().startswith("- {")]
+    lines = [
+        line for line in (ROOT / file).read_text(encoding="utf-8").splitlines() if not line.lstrip().startswith("- {")
+    ]
     keys = Counter(bool(re.search(r"  # \S", line)) for line in lines)
     assert keys[True] > 50 and not keys[False], [line for line in lines if "  # " not in line]

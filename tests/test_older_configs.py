@@ -1,4 +1,5 @@
 """Configuration files of the older SoundDitect load, and every value that still means something arrives."""
+
 import json
 import warnings
 from functools import reduce
@@ -12,8 +13,18 @@ import sounddetect as sd
 from sounddetect.models.cnn_attention import build_network
 
 FILES = Path(__file__).parent / "files"
-GONE_EVERYWHERE = ["project", "logging", "audio.chunk_size", "audio.format", "audio.channels", "data.use_data_generator",
-                   "data.prefetch_buffer_size", "data.pin_memory", "data.num_workers", "augmentation.pitch_shift_range"]
+GONE_EVERYWHERE = [
+    "project",
+    "logging",
+    "audio.chunk_size",
+    "audio.format",
+    "audio.channels",
+    "data.use_data_generator",
+    "data.prefetch_buffer_size",
+    "data.pin_memory",
+    "data.num_workers",
+    "augmentation.pitch_shift_range",
+]
 GONE_ON_COLAB = ["colab.cache_size_limit", "colab.aggressive_memory_cleanup", "colab.monitor_memory_every_n_batches"]
 VALUES = {
     "older_local.yaml": {
@@ -46,7 +57,7 @@ VALUES = {
         "data.path": "data",
         "data.max_memory_usage": "6GB",
         "output.dir": "/content/output",
-        "output.copy_detector_to": ["/content/models"],      # named twice there, one copy is enough
+        "output.copy_detector_to": ["/content/models"],  # named twice there, one copy is enough
         "training.gradient_accumulation_steps": 8,
         "memory.efficient_attention": True,
         "memory.mixed_precision": True,
@@ -71,7 +82,9 @@ def load(file, overrides=None):
 
 
 def look_up(config, key):
-    return reduce(lambda value, part: value[int(part)] if part.isdigit() else getattr(value, part), key.split("."), config)
+    return reduce(
+        lambda value, part: value[int(part)] if part.isdigit() else getattr(value, part), key.split("."), config
+    )
 
 
 @pytest.mark.parametrize("file, key", [(file, key) for file in VALUES for key in VALUES[file]])
@@ -82,11 +95,17 @@ def test_value_arrives_at_its_new_place(file, key):
 @pytest.mark.parametrize("file", VALUES)
 def test_expected_values_are_not_the_defaults(file):
     """Else the test above could not tell a value that arrived from one that was lost. Some are equal on purpose."""
-    same = {key for key, value in VALUES[file].items() if look_up(sd.Config(), key if ".cnn_" not in key else "seed") == value}
+    same = {
+        key
+        for key, value in VALUES[file].items()
+        if look_up(sd.Config(), key if ".cnn_" not in key else "seed") == value
+    }
     assert same <= {"data.path", "memory.efficient_attention", "device", "training.loss_function.name"}
 
 
-@pytest.mark.parametrize("file, gone", [("older_local.yaml", GONE_EVERYWHERE), ("older_colab.yaml", GONE_EVERYWHERE + GONE_ON_COLAB)])
+@pytest.mark.parametrize(
+    "file, gone", [("older_local.yaml", GONE_EVERYWHERE), ("older_colab.yaml", GONE_EVERYWHERE + GONE_ON_COLAB)]
+)
 def test_one_warning_names_all_that_has_no_effect_any_more(file, gone):
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -128,8 +147,11 @@ def test_network_of_an_older_file_hears(file, expected):
 def test_remedy_of_the_older_readme_trains(tmp_path, monkeypatch):
     """What people were told to do when memory ran out: one small layer, short windows, batches of 1."""
     monkeypatch.chdir(tmp_path)
-    settings = {"model": {"cnn_layers": [{"filters": 16, "kernel_size": 63}], "input_length": 11025}, "training": {"batch_size": 1, "epochs": 1}}
-    Path("older.yaml").write_text(json.dumps(settings), encoding="utf-8")       # JSON is YAML
+    settings = {
+        "model": {"cnn_layers": [{"filters": 16, "kernel_size": 63}], "input_length": 11025},
+        "training": {"batch_size": 1, "epochs": 1},
+    }
+    Path("older.yaml").write_text(json.dumps(settings), encoding="utf-8")  # JSON is YAML
     sd.simulate("recordings", 12, sample_rate=44100, duration=0.5, n_machines=4)
     run = sd.train(sd.Config.load("older.yaml", {"data.path": "recordings"}), progress=False)
     assert run.finished and len(run.results) == 1 and np.isfinite(run.results["train_loss"]).all()

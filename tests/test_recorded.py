@@ -1,4 +1,5 @@
 """The same on recorded machines: forms, rates, groups, and that something is learnt. The figures are in bench/."""
+
 import warnings
 
 import numpy as np
@@ -39,7 +40,9 @@ def test_new_form_opens_with_counts_rates_and_files_as_groups(motors, recorded, 
 def test_samples_arrive_as_they_were_recorded(motors, recorded, here):
     file = next(file for file in motor_files(recorded) if file.parts[-3:] == ("Bearing", "M4", "1900.wav"))
     recordings = sd.load_recordings(motors / "high").filter(lambda table: table["source"] == "Bearing_M4_1900.json")
-    np.testing.assert_allclose(np.stack([recordings.read(i)[0] for i in range(len(recordings))]), seconds_of(file)[0], atol=1e-5)
+    np.testing.assert_allclose(
+        np.stack([recordings.read(i)[0] for i in range(len(recordings))]), seconds_of(file)[0], atol=1e-5
+    )
 
 
 def test_legacy_form_opens_at_the_configured_rate(recorded, here):
@@ -47,7 +50,7 @@ def test_legacy_form_opens_at_the_configured_rate(recorded, here):
     for file in files:
         write_motor_json(file, here / "data", form="legacy")
     recordings = sd.load_recordings(here / "data", sample_rate=16000)
-    assert len(recordings) == 10*len(files) and not recordings.problems
+    assert len(recordings) == 10 * len(files) and not recordings.problems
     assert (recordings.table["sample_rate"] == 16000).all()
     labels = recordings.table.groupby("source")["label"].unique().map(list).to_dict()
     assert labels == {f"{'_'.join(file.parts[-3:-1])}_1950.json": [LABELS[file.parts[-3]]] for file in files}
@@ -58,7 +61,7 @@ def test_vibration_opens(recorded, here):
     assert recordings.table["label"].value_counts().to_dict() == {"OK": 80, "NG": 80} and not recordings.problems
     assert (recordings.table["sample_rate"] == 200).all() and recordings.table["n_samples"].between(150, 250).all()
     gravity = np.array([recording.waveform.mean() for recording in recordings])
-    assert ((gravity > 0.8) & (gravity < 1.2)).all()          # g: the fan hangs still on the whole
+    assert ((gravity > 0.8) & (gravity < 1.2)).all()  # g: the fan hangs still on the whole
 
 
 def test_sound_files_open_as_they_are(recorded, here):
@@ -76,8 +79,17 @@ def test_folders_without_a_known_name_give_no_labels(recorded, here):
 
 def test_training_hears_faults_at_speeds_it_has_not_met(motors, here):
     """A check that learning happens: far from chance (0.5), not a figure to be proud of."""
-    config = sd.Config.load(None, {"audio.sample_rate": 16000, "model.input_length": 8000, "model.size": "n", "training.epochs": 6,
-                                   "training.lr_scheduler.T_max": 6, "training.learning_rate": 0.003})
+    config = sd.Config.load(
+        None,
+        {
+            "audio.sample_rate": 16000,
+            "model.input_length": 8000,
+            "model.size": "n",
+            "training.epochs": 6,
+            "training.lr_scheduler.T_max": 6,
+            "training.learning_rate": 0.003,
+        },
+    )
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         run = sd.train(config, sd.load_recordings(motors / "low"), progress=False)

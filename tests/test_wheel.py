@@ -1,4 +1,5 @@
 """What is installed: every module, nothing else, and nothing of the tools it was written with."""
+
 import re
 import shutil
 import subprocess
@@ -15,7 +16,9 @@ MODULES = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "sounddet
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory):
     """Built from a copy of what is in git, so that a module that git ignores is missed here as it would be by users."""
-    listed = subprocess.run(["git", "ls-files", "--cached", "--others", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True)
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True
+    )
     if listed.returncode:
         pytest.skip("this is no git repository")
     source, target = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("wheel")
@@ -61,11 +64,11 @@ def test_every_module_of_the_wheel_can_be_imported(wheel, tmp_path):
     names = [name.removesuffix(".py").removesuffix("/__init__").replace("/", ".") for name in MODULES]
     code = f"""
 import sys
-sys.path.insert(0, {str(tmp_path / 'site')!r})
+sys.path.insert(0, {str(tmp_path / "site")!r})
 import importlib
 for name in {names!r}:
     place = importlib.import_module(name).__file__
-    assert place.startswith({str(tmp_path / 'site')!r}), place
+    assert place.startswith({str(tmp_path / "site")!r}), place
 """
     result = subprocess.run([sys.executable, "-I", "-c", code], cwd=tmp_path, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr

@@ -1,4 +1,5 @@
 """Recordings so small that a training takes a second, and the settings that go with them."""
+
 import json
 from pathlib import Path
 
@@ -22,8 +23,8 @@ def options(**changes):
 
 def tone_or_noise(label, rng, n_samples=N_SAMPLES, sample_rate=RATE):
     """OK is noise; NG is noise with a tone of 1000 Hz."""
-    noise = 0.1*rng.standard_normal(n_samples)
-    return noise + (label == "NG")*0.2*np.sin(2*np.pi*1000*np.arange(n_samples)/sample_rate)
+    noise = 0.1 * rng.standard_normal(n_samples)
+    return noise + (label == "NG") * 0.2 * np.sin(2 * np.pi * 1000 * np.arange(n_samples) / sample_rate)
 
 
 def write_json(path, labels, seed=0, n_samples=N_SAMPLES, sample_rate=RATE, **members):
@@ -39,5 +40,5 @@ def write_json(path, labels, seed=0, n_samples=N_SAMPLES, sample_rate=RATE, **me
 def write_folder(folder, n_files=6, labels=("OK", "NG", "OK", "NG"), **about):
     """A folder of such files, one for each machine."""
     for number in range(n_files):
-        write_json(Path(folder)/f"machine_{number}.json", list(labels), seed=number, **about)
+        write_json(Path(folder) / f"machine_{number}.json", list(labels), seed=number, **about)
     return Path(folder)

@@ -1,9 +1,10 @@
-"""Does installing this package on Colab leave Colab's own packages as they are? Needs the package index, so it is no test.
+"""Does installing this package leave Colab's own packages as they are? Needs the package index, so it is no test.
 
     python tools/check_colab.py [PYTHON]    PYTHON: an interpreter of Colab's version (default: the one that runs this)
 
 Makes an empty environment that claims to hold what `colab_pins.txt` lists, and asks pip what it would install there.
 """
+
 import json
 import re
 import subprocess
@@ -39,7 +40,19 @@ def pretend(environment, pins):
 
 def planned(environment):
     """Name and version of each package that pip would install beside ours."""
-    command = [sys.executable, "-m", "pip", "--python", str(environment), "install", "--dry-run", "--quiet", "--report", "-", str(ROOT)]
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "--python",
+        str(environment),
+        "install",
+        "--dry-run",
+        "--quiet",
+        "--report",
+        "-",
+        str(ROOT),
+    ]
     result = subprocess.run(command, capture_output=True, text=True)
     if result.returncode:
         sys.exit(f"pip cannot install the package beside what Colab ships:\n{result.stderr}")
@@ -52,7 +65,9 @@ if __name__ == "__main__":
     pins = read_pins()
     with tempfile.TemporaryDirectory() as folder:
         environment = Path(folder) / "colab"
-        subprocess.run([*(sys.argv[1:2] or [sys.executable]), "-m", "venv", "--without-pip", str(environment)], check=True)
+        subprocess.run(
+            [*(sys.argv[1:2] or [sys.executable]), "-m", "venv", "--without-pip", str(environment)], check=True
+        )
         pretend(environment, pins)
         version, found = planned(environment)
     print(f"On Python {version}, beside {len(pins)} packages of Colab, pip would install:")

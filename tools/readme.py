@@ -3,7 +3,6 @@
     python tools/readme.py            write
     python tools/readme.py --check    exit 1 when something is out of step
 """
-import json
 import re
 import sys
 from configparser import ConfigParser
@@ -51,7 +50,7 @@ def render(notebook):
 def wanted():
     """Path and text of every file that this script answers for."""
     files = {path: stamp(path.read_text(encoding="utf-8")) for path in STAMPED if path.exists()}
-    files[README] = render(nbformat.from_dict(json.loads(files[INDEX])))
+    files[README] = render(nbformat.reads(files[INDEX], as_version=4))
     return files
 
 

@@ -165,7 +165,10 @@ class Recordings:
             row = self.table.iloc[chosen]
             meta = {name: row[name] for name in self.table.columns.difference(_COLUMNS)}
             return Recording(waveform, int(row["sample_rate"]), self.labels[chosen], row["key"], row["group"], meta)
-        rows = np.arange(len(self))[np.asarray(chosen) if not isinstance(chosen, slice) else chosen]
+        if not isinstance(chosen, slice):
+            chosen = np.asarray(chosen)
+            chosen = chosen if chosen.size else chosen.astype(int)      # an empty list is a choice of none
+        rows = np.arange(len(self))[chosen]
         return Recordings(self.table.iloc[rows], self._stores, self._places[rows], self.problems, self.paths)
 
     def filter(self, keep: Callable[[pd.DataFrame], Iterable[bool]]) -> "Recordings":
