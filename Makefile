@@ -39,6 +39,7 @@ prepare: $(VENV)/.installed-dev
 	$(MAKE) test
 
 readme: $(VENV)/.installed-dev
+	$(BIN)/nbdev_export
 	$(BIN)/python tools/readme.py
 
 # After a default changed in nbs/00_config.ipynb: write the two configuration files again.

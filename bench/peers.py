@@ -8,7 +8,7 @@ from sounddetect.signal.resampling import prepare
 
 
 def log_mel_means(recordings, sample_rate, n_mels=64):
-    """Mean over time of the log-mel spectrogram of each recording `(recording, mel)`, level included."""
+    """Mean over time of the log-mel spectrogram of each recording `(recording, mel)`, each brought to the same level."""
     n_fft = 1024 if sample_rate > 1000 else 64
     frequencies = np.fft.rfftfreq(n_fft, 1 / sample_rate)
     n_mels = min(n_mels, n_fft // 4)
@@ -19,6 +19,7 @@ def log_mel_means(recordings, sample_rate, n_mels=64):
     features = []
     for i in range(len(recordings)):
         waveform = prepare(recordings.read(i), int(recordings.table["sample_rate"][i]), sample_rate)
+        waveform = (waveform - waveform.mean()) / max(waveform.std(), 1e-9)
         frames = np.lib.stride_tricks.sliding_window_view(waveform, n_fft)[::n_fft // 2] * np.hanning(n_fft)
         power = np.abs(np.fft.rfft(frames)) ** 2
         features.append(np.log(power @ bank.T + 1e-10).mean(0))

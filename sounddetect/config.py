@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['SIZES', 'MOVED', 'GONE', 'Section', 'parse_bytes', 'Audio', 'Data', 'FilterParams', 'Preprocessing', 'CnnLayer',
-           'Attention', 'FullyConnected', 'Network', 'Model', 'LossFunction', 'LrScheduler', 'EarlyStopping',
+           'Attention', 'FullyConnected', 'Network', 'Model', 'LossFunction', 'LrScheduler', 'EarlyStoppingSettings',
            'Augmentation', 'Training', 'Memory', 'Checkpoint', 'Session', 'Output', 'Inference', 'ClearML', 'Config']
 
 # %% ../nbs/00_config.ipynb #a910a4ae
@@ -174,11 +174,11 @@ class LossFunction(Section):
 
 class LrScheduler(Section):
     name: Literal["CosineAnnealingLR"] = _key("CosineAnnealingLR", "half a cosine from learning_rate down to eta_min")
-    T_max: int = _key(50, "epochs until eta_min is reached; it stays there", ge=1)
+    T_max: Literal["auto"] | Annotated[int, Field(ge=1)] = _key("auto", "epochs until eta_min is reached, where it stays; auto: all")
     eta_min: float = _key(1e-5, "lowest learning rate", ge=0)
 
 
-class EarlyStopping(Section):
+class EarlyStoppingSettings(Section):
     patience: int = _key(8, "stop after so many epochs in a row without a better value", ge=1)
     monitor: Literal["val_loss"] = _key("val_loss", "what has to fall strictly below its best")
 
@@ -192,7 +192,7 @@ class Augmentation(Section):
 # %% ../nbs/00_config.ipynb #d837f6be
 class Training(Section):
     mode: Literal["full"] = _key("full", "full: from random weights")
-    batch_size: Literal["auto"] | Annotated[int, Field(ge=1)] = _key("auto", "windows in one step; auto: 16, many steps an epoch even with few recordings")
+    batch_size: Literal["auto"] | Annotated[int, Field(ge=1)] = _key("auto", "windows in one step; auto: 16, or as many as half of the memory holds")
     epochs: int = _key(50, "passes through the training recordings, at most", ge=1)
     learning_rate: float = _key(0.001, "step size at the start", gt=0)
     optimizer: Literal["adam", "adamw", "sgd"] = _key("adam", "adam, adamw or sgd")
@@ -200,7 +200,7 @@ class Training(Section):
     validation_split: float = _key(0.2, "share of the groups that are not for the test, to choose the best epoch, 0 to 1", gt=0, lt=1)
     loss_function: LossFunction = _key(LossFunction, "what is made small")
     lr_scheduler: LrScheduler | None = _key(LrScheduler, "how the learning rate changes; null: it does not")
-    early_stopping: EarlyStopping | None = _key(EarlyStopping, "when to give up; null: never")
+    early_stopping: EarlyStoppingSettings | None = _key(EarlyStoppingSettings, "when to give up; null: never")
     augmentation: Augmentation = _key(Augmentation, "random changes to training windows")
     gradient_accumulation_steps: int = _key(1, "batches that make one step of the optimizer", ge=1)
 
@@ -216,7 +216,7 @@ class Checkpoint(Section):
 
 
 class Session(Section):
-    max_hours: float | None = _key(12, "hours after which the machine is taken away; null: never", gt=0)
+    max_hours: float | None = _key(12, "hours after which the machine is taken away, on Colab since its start, else since that of training; null: never", gt=0)
     reserve_minutes: float = _key(15, "minutes before that at which training stops and saves", ge=0)
 
 

@@ -83,7 +83,7 @@ def run(name):
     path = NOTEBOOKS / f"{name}.ipynb"
     notebook = nbformat.read(path, 4)
     os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)
-    os.environ |= {"IN_TEST": "1", "TQDM_DISABLE": "1"}      # no timings in stored outputs
+    os.environ |= {"IN_TEST": "1", "TQDM_DISABLE": "1", "PYTHONWARNINGS": "ignore::UserWarning"}      # no timings, no paths in outputs
     kernel = dict(timeout=900, kernel_name="python3", resources={"metadata": {"path": str(path.parent)}})
     NotebookClient(notebook, **kernel).execute()
     write(notebook, path)

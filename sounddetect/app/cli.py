@@ -95,9 +95,9 @@ def _evaluate(run, recordings=None):
     from sounddetect.runs.evaluation import evaluate
 
     result = evaluate(run, recordings)
-    print(f"{len(result.predictions)} recordings of {result.predictions['group'].nunique()} sources, threshold {result.threshold:g}; with 95 % intervals:")
+    print(f"{len(result.predictions)} recordings from {result.predictions['group'].nunique()} groups, threshold {result.threshold:g}; with 95 % intervals:")
     print(result.table().to_string(float_format="{:.3f}".format, index_names=False))
-    print(pd.DataFrame(result.confusion, [f"{name} judged" for name in result.classes], result.classes).to_string())
+    print(pd.DataFrame(result.confusion, [f"really {name}" for name in result.classes], [f"judged {name}" for name in result.classes]).to_string())
     print(f"pictures: {run.path / 'evaluation'}")
 
 
@@ -169,5 +169,3 @@ def main(arguments: list[str] | None = None) -> None:
                 raise
             print(f"error: {error}", file=sys.stderr)
             raise SystemExit(1) from None
-        except KeyboardInterrupt:
-            raise SystemExit(STOPPED) from None

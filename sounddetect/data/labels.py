@@ -35,7 +35,8 @@ def canonical_label(
     known |= {name.casefold(): name for name in classes}
     known |= {str(name).strip().casefold(): label for name, label in (labels or {}).items()}
     if spelling not in known:
-        raise ValueError(f"label {value!r} is not one of {', '.join(known)}; name it in data.labels, such as {{{value}: {classes[0]}}}")
+        hint = " or ".join(f"{{{value}: {name}}}" for name in classes[:2])
+        raise ValueError(f"label {value!r} is not one of {', '.join(known)}; say what it is in data.labels, such as {hint}")
     return known[spelling]
 
 # %% ../../nbs/1_data/01_labels.ipynb #30a1d318

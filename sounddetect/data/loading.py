@@ -8,6 +8,7 @@ __all__ = ['AUDIO_SUFFIXES', 'SUFFIXES', 'as_paths', 'find_sources', 'source_fin
 # %% ../../nbs/1_data/04_loading.ipynb #59bae09f
 import hashlib
 import os
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -100,8 +101,7 @@ def _write_json(path, writer):
                 writer.add(row.samples, None, row=row.number)
                 numbers.append(row.number)
     except ValueError as error:
-        place = f"after row {numbers[-1]}: " if numbers else ""
-        writer.problems.append({"row": None, "problem": f"{place}{error}"})
+        writer.problems.append({"row": None, "problem": f"{error}; {len(numbers)} rows could be read before"})
         writer.rows = [] if about.form == "new" else writer.rows     # without the end, nobody knows the labels of the new form
     for entry in writer.rows:
         entry |= {"sample_rate": about.sample_rate, "label": about.labels[entry["row"]], "meta": about.meta}
@@ -118,7 +118,7 @@ def _write_audio(path, writer):
             raise ValueError("the file holds no samples")
         writer.add(samples, sample_rate, row=None, label=None, group=None, meta={})
     except (soundfile.LibsndfileError, ValueError) as error:
-        writer.problems.append({"row": None, "problem": str(error)})
+        writer.problems.append({"row": None, "problem": getattr(error, "error_string", str(error))})
 
 # %% ../../nbs/1_data/04_loading.ipynb #b398b52c
 def load_recordings(
@@ -148,6 +148,9 @@ def load_recordings(
         raise ValueError("; ".join(unknown[:20]))
     for table in tables:
         table.attrs = {}
+    n_without_rate = sum(row["sample_rate"] is None for store in stores for row in store.rows)
+    if n_without_rate:
+        warnings.warn(f"{n_without_rate} recordings do not say their sample rate and are taken to have {sample_rate} Hz (audio.sample_rate)", stacklevel=2)
     recordings = collect(stores, tables, problems, [path.resolve() for path in as_paths(paths)])
     recordings.table["group"] = _groups(recordings.table, group_by)
     return recordings

@@ -60,19 +60,31 @@ def split_recordings(
     Raises `ValueError` when there are unlabelled recordings, fewer than two classes, or too few groups of a class. Warns
     when each recording is a group of its own, because the score may then be too good.
     """
-    counts = _counts(recordings.table, n_parts=2 + (test > 0))
+    table = recordings.table.assign(group=_joined_by_content(recordings.table))
+    counts = _counts(table, n_parts=2 + (test > 0))
     rng = np.random.default_rng([seed, 0x5B117])
     is_test = choose_groups(counts.to_numpy(), test, rng) if test else np.zeros(len(counts), bool)
     is_validation = np.zeros(len(counts), bool)
     is_validation[~is_test] = choose_groups(counts.to_numpy()[~is_test], validation, rng)
     part = pd.Series(np.select([is_test, is_validation], ["test", "validation"], "train"), index=counts.index)
-    part_of = recordings.table["group"].map(part).to_numpy()
+    part_of = table["group"].map(part).to_numpy()
     split = Split(*(recordings[part_of == name] for name in Split._fields))
     _check_parts(split, counts, with_test=test > 0)
-    _warn_if_optimistic(recordings.table)
+    _warn_if_optimistic(table)
     return split
 
 # %% ../../nbs/1_data/05_splitting.ipynb #7b0670c6
+def _joined_by_content(table):
+    """Group of each recording, where groups with a recording in common are one."""
+    group = table["group"].to_numpy()
+    n_groups = -1
+    while len(set(group)) != n_groups:                 # until joining changes nothing any more
+        n_groups = len(set(group))
+        for column in (table["content_hash"], table["group"]):
+            group = pd.Series(group).groupby(column.to_numpy()).transform("min").to_numpy()
+    return group
+
+# %% ../../nbs/1_data/05_splitting.ipynb #85376207
 def _counts(table, n_parts):
     """Recordings of each class in each group, once it is clear that they can be split into `n_parts`."""
     unlabelled = table.loc[table["label"].isna(), "key"].tolist()
@@ -90,8 +102,8 @@ def _counts(table, n_parts):
 
 
 def _too_few(label, n_groups, n_parts):
-    return (f"{label} comes from {n_groups} group(s), a split into {n_parts} parts needs {n_parts} or more of each class: "
-            "record more, or set data.group_by to row (the score will then be optimistic)")
+    return (f"{label} comes from {n_groups} {'group' if n_groups == 1 else 'groups'}, a split into {n_parts} parts needs {n_parts} or more of each class: "
+            "record more, or read them with data.group_by: row (the score will then be optimistic)")
 
 
 def _check_parts(split, counts, with_test):

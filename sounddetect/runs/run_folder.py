@@ -60,8 +60,8 @@ def create_run_folder(
             return candidate
         except FileExistsError:
             continue
-    raise FileExistsError(f"{candidates[0]} exists already and is not overwritten: go on with it by `sounddetect resume {candidates[0]}`, "
-                          "or give another --run")
+    raise FileExistsError(f"{candidates[0]} exists already and is not overwritten: give another --run, or, if it was stopped, go on with it: "
+                          f"sounddetect resume {candidates[0]}")
 
 # %% ../../nbs/7_runs/00_run_folder.ipynb #f19f51fa
 def _sources(recordings):

@@ -22,7 +22,7 @@ from ..plotting.results import plot_training_curves
 from .evaluation import own_recordings, save_picture
 from .listeners import ProgressBar, RunWriter
 from .run_folder import Run, create_run_folder, describe_data, write_json
-from ..scoring.detector import Detector
+from ..scoring.detector import Detector, note_rates, refuse_foreign
 from ..training.tasks import prepare_recordings
 from ..training.trainer import Trainer
 
@@ -52,6 +52,7 @@ def _resolved(config: Config, trainer: Trainer) -> Config:
         "device": str(trainer.device),
         "training.batch_size": trainer.batch_size,
         "training.loss_function.pos_weight": float(trainer.task.class_weights[-1]),
+        **({"training.lr_scheduler.T_max": config.training.epochs} if config.training.lr_scheduler and config.training.lr_scheduler.T_max == "auto" else {}),
         "memory.mixed_precision": trainer.dtype != torch.float32,
     })
 
@@ -73,14 +74,18 @@ def train(
         recordings = recordings_of(config)
     refuse_damaged(recordings, config.data.skip_bad)
     _refuse_foreign_labels(recordings, config)
+    for place in config.output.copy_detector_to:
+        refuse_foreign(place)
     split = split_recordings(recordings, config.data.test_split, config.training.validation_split, config.seed)
+    note_rates(recordings, config.audio.sample_rate)
+    if config.clearml.enabled is True:
+        warnings.warn("clearml.enabled is true, but this version does not track with ClearML; results.csv holds the figures", stacklevel=2)
     prepared = _prepared(split, config)
+    trainer = Trainer(prepared.train, prepared.validation, config)
     folder = create_run_folder(config, run)
-    trainer = Trainer(prepared.train, prepared.validation, config, _listeners(folder, progress, listeners), folder / "weights")
     _resolved(config, trainer).save(folder / "config.yaml")
     write_json(folder / "data.json", describe_data(recordings, split))
-    if config.clearml.enabled is True:
-        trainer.emit("warning", message="clearml.enabled is true, but this version does not track with ClearML; results.csv holds the figures")
+    trainer.weights, trainer.listeners = folder / "weights", _listeners(folder, progress, listeners)
     return _fit(Run(folder), trainer, split)
 
 
@@ -105,8 +110,6 @@ def _fit(run: Run, trainer: Trainer, split: Split) -> Run:
     if reason not in ("finished", "early_stopping"):
         return run
     detector = Detector(trainer.model.network, run.config, str(trainer.device), _about(run, trainer))
-    for place in run.config.output.copy_detector_to:
-        detector.save(place)
     pictures = run.path / "evaluation"
     pictures.mkdir(exist_ok=True)
     save_picture(plot_training_curves(run.results), pictures / "training_curves.png")
@@ -114,7 +117,9 @@ def _fit(run: Run, trainer: Trainer, split: Split) -> Run:
     waveforms = [recording.waveform for recording in examples]
     titles = [recording.key for recording in examples]
     save_picture(plot_examples(waveforms, examples[0].sample_rate, examples.labels, titles), pictures / "examples.png")
-    detector.save(run.path / "model")              # last: a run with a detector is finished
+    detector.save(run.path / "model")
+    for place in run.config.output.copy_detector_to:
+        detector.save(place)
     return run
 
 

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['FORMAT_VERSION', 'probabilities', 'decide', 'front_end_of', 'best_device', 'Detector', 'prepared_waveforms',
-           'note_rates', 'save_detector', 'load_detector']
+           'note_rates', 'refuse_foreign', 'save_detector', 'load_detector']
 
 # %% ../../nbs/4_scoring/02_detector.ipynb #762c7327
 import json
@@ -59,7 +59,10 @@ def front_end_of(config: Config) -> FrontEnd:
 
 
 def best_device(device: str = "auto") -> torch.device:
-    """`device`, where auto means the GPU if there is one."""
+    """`device`, where auto means the GPU if there is one. Raises `ValueError` for a GPU that is not there."""
+    n_gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if device.startswith("cuda") and (torch.device(device).index or 0) >= n_gpus:
+        raise ValueError(f"device {device} is not there, PyTorch sees {n_gpus} GPUs: use auto or cpu")
     return torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
 
 # %% ../../nbs/4_scoring/02_detector.ipynb #e6c03068
@@ -165,14 +168,19 @@ FORMAT_VERSION = 1
 _SHAPING = {"task", "audio", "preprocessing", "model", "inference"}     # sections of the configuration that shape a score
 
 
+def refuse_foreign(path: str | os.PathLike) -> None:
+    """Raise `FileExistsError` when something else than a detector lies at `path`."""
+    if Path(path).exists() and not (Path(path) / "model.json").exists():
+        raise FileExistsError(f"{path} exists and is no detector: choose another place, or remove it")
+
+
 def save_detector(detector: Detector, path: str | os.PathLike) -> Path:
     """Write a detector as a folder with `model.safetensors` and `model.json`.
 
     Raises `FileExistsError` when something else than a detector lies at `path`.
     """
     path = Path(path)
-    if path.exists() and not (path / "model.json").exists():
-        raise FileExistsError(f"{path} exists and is no detector: choose another place, or remove it")
+    refuse_foreign(path)
     draft = path.with_name(f"{path.name}.{uuid4().hex[:8]}.tmp")
     draft.mkdir(parents=True)
     weights = {name: value.detach().cpu().contiguous() for name, value in detector.network.state_dict().items()}

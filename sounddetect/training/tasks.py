@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from ..config import Config
 from ..data.recordings import Recordings
 from ..models.cnn_attention import build_network
-from ..scoring.detector import decide, front_end_of, note_rates, probabilities
+from ..scoring.detector import decide, front_end_of, probabilities
 from ..scoring.metrics import anomaly_metrics, class_metrics
 from ..scoring.windows import mean_by_owner
 from ..signal.augmentation import add_noise, change_gain, equalizer_gains, random_start
@@ -28,9 +28,8 @@ def prepare_recordings(
     recordings: Recordings,
     config: Config,
 ) -> Recordings:           # one channel each, at `audio.sample_rate`
-    """Recordings as windows are read from them; says once when some have to be resampled."""
+    """Recordings as windows are read from them."""
     rate, channel = config.audio.sample_rate, config.audio.channel
-    note_rates(recordings, rate)
     if ((recordings.table["sample_rate"] == rate) & (recordings.table["n_channels"] == 1)).all():
         return recordings
     change = f"channel {channel} at {rate} Hz"
