@@ -64,13 +64,11 @@ def parse_samples(text: bytes, parse: Callable[[bytes], np.ndarray]) -> np.ndarr
             raise ValueError(_explain_row(bytes(text))) from None
 
 # %% ../../nbs/1_data/03_json.ipynb #c0db57e7
-class _Walker:
-    """A position in JSON text, and the steps that can be made from it."""
+class _Position:
+    """A position in JSON text, and the small steps that can be made from it."""
 
     _BLANK = re.compile(rb"[ \t\r\n]*")
-    _TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[\]{}]')
     _TEXT = re.compile(rb'"(?:[^"\\]|\\.)*"')
-    _PLAIN = re.compile(rb"[^,\]}\s]+")
 
     def __init__(self, text):
         self.text = text
@@ -112,6 +110,13 @@ class _Walker:
             self.position = name.end()
             self.expect(b":")
             yield orjson.loads(name.group())
+
+# %% ../../nbs/1_data/03_json.ipynb #4b7ee991
+class _Walker(_Position):
+    """Steps over whole values."""
+
+    _TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[\]{}]')
+    _PLAIN = re.compile(rb"[^,\]}\s]+")
 
     def skip(self) -> tuple[int, int]:
         """Step over one value of any kind; where it begins and ends."""

@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from .json_rows import JsonForm, read_json_rows
 from .labels import CLASSES, canonical_label, label_of_path
-from .recordings import Recordings, Store, StoreWriter, collect
+from .recordings import INDEX, Recordings, Store, StoreWriter, collect
 
 # %% ../../nbs/1_data/04_loading.ipynb #e8864238
 AUDIO_SUFFIXES = (".wav", ".flac", ".ogg")
@@ -61,7 +61,8 @@ def _files_below(root):
         if root.suffix.lower() not in SUFFIXES:
             raise ValueError(f"{root}: files of this kind cannot be read; readable are {', '.join(SUFFIXES)}")
         return [root]
-    found = (path for path in root.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
+    runs = {path.parent for path in root.rglob("data.json") if (path.parent / "config.yaml").exists()}
+    found = (path for path in root.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file() and not runs.intersection(path.parents))
     return sorted(path for path in found if not any(part.startswith(".") for part in path.relative_to(root).parts))
 
 # %% ../../nbs/1_data/04_loading.ipynb #d1a79355
@@ -82,7 +83,7 @@ def source_fingerprint(path: Path) -> str:
 def _store(path: Path, cache_dir: Path) -> Store:
     """The store of a file, written if there is none yet."""
     folder = cache_dir / "stores" / source_fingerprint(path)
-    if not (folder / "index.json").exists():
+    if not (folder / INDEX).exists():
         with StoreWriter(folder) as writer:
             (_write_json if path.suffix.lower() == ".json" else _write_audio)(path, writer)
     return Store(folder)
@@ -107,7 +108,7 @@ def _write_json(path, writer):
         entry |= {"sample_rate": about.sample_rate, "label": about.labels[entry["row"]], "meta": about.meta}
         entry["group"] = None if about.groups is None else str(about.groups[entry["row"]])
 
-
+# %% ../../nbs/1_data/04_loading.ipynb #449c9a36
 def _write_audio(path, writer):
     """The one recording of an audio file."""
     try:
@@ -136,18 +137,17 @@ def load_recordings(
     Raises `FileNotFoundError` and `ValueError` as `find_sources` does, and `ValueError` for labels that are not known.
     """
     sources = find_sources(paths)
-    stores, tables, problems = [], [], []
+    stores, tables, problems, unknown = [], [], [], set()
     for key, path in tqdm(sources.items(), desc="reading", unit="file", delay=2):
         store = _store(path, Path(cache_dir))
         problems += [{"key": key if item["row"] is None else f"{key}#{item['row']}", "problem": item["problem"]} for item in store.problems]
         if store.rows:
+            table, not_known = _table(store, key, path, sample_rate, classes, labels)
             stores.append(store)
-            tables.append(_table(store, key, path, sample_rate, classes, labels))
-    unknown = sorted({problem for table in tables for problem in table.attrs["unknown"]})
+            tables.append(table)
+            unknown |= not_known
     if unknown:
-        raise ValueError("; ".join(unknown[:20]))
-    for table in tables:
-        table.attrs = {}
+        raise ValueError("; ".join(sorted(unknown)[:20]))
     n_without_rate = sum(row["sample_rate"] is None for store in stores for row in store.rows)
     if n_without_rate:
         warnings.warn(f"{n_without_rate} recordings do not say their sample rate and are taken to have {sample_rate} Hz (audio.sample_rate)", stacklevel=2)
@@ -157,7 +157,7 @@ def load_recordings(
 
 # %% ../../nbs/1_data/04_loading.ipynb #c3951f1b
 def _table(store, key, path, sample_rate, classes, labels):
-    """`Recordings.table` of one store."""
+    """`Recordings.table` of one store, and a message for each label that is not known."""
     rows = pd.DataFrame(store.rows)
     is_audio = path.suffix.lower() in AUDIO_SUFFIXES
     table = pd.DataFrame({"key": [key] if is_audio else [f"{key}#{row}" for row in rows["row"]]})
@@ -176,8 +176,7 @@ def _table(store, key, path, sample_rate, classes, labels):
     table["source"] = key
     for name in sorted({name for meta in rows["meta"] for name in meta}):
         table[name] = [meta.get(name) for meta in rows["meta"]]
-    table.attrs["unknown"] = unknown
-    return table
+    return table, unknown
 
 # %% ../../nbs/1_data/04_loading.ipynb #71f3ee92
 def _groups(table, group_by):

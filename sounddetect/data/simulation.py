@@ -303,7 +303,7 @@ def simulate_recordings(
     seed:int=0,              # the same seed gives the same recordings
     sample_rate:int=44100,   # samples per second (Hz), at least 16000
     duration:float=1.0,      # of each recording (s), at least 0.05
-    n_machines:int=10,       # units of the machine; two recordings are needed to hear each
+    n_machines:int=25,       # units of the machine; two recordings are needed to hear each
 )->tuple[np.ndarray, list[str], list[str]]:  # waveforms `(recording, time)` float32 in [-1, 1], labels, groups
     """Recordings of a simulated machine with their labels (`OK`, `NG`) and groups (`machine_03`).
 
@@ -366,7 +366,7 @@ def simulate(
     form:str="new",         # "new", "legacy" (JSON, a file a machine) or "wav" (a file a recording)
     sample_rate:int=44100,  # samples per second (Hz), at least 16000
     duration:float=1.0,     # of each recording (s), at least 0.05
-    n_machines:int=10,      # units of the machine
+    n_machines:int=25,      # units of the machine
 )->list[Path]:              # the files, in order of their names
     """Write recordings of a simulated machine, those of `simulate_recordings`.
 

@@ -141,10 +141,14 @@ class Run:
 
         Raises `ValueError` when recordings of the run are missing.
         """
-        place = {content: i for i, content in enumerate(recordings.table["content_hash"])}
-        wanted = {name: [self.data["content_hash"][key] for key in keys] for name, keys in self.data["split"].items()}
-        missing = sum(content not in place for contents in wanted.values() for content in contents)
-        if missing:
-            raise ValueError(f"{missing} of the recordings that {self.path} was trained on are missing or have changed; they were read from "
-                             f"{', '.join(self.data['paths'])}")
-        return Split(*(recordings[[place[content] for content in wanted[name]]] for name in Split._fields))
+        return _parts(self, recordings)
+
+# %% ../../nbs/7_runs/00_run_folder.ipynb #6b72d965
+def _parts(run: Run, recordings: Recordings) -> Split:
+    place = {content: i for i, content in enumerate(recordings.table["content_hash"])}
+    wanted = {name: [run.data["content_hash"][key] for key in keys] for name, keys in run.data["split"].items()}
+    missing = sum(content not in place for contents in wanted.values() for content in contents)
+    if missing:
+        raise ValueError(f"{missing} of the recordings that {run.path} was trained on are missing or have changed; they were read from "
+                         f"{', '.join(run.data['paths'])}")
+    return Split(*(recordings[[place[content] for content in wanted[name]]] for name in Split._fields))

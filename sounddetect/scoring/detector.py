@@ -101,13 +101,13 @@ class Detector:
         if per not in ("recording", "window"):
             raise ValueError(f"per needs to be recording or window, got {per!r}")
         if isinstance(source, Recordings):
-            return self._predict_recordings(source, per, batch_size)
+            return _predict_recordings(self, source, per, batch_size)
         if isinstance(source, np.ndarray) or torch.is_tensor(source):
-            return self._predict_waveform(np.asarray(source, np.float32), sample_rate, per, batch_size)
+            return _predict_waveform(self, np.asarray(source, np.float32), sample_rate, per, batch_size)
         with tempfile.TemporaryDirectory() as cache_dir:
             recordings = load_recordings(source, sample_rate=self.config.audio.sample_rate, classes=self.classes,
                                          labels=self.config.data.labels, cache_dir=cache_dir)
-            return self._predict_recordings(recordings, per, batch_size)
+            return _predict_recordings(self, recordings, per, batch_size)
 
     def save(self, path: str | os.PathLike) -> Path:
         """Write the detector as a folder, see `save_detector`."""
@@ -118,35 +118,38 @@ class Detector:
         """Read the detector of a run folder or of a `model/` folder, see `load_detector`."""
         return load_detector(path, device)
 
-    def _predict_recordings(self, recordings, per, batch_size):
-        for problem in recordings.problems:
-            warnings.warn(f"{problem['key']} was left out: {problem['problem']}", stacklevel=3)
-        if not len(recordings):
-            raise ValueError("there are no recordings to score")
-        table = recordings.table[["key"] + (["label"] if recordings.table["label"].notna().any() else [])]
-        return self._scores(prepared_waveforms(recordings, self.config), table.reset_index(drop=True), per, batch_size)
+# %% ../../nbs/4_scoring/02_detector.ipynb #b95ab587
+def _predict_recordings(detector, recordings, per, batch_size):
+    for problem in recordings.problems:
+        warnings.warn(f"{problem['key']} was left out: {problem['problem']}", stacklevel=3)
+    if not len(recordings):
+        raise ValueError("there are no recordings to score")
+    table = recordings.table[["key"] + (["label"] if recordings.table["label"].notna().any() else [])]
+    return _scores(detector, prepared_waveforms(recordings, detector.config), table.reset_index(drop=True), per, batch_size)
 
-    def _predict_waveform(self, samples, sample_rate, per, batch_size):
-        if sample_rate is None:
-            raise ValueError("a waveform needs its sample_rate in Hz: detector.predict(waveform, sample_rate=44100)")
-        if samples.ndim not in (1, 2) or not samples.size or not np.isfinite(samples).all():
-            raise ValueError(f"a waveform needs finite samples `(time,)` or `(channel, time)`, got shape {samples.shape}")
-        waveform = prepare(np.atleast_2d(samples), sample_rate, self.config.audio.sample_rate, self.config.audio.channel)
-        return self._scores([waveform], pd.DataFrame({"key": ["waveform"]}), per, batch_size)
 
-    def _scores(self, waveforms, table, per, batch_size):
-        """The rows of `predict`, from prepared waveforms and what is known of them."""
-        length, rate = self.config.model.input_length, self.config.audio.sample_rate
-        logits, owners, starts = window_outputs(self.logits, waveforms, length, batch_size, self.device)
-        if per == "window":
-            table = table.iloc[owners].reset_index(drop=True).assign(start_s=starts / rate, end_s=(starts + length) / rate)
-        probability = probabilities(logits if per == "window" else mean_by_owner(logits, owners))
-        if len(self.classes) == 2:
-            scores = {"anomaly_score": probability[:, 1]}
-        else:
-            scores = dict(zip(self.classes, probability.T))
-        label = {"label": table.pop("label")} if "label" in table else {}
-        return table.assign(**scores, decision=decide(probability, self.classes, self.threshold), **label)
+def _predict_waveform(detector, samples, sample_rate, per, batch_size):
+    if sample_rate is None:
+        raise ValueError("a waveform needs its sample_rate in Hz: detector.predict(waveform, sample_rate=44100)")
+    if samples.ndim not in (1, 2) or not samples.size or not np.isfinite(samples).all():
+        raise ValueError(f"a waveform needs finite samples `(time,)` or `(channel, time)`, got shape {samples.shape}")
+    waveform = prepare(np.atleast_2d(samples), sample_rate, detector.config.audio.sample_rate, detector.config.audio.channel)
+    return _scores(detector, [waveform], pd.DataFrame({"key": ["waveform"]}), per, batch_size)
+
+
+def _scores(detector, waveforms, table, per, batch_size):
+    """The rows of `predict`, from prepared waveforms and what is known of them."""
+    length, rate = detector.config.model.input_length, detector.config.audio.sample_rate
+    logits, owners, starts = window_outputs(detector.logits, waveforms, length, batch_size, detector.device)
+    if per == "window":
+        table = table.iloc[owners].reset_index(drop=True).assign(start_s=starts / rate, end_s=(starts + length) / rate)
+    probability = probabilities(logits if per == "window" else mean_by_owner(logits, owners))
+    if len(detector.classes) == 2:
+        scores = {"anomaly_score": probability[:, 1]}
+    else:
+        scores = dict(zip(detector.classes, probability.T))
+    label = {"label": table.pop("label")} if "label" in table else {}
+    return table.assign(**scores, decision=decide(probability, detector.classes, detector.threshold), **label)
 
 # %% ../../nbs/4_scoring/02_detector.ipynb #eba3ae36
 def prepared_waveforms(recordings: Recordings, config: Config):

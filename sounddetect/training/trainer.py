@@ -127,11 +127,7 @@ def _stop_on_signals(stop: Callable[[str], None]):
 
 # %% ../../nbs/5_training/03_trainer.ipynb #faa1ec69
 class Trainer:
-    """Train a task's model.
-
-    Events go to each of `listeners` as dicts with `event`: `start`, `batch`, `epoch`, `warning` or `stop`. With `weights`, a folder,
-    `last.pt` is kept up to date there and `best.pt` holds the best weights.
-    """
+    """Train a task's model; events (`start`, `batch`, `epoch`, `warning`, `stop`) go to each of `listeners` as dicts."""
 
     def __init__(
         self,
@@ -139,7 +135,7 @@ class Trainer:
         validation: Recordings,
         config: Config,
         listeners: Iterable[Callable[[dict], None]] = (),
-        weights: str | os.PathLike | None = None,
+        weights: str | os.PathLike | None = None,     # folder for last.pt and best.pt; None: nothing is saved
     ):
         self.train, self.validation, self.config, self.listeners = train, validation, config, list(listeners)
         self.weights = None if weights is None else Path(weights)
