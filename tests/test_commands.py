@@ -221,7 +221,7 @@ def test_evaluate_leaves_out_what_the_run_has_met(place, asked):
     met = len(split["train"]) + len(split["validation"])
     assert result.returncode == 0, result.stderr
     assert f"{met} of 24 recordings were left out" in result.stderr
-    assert f"{len(split['test'])} recordings of" in result.stdout
+    assert f"{len(split['test'])} recordings from" in result.stdout
 
 
 def test_predict_takes_stereo_sound_of_another_rate(asked):
@@ -342,7 +342,7 @@ CASES = {
     "only damaged files": (damaged_only, [*TRAIN], 1, ["a.json", "the file ends"]),
     "only damaged files, to be skipped": (damaged_only, [*TRAIN, "--skip-bad"], 1, ["no recordings"]),
     "one class": (one_class, [*TRAIN], 1, ["two classes", "all 24 are OK"]),
-    "too few to split": (too_few, [*TRAIN], 1, ["comes from 2 group(s)", "3 or more of each class"]),
+    "too few to split": (too_few, [*TRAIN], 1, ["comes from 2 groups", "3 or more of each class"]),
     "unknown label": (with_foreign_label, [*TRAIN], 1, ["a.json", "'squeaky'", "ok", "data.labels"]),
     "damaged row": (bad_row, [*TRAIN], 1, ["machine_1.json#2", "sample 7 is null", "--skip-bad"]),
     "unknown key": (good, [*TRAIN, "--set", "training.epoch=3"], 1, ["unknown key training.epoch", "training.epochs"]),
