@@ -104,8 +104,7 @@ class Classify:
         """What is estimated without gradients: the weight of the last class, and what the network begins from."""
         weight = self.config.training.loss_function.pos_weight
         n_last = (recordings.table["label"] == self.classes[-1]).sum()
-        self.class_weights[-1] = (len(recordings) - n_last) / n_last if weight == "auto" else weight
-
+        self.class_weights[-1] = (len(recordings) - n_last) / max(n_last, 1) if weight == "auto" else weight
         chosen = np.arange(CALIBRATION_WINDOWS) * len(recordings) // CALIBRATION_WINDOWS
         samples = [self.sample(recordings, int(i), np.random.default_rng([self.config.seed, k])) for k, i in enumerate(chosen)]
         model.calibrate([collate(samples[start:start + 32]) for start in range(0, len(samples), 32)])
@@ -122,9 +121,8 @@ class Classify:
         waveform = recordings.read(i, start, min(start + length, n_samples))[0]
         n_recorded = len(waveform)
         waveform = change_gain(add_noise(waveform, settings.noise_factor, rng), settings.gain_db, rng)
-        target = self._one_hot[recordings.labels[i]]
-        return Sample(np.pad(waveform, (0, length - n_recorded)), n_recorded, equalizer_gains(settings.eq_db, rng), target,
-                      float(target @ self.class_weights))
+        padded, target = np.pad(waveform, (0, length - n_recorded)), self._one_hot[recordings.labels[i]]
+        return Sample(padded, n_recorded, equalizer_gains(settings.eq_db, rng), target, float(target @ self.class_weights))
 
     def loss(self, output: Tensor, target: Tensor, weight: Tensor) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
         """Sum of weighted cross-entropies, sum of weights, and sums for metrics."""
@@ -136,7 +134,7 @@ class Classify:
         return output
 
     def combine(self, scores: np.ndarray, owners: np.ndarray) -> np.ndarray:
-        """Logits of recordings `(recording, class)`: the mean over their windows."""
+        """Logits of recordings `(recording, class)`, the mean over their windows."""
         return mean_by_owner(scores, owners)
 
     def judge(self, recordings: Recordings, scores: np.ndarray) -> dict[str, float]:

@@ -165,10 +165,7 @@ class Trainer:
         self._stop_reason = reason
 
     def fit(self) -> str:
-        """Train until it ends; why it ended: `finished`, `early_stopping`, or what `stop` was given (it can then go on).
-
-        Raises `ValueError` when no epoch had a finite validation loss.
-        """
+        """Train; why it ended: `finished`, `early_stopping`, or what `stop` was given. Raises `ValueError` when no loss was ever finite."""
         return _fit(self)
 
     def save(self, best: bool = False) -> None:
