@@ -86,7 +86,7 @@ def collate(samples: Sequence[Sample], device: torch.device | str = "cpu") -> Ba
 # %% ../../nbs/5_training/00_tasks.ipynb #17b82031
 CALIBRATION_WINDOWS = 512
 
-
+# %% ../../nbs/5_training/00_tasks.ipynb #d2a036ec
 class Classify:
     """Tell classes apart by cross-entropy; two (OK, NG) or more."""
 
