@@ -206,7 +206,7 @@ class Training(Section):
 
 # %% ../nbs/00_config.ipynb #3d21b27b
 class Memory(Section):
-    mixed_precision: Literal["auto"] | bool = _key("auto", "half precision in training; auto: where the hardware computes in it")
+    mixed_precision: Literal["auto"] | bool = _key("auto", "half precision in training; auto: on GPUs")
     gradient_checkpointing: bool = _key(False, "compute activations twice instead of keeping them: less memory, more time")
     efficient_attention: bool = _key(True, "fused attention that keeps no score matrix; false: step by step")
 

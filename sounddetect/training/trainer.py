@@ -56,12 +56,11 @@ def precision(
     mixed: bool | str,       # `memory.mixed_precision`
     device: torch.device,
 ) -> torch.dtype:            # in which convolutions and products are computed
-    """float32, or the half precision that the device has."""
-    if device.type == "cuda":
-        half = torch.bfloat16 if torch.cuda.get_device_capability(device) >= (8, 0) else torch.float16
-        return half if mixed else torch.float32
-    has_bfloat16 = any(getattr(torch.cpu, name, lambda: False)() for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"))
-    return torch.bfloat16 if mixed is True or (mixed == "auto" and has_bfloat16) else torch.float32
+    """float32, or the half precision of the device; `auto` on a CPU means float32."""
+    if device.type != "cuda":
+        return torch.bfloat16 if mixed is True else torch.float32
+    half = torch.bfloat16 if torch.cuda.get_device_capability(device) >= (8, 0) else torch.float16
+    return half if mixed else torch.float32
 
 
 AUTO_BATCH_SIZE = 16      # many steps an epoch even with a few hundred recordings
