@@ -86,6 +86,13 @@ def collate(samples: Sequence[Sample], device: torch.device | str = "cpu") -> Ba
 # %% ../../nbs/5_training/00_tasks.ipynb #17b82031
 CALIBRATION_WINDOWS = 512
 
+
+def _calibration_batches(task, recordings, seed):
+    """Training windows of a task, spread over all recordings, in batches of 32."""
+    chosen = np.arange(CALIBRATION_WINDOWS) * len(recordings) // CALIBRATION_WINDOWS
+    samples = [task.sample(recordings, int(i), np.random.default_rng([seed, k])) for k, i in enumerate(chosen)]
+    return [collate(samples[start:start + 32]) for start in range(0, len(samples), 32)]
+
 # %% ../../nbs/5_training/00_tasks.ipynb #d2a036ec
 class Classify:
     """Tell classes apart by cross-entropy; two (OK, NG) or more."""
@@ -105,9 +112,7 @@ class Classify:
         weight = self.config.training.loss_function.pos_weight
         n_last = (recordings.table["label"] == self.classes[-1]).sum()
         self.class_weights[-1] = (len(recordings) - n_last) / max(n_last, 1) if weight == "auto" else weight
-        chosen = np.arange(CALIBRATION_WINDOWS) * len(recordings) // CALIBRATION_WINDOWS
-        samples = [self.sample(recordings, int(i), np.random.default_rng([self.config.seed, k])) for k, i in enumerate(chosen)]
-        model.calibrate([collate(samples[start:start + 32]) for start in range(0, len(samples), 32)])
+        model.calibrate(_calibration_batches(self, recordings, self.config.seed))
 
     def targets(self, recordings: Recordings) -> np.ndarray:
         """Class of each recording as shares, float32 `(recording, class)`."""
