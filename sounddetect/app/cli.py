@@ -93,10 +93,13 @@ def _evaluate(run, recordings=None):
     import pandas as pd
 
     from sounddetect.runs.evaluation import evaluate
+    from sounddetect.scoring.metrics import MIN_GROUPS
 
     result = evaluate(run, recordings)
-    print(f"{len(result.predictions)} recordings from {result.predictions['group'].nunique()} groups, threshold {result.threshold:g}; with 95 % intervals:")
-    print(result.table().to_string(float_format="{:.3f}".format, index_names=False))
+    n_groups = result.predictions["group"].nunique()
+    intervals = "with 95 % intervals" if n_groups >= MIN_GROUPS else f"too few groups for intervals, which need {MIN_GROUPS}"
+    print(f"{len(result.predictions)} recordings from {n_groups} groups, threshold {result.threshold:g}; {intervals}:")
+    print(result.table().to_string(float_format="{:.3f}".format, index_names=False, na_rep="-"))
     print(pd.DataFrame(result.confusion, [f"really {name}" for name in result.classes], [f"judged {name}" for name in result.classes]).to_string())
     print(f"pictures: {run.path / 'evaluation'}")
 

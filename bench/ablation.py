@@ -1,0 +1,116 @@
+"""What each part of the detector is worth on motors that it has not heard: the parts are taken away one at a time.
+
+    SOUNDDETECT_TEST_DATA=DIR python bench/ablation.py [--seeds 3]
+
+The splits are those of bench/recorded_machines.py. They were also looked at while the network was designed, so the last row
+shows what the chosen design gains over the others, not what it will reach elsewhere.
+"""
+import argparse
+import os
+import sys
+import tempfile
+import warnings
+from pathlib import Path
+
+import pandas as pd
+import torch
+from recorded_machines import BLDC, bldc_splits, measure, motor_files, write_motor_json
+from torch.nn import functional as F
+
+import sounddetect as sd
+from sounddetect.models.cnn_attention import build_network, calibrate_network
+from sounddetect.training import tasks
+
+NO_AUGMENTATION = {f"training.augmentation.{name}": 0 for name in ("noise_factor", "eq_db", "time_shift_max")}
+
+
+def random_filters(network):
+    """The filter bank begins at random instead of as Gabor filters."""
+    network.bank.filters.conv.reset_parameters()
+
+
+def random_start(network):
+    """Both paths begin at random; only the scale of the bands is measured."""
+    network.deep_path.classifier[-1].reset_parameters()
+
+    def calibrate(batches, target, weight):
+        calibrate_network(network, batches, target, weight)
+        network.short_path.reset_parameters()
+
+    network.calibrate = calibrate
+
+
+def deep_path_alone(network):
+    """No short path."""
+    random_start(network)
+    with_scale = network.calibrate
+
+    def calibrate(batches, target, weight):
+        with_scale(batches, target, weight)
+        for parameter in network.short_path.parameters():
+            parameter.requires_grad_(False).zero_()
+
+    network.calibrate, network.path_dropout = calibrate, 0.0
+
+
+class RectifiedBank(torch.nn.Module):
+    """The usual first layer: random filters, rectifier, maximum."""
+
+    def __init__(self, bank):
+        super().__init__()
+        self.filters, self.pool = bank.filters, bank.pool
+        self.filters.conv.reset_parameters()
+
+    def forward(self, waveform):
+        return F.max_pool2d(F.relu(self.filters(waveform[:, None, None])), (1, self.pool)).float()
+
+
+def usual_network(network):
+    """What most people would write: rectified random filters and a deep path, all from random weights."""
+    network.bank = RectifiedBank(network.bank)
+    deep_path_alone(network)
+
+VARIANTS = {
+    "usual 1D-CNN + attention, no augmentation": (usual_network, NO_AUGMENTATION),
+    "usual 1D-CNN + attention": (usual_network, {}),
+    "deep path alone": (deep_path_alone, {}),
+    "both paths, random start": (random_start, {}),
+    "random filters": (random_filters, {}),
+    "no augmentation": (None, NO_AUGMENTATION),
+    "as it is": (None, {}),
+}
+
+
+def build_with(change):
+    def build(config, n_outputs):
+        network = build_network(config, n_outputs)
+        if change:
+            change(network)
+        return network
+
+    return build
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", type=int, default=3)
+    seeds = parser.parse_args().seeds
+    data = os.environ.get("SOUNDDETECT_TEST_DATA") or sys.exit("set SOUNDDETECT_TEST_DATA to the folder with the recorded data")
+    warnings.simplefilter("ignore", UserWarning)
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        for file in motor_files(Path(data)):
+            write_motor_json(file, f"{folder}/bldc")
+        recordings = sd.load_recordings(f"{folder}/bldc", cache_dir=f"{folder}/cache")
+        for name, (change, settings) in VARIANTS.items():
+            tasks.build_network = build_with(change)
+            for seed in range(seeds):
+                for split, is_test in bldc_splits(recordings, seed):
+                    found = measure(recordings, is_test, BLDC | settings, seed, folder)
+                    rows.append({"variant": name, "seed": seed, "split": split.split(",")[0], "auc": found["auc"], "false_alarms": found["false_alarms"]})
+            print(pd.DataFrame(rows)[lambda table: table.variant == name].groupby("split").auc.agg(["mean", "min"]).round(3), file=sys.stderr, flush=True)
+    table = pd.DataFrame(rows)
+    tested = table.dropna(subset="auc")
+    wide = tested.pivot_table(index="variant", columns="split", values="auc", aggfunc=["mean", "min"], sort=False)
+    wide["M3 false alarms"] = table[table.split == "M3 held out"].groupby("variant").false_alarms.mean()
+    print(wide.reindex(VARIANTS).round(3).to_string())
