@@ -134,8 +134,12 @@ class Recordings:
     def __init__(self, table: pd.DataFrame, places: _Places, problems: Sequence[dict] = (), paths: Sequence[Path] = ()):
         self.table, self._places = table.reset_index(drop=True), places
         self.problems, self.paths = list(problems), list(paths)
-        self.n_samples = places.places[:, 3]                                                       # of each, int64
-        self.labels = [label if isinstance(label, str) else None for label in table["label"]]      # None: unlabelled
+        self.n_samples = places.places[:, 3]               # of each, int64
+
+    @property
+    def labels(self) -> list:
+        """Class name of each recording as the table has it now, None where there is none."""
+        return [_label(label) for label in self.table["label"]]
 
     def __len__(self) -> int:
         return len(self.table)
@@ -167,11 +171,15 @@ class Recordings:
 _COLUMNS = ["key", "label", "group", "sample_rate", "n_channels", "n_samples", "content_hash", "source"]
 
 
+def _label(value) -> str | None:
+    return value if isinstance(value, str) else None
+
+
 def _one(recordings: Recordings, i: int) -> Recording:
     waveform = recordings.read(i).mean(0)
     row = recordings.table.iloc[i]
     meta = {name: row[name] for name in recordings.table.columns.difference(_COLUMNS)}
-    return Recording(waveform, int(row["sample_rate"]), recordings.labels[i], row["key"], row["group"], meta)
+    return Recording(waveform, int(row["sample_rate"]), _label(row["label"]), row["key"], row["group"], meta)
 
 
 def _several(recordings: Recordings, chosen) -> Recordings:
