@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 # %% ../nbs/00_config.ipynb #25655ce6
 class Section(BaseModel):
@@ -41,9 +41,9 @@ def parse_bytes(
 
     Raises `ValueError` when the number or its unit cannot be read.
     """
-    found = re.fullmatch(r"\s*([\d.]+)\s*([A-Za-z]*)\s*", str(text))
+    found = re.fullmatch(r"\s*(\d+\.?\d*|\.\d+)\s*([A-Za-z]*)\s*", str(text))
     unit = found and (found[2].upper() or "B")
-    if unit not in _UNITS or found[1].count(".") > 1:
+    if unit not in _UNITS:
         raise ValueError(f"an amount of memory needs a number and a unit such as 8GB or 512MiB, got {text!r}")
     return int(float(found[1]) * _UNITS[unit])
 
@@ -63,9 +63,17 @@ class Data(Section):
     cache_dir: str = _key(".cache", "folder for the memory-mapped copies of the recordings")
     max_memory_usage: str = _key("8GB", "RAM that this run may use, such as 8GB")
 
+    @field_validator("labels", mode="before")
+    @classmethod
+    def _spell(cls, labels):
+        """YAML reads 0 as a number, and yes and no as truth values."""
+        if isinstance(labels, dict) and any(isinstance(name, bool) for name in labels):
+            raise ValueError("data.labels: put spellings that YAML takes for true or false (yes, no, on, off) into quotes")
+        return {str(name): label for name, label in labels.items()} if isinstance(labels, dict) else labels
+
     @model_validator(mode="after")
     def _check(self):
-        if len(set(self.classes)) < len(self.classes):
+        if len({name.strip().casefold() for name in self.classes} - {""}) < len(self.classes):
             raise ValueError(f"data.classes needs different names, got {self.classes}")
         foreign = sorted(set(self.labels.values()) - set(self.classes))
         if foreign:
@@ -282,7 +290,7 @@ def _moved_value(old, value, present):
     if MOVED[old] == "output.copy_detector_to":
         return list(dict.fromkeys([*(present or []), value]))
     if isinstance(value, dict):
-        return {**value, **(present or {})}
+        return {**value, **(present if isinstance(present, dict) else {})}
     return value
 
 
@@ -350,10 +358,10 @@ def _nearest(key):
 
 def _explain(error):
     """One line for one of pydantic's findings."""
-    key = ".".join(str(part) for part in error["loc"] if not re.search(r"[\[(]|^(int|float|bool|str)$", str(part)))
+    key = ".".join(str(part) for part in error["loc"] if not re.search(r"[\[(]|^constrained-|^(int|float|bool|str)$", str(part)))
     if error["type"] == "extra_forbidden":
         nearest = _nearest(key)
-        return f"unknown key {key}" + (f"; did you mean {nearest}?" if nearest else "; README.md lists the keys")
+        return f"unknown key {key}" + (f"; did you mean {nearest}?" if nearest else "; config.yaml lists the keys")
     rule = error["msg"].removeprefix("Value error, ").replace("Input should", "should")
     return rule if error["type"] == "value_error" else f"{key} {rule}, got {error['input']!r}"
 
@@ -384,11 +392,15 @@ def _read_yaml(path):
     """Settings of a file as nested dicts."""
     try:
         text = Path(path).read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError:
+        raise ValueError(f"{path} is not written in UTF-8: save it as UTF-8 in your editor") from None
+    except IsADirectoryError:
+        raise ValueError(f"{path} is a folder, a configuration is a file such as config.yaml") from None
     except FileNotFoundError:
         raise FileNotFoundError(f"no configuration at {path}: give --config FILE, or leave it out for the defaults") from None
     try:
         settings = yaml.load(text, Loader=_StrictLoader) or {}
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, TypeError) as error:
         raise ValueError(f"{path} is not readable as YAML: {' '.join(str(error).split())}") from None
     if not isinstance(settings, dict):
         raise ValueError(f"{path} needs settings of the form `key: value`, got {type(settings).__name__}")

@@ -145,6 +145,8 @@ def predict(
     from sounddetect import Detector
     from sounddetect.runs.run_folder import write_text
 
+    if out is not None and (out.suffix.lower() != ".csv" or not out.parent.is_dir() or out.is_dir()):
+        raise ValueError(f"--out needs the name of a .csv file in a folder that exists, got {out}")
     scores = Detector.load(run).predict(paths)
     text = scores.to_csv(index=False)
     if out is None:
@@ -154,8 +156,15 @@ def predict(
         print(f"{len(scores)} recordings scored: {out}")
 
 # %% ../../nbs/8_app/00_cli.ipynb #d26fe326
-def _show_warning(message, category, filename, lineno, file=None, line=None):
-    print(f"warning: {message}", file=sys.stderr)
+def _warnings_once():
+    """A function that shows each warning once, in one line on stderr."""
+    shown = set()
+
+    def show(message, category, filename, lineno, file=None, line=None):
+        if str(message) not in shown:
+            shown.add(str(message))
+            print(f"warning: {message}", file=sys.stderr)
+    return show
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -164,7 +173,7 @@ def main(arguments: list[str] | None = None) -> None:
     debug = "--debug" in arguments
     with warnings.catch_warnings():
         warnings.simplefilter("always", UserWarning)
-        warnings.showwarning = _show_warning
+        warnings.showwarning = _warnings_once()
         try:
             app([argument for argument in arguments if argument != "--debug"], prog_name="sounddetect")
         except (ValueError, OSError) as error:

@@ -30,6 +30,8 @@ def canonical_label(
     """
     if value is None:
         return None
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)                  # how pandas and MATLAB write 0 and 1
     spelling = str(value).strip().casefold() if not isinstance(value, bool) else repr(value)
     known = {name: SPELLINGS[name] for name in SPELLINGS if SPELLINGS[name] in classes}
     known |= {name.casefold(): name for name in classes}
@@ -47,7 +49,10 @@ def label_of_path(
 ) -> str | None:
     """Class named by the nearest folder of `path`, else by the first word of its file name, else None."""
     path = PurePosixPath(path)
-    candidates = [folder.name for folder in path.parents if folder.name] + re.split(r"[_\-. ]", path.name)[:1]
+    candidates = [folder.name for folder in path.parents if folder.name]
+    first_word = re.split(r"[_\-. ]", path.name)[0]
+    if not first_word.isdigit() or first_word in (labels or {}):       # files are numbered far more often than labelled 0 and 1
+        candidates.append(first_word)
     for candidate in candidates:
         try:
             return canonical_label(candidate, classes, labels)

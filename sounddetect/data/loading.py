@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from .json_rows import JsonForm, read_json_rows
 from .labels import CLASSES, canonical_label, label_of_path
-from .recordings import INDEX, Recordings, Store, StoreWriter, collect
+from .recordings import MAX_SAMPLE, Recordings, Store, StoreWriter, collect, open_store
 
 # %% ../../nbs/1_data/04_loading.ipynb #e8864238
 AUDIO_SUFFIXES = (".wav", ".flac", ".ogg")
@@ -40,12 +40,15 @@ def find_sources(
     would have the same key.
     """
     paths = as_paths(paths)
-    sources = {}
+    sources, seen = {}, set()
     for root in paths:
         for path in _files_below(root):
             key = path.relative_to(root).as_posix() if root.is_dir() else path.name
             key = key if len(paths) == 1 or not root.is_dir() else f"{root.resolve().name}/{key}"
-            if key in sources and sources[key] != path:
+            if path.resolve() in seen:
+                continue                                       # given twice, by itself and by a folder above it
+            seen.add(path.resolve())
+            if key in sources:
                 raise ValueError(f"{sources[key]} and {path} would both be called {key}: give the folder above them instead")
             sources[key] = path
     if not sources:
@@ -62,7 +65,7 @@ def _files_below(root):
             raise ValueError(f"{root}: files of this kind cannot be read; readable are {', '.join(SUFFIXES)}")
         return [root]
     runs = {path.parent for path in root.rglob("data.json") if (path.parent / "config.yaml").exists()}
-    found = (path for path in root.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file() and not runs.intersection(path.parents))
+    found = (path for path in root.rglob("*") if path.suffix.lower() in SUFFIXES and (path.is_file() or path.is_symlink()) and not runs.intersection(path.parents))
     return sorted(path for path in found if not any(part.startswith(".") for part in path.relative_to(root).parts))
 
 # %% ../../nbs/1_data/04_loading.ipynb #d1a79355
@@ -83,7 +86,7 @@ def source_fingerprint(path: Path) -> str:
 def _store(path: Path, cache_dir: Path) -> Store:
     """The store of a file, written if there is none yet."""
     folder = cache_dir / "stores" / source_fingerprint(path)
-    if not (folder / INDEX).exists():
+    if open_store(folder) is None:
         with StoreWriter(folder) as writer:
             (_write_json if path.suffix.lower() == ".json" else _write_audio)(path, writer)
     return Store(folder)
@@ -104,22 +107,36 @@ def _write_json(path, writer):
     except ValueError as error:
         writer.problems.append({"row": None, "problem": f"{error}; {len(numbers)} rows could be read before"})
         writer.rows = [] if about.form == "new" else writer.rows     # without the end, nobody knows the labels of the new form
+    if not writer.rows and not writer.problems:
+        writer.problems.append({"row": None, "problem": "the file holds no recordings"})
     for entry in writer.rows:
         entry |= {"sample_rate": about.sample_rate, "label": about.labels[entry["row"]], "meta": about.meta}
-        entry["group"] = None if about.groups is None else str(about.groups[entry["row"]])
+        group = about.groups and about.groups[entry["row"]]
+        entry["group"] = None if group is None else str(group)
 
 # %% ../../nbs/1_data/04_loading.ipynb #449c9a36
 def _write_audio(path, writer):
     """The one recording of an audio file."""
     try:
+        _refuse_cut_off(path)
         samples, sample_rate = soundfile.read(path, dtype="float32", always_2d=True)
-        if not np.isfinite(samples).all():
-            raise ValueError(f"sample {int(np.argmin(np.isfinite(samples).all(1)))} is not finite")
+        usable = (np.abs(samples) <= MAX_SAMPLE).all(1)
+        if not usable.all():
+            raise ValueError(f"sample {int(np.argmin(usable))} is not finite or larger than {MAX_SAMPLE:g}")
         if not len(samples):
             raise ValueError("the file holds no samples")
         writer.add(samples, sample_rate, row=None, label=None, group=None, meta={})
     except (soundfile.LibsndfileError, ValueError) as error:
         writer.problems.append({"row": None, "problem": getattr(error, "error_string", str(error))})
+
+# %% ../../nbs/1_data/04_loading.ipynb #26d543fb
+def _refuse_cut_off(path):
+    """Raise `ValueError` when a RIFF file is shorter than its header says."""
+    with open(path, "rb") as file:
+        head, size = file.read(12), path.stat().st_size
+    promised = int.from_bytes(head[4:8], "little") + 8
+    if head[:4] == b"RIFF" and head[8:12] == b"WAVE" and size < promised < 2**32:      # streams write 0 or all ones
+        raise ValueError(f"the file is cut off: {size} of {promised} bytes are there")
 
 # %% ../../nbs/1_data/04_loading.ipynb #b398b52c
 def load_recordings(
@@ -139,7 +156,13 @@ def load_recordings(
     sources = find_sources(paths)
     stores, tables, problems, unknown = [], [], [], set()
     for key, path in tqdm(sources.items(), desc="reading", unit="file", delay=2):
-        store = _store(path, Path(cache_dir))
+        try:
+            store = _store(path, Path(cache_dir))
+        except OSError as error:
+            if error.filename and Path(error.filename) != path:
+                raise                                          # the disk of the cache, not the source
+            problems.append({"key": key, "problem": error.strerror or str(error)})
+            continue
         problems += [{"key": key if item["row"] is None else f"{key}#{item['row']}", "problem": item["problem"]} for item in store.problems]
         if store.rows:
             table, not_known = _table(store, key, path, sample_rate, classes, labels)
@@ -162,20 +185,21 @@ def _table(store, key, path, sample_rate, classes, labels):
     is_audio = path.suffix.lower() in AUDIO_SUFFIXES
     table = pd.DataFrame({"key": [key] if is_audio else [f"{key}#{row}" for row in rows["row"]]})
     unknown, names = set(), []
-    for value in rows["label"]:
+    for value in (row["label"] for row in store.rows):       # not from the table, where None becomes NaN and 0 becomes 0.0
         try:
             names.append(label_of_path(key, classes, labels) if is_audio else canonical_label(value, classes, labels))
         except ValueError as error:
             names.append(None)
             unknown.add(f"{key}: {error}")
     table["label"] = pd.Series(names, dtype=object)
-    table["group"] = rows["group"].astype(object)
+    table["group"] = pd.Series([row["group"] for row in store.rows], dtype=object)
     table["sample_rate"] = rows["sample_rate"].fillna(sample_rate).astype(int)
     for name in ("n_channels", "n_samples", "content_hash"):
         table[name] = rows[name]
     table["source"] = key
     for name in sorted({name for meta in rows["meta"] for name in meta}):
-        table[name] = [meta.get(name) for meta in rows["meta"]]
+        column = f"meta_{name}" if name in table else name       # what a file calls `label` or `group` is not ours
+        table[column] = [meta.get(name) for meta in rows["meta"]]
     return table, unknown
 
 # %% ../../nbs/1_data/04_loading.ipynb #71f3ee92

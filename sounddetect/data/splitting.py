@@ -60,6 +60,7 @@ def split_recordings(
     Raises `ValueError` when there are unlabelled recordings, fewer than two classes, or too few groups of a class. Warns
     when each recording is a group of its own, because the score may then be too good.
     """
+    _refuse_contradictions(recordings.table)
     table = recordings.table.assign(group=_joined_by_content(recordings.table))
     counts = _counts(table, n_parts=2 + (test > 0))
     rng = np.random.default_rng([seed, 0x5B117])
@@ -84,6 +85,15 @@ def _joined_by_content(table):
             group = pd.Series(group).groupby(column.to_numpy()).transform("min").to_numpy()
     return group
 
+# %% ../../nbs/1_data/05_splitting.ipynb #96213ad6
+def _refuse_contradictions(table):
+    """Raise `ValueError` when the same samples carry two labels."""
+    n_labels = table.groupby("content_hash")["label"].transform("nunique")
+    if (n_labels > 1).any():
+        first = table[table["content_hash"] == table.loc[n_labels > 1, "content_hash"].iloc[0]]
+        named = ", ".join(f"{key} ({label})" for key, label in zip(first["key"], first["label"]))
+        raise ValueError(f"the same recording has two labels: {named}; correct or remove one. {(n_labels > 1).sum()} recordings are concerned")
+
 # %% ../../nbs/1_data/05_splitting.ipynb #85376207
 def _counts(table, n_parts):
     """Recordings of each class in each group, once it is clear that they can be split into `n_parts`."""
@@ -102,6 +112,8 @@ def _counts(table, n_parts):
 
 
 def _too_few(label, n_groups, n_parts):
+    if n_groups >= n_parts:
+        return f"{label} comes from {n_groups} groups: lower data.test_split or training.validation_split"
     return (f"{label} comes from {n_groups} {'group' if n_groups == 1 else 'groups'}, a split into {n_parts} parts needs {n_parts} or more of each class: "
             "record more, or read them with data.group_by: row (the score will then be optimistic)")
 
@@ -111,7 +123,7 @@ def _check_parts(split, counts, with_test):
         missing = set(counts.columns) - set(part.table["label"])
         if missing and (with_test or name != "test"):
             label = sorted(missing)[0]
-            raise ValueError(f"no {label} is left for {name}: " + _too_few(label, (counts[label] > 0).sum(), 3))
+            raise ValueError(f"no {label} is left for {name}; " + _too_few(label, (counts[label] > 0).sum(), 3))
 
 
 def _warn_if_optimistic(table):

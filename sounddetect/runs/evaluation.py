@@ -35,6 +35,7 @@ class Evaluation:
     predictions: pd.DataFrame
     classes: list[str]
     threshold: float
+    judged_on: str = "recordings"      # which ones, in words
 
     @cached_property
     def metrics(self) -> dict[str, float | list[float]]:
@@ -42,7 +43,8 @@ class Evaluation:
         figures = self._figures(np.arange(len(self.predictions)))
         intervals = bootstrap_intervals(self._figures, self.predictions["group"].tolist())
         with_intervals = {key: value for name in figures for key, value in ((name, figures[name]), (f"{name}_ci", intervals[name]))}
-        return with_intervals | {"n": len(self.predictions), "n_groups": self.predictions["group"].nunique(), "threshold": self.threshold}
+        return with_intervals | {"n": len(self.predictions), "n_groups": self.predictions["group"].nunique(), "threshold": self.threshold,
+                                 "judged_on": self.judged_on}
 
     def _figures(self, rows):
         part = self.predictions.iloc[rows]
@@ -122,23 +124,27 @@ def evaluate(
     if part not in ("test", "all"):
         raise ValueError(f"part needs to be test or all, got {part!r}")
     run = source if isinstance(source, Run) else None
+    judged_on = ", ".join(map(str, recordings.paths)) if recordings is not None and recordings.paths else "recordings"
     if recordings is None:
         if run is None:
             raise ValueError("a detector alone has no test part: give recordings to judge it on")
         recordings = own_recordings(run)
         recordings = run.parts(recordings).test if part == "test" else recordings
+        judged_on = "the test part of the run" if part == "test" else "all recordings of the run"
+        if not len(recordings):
+            raise ValueError(f"{run.path} has no test part (data.test_split: 0): give recordings to judge it on")
     elif run is not None and part == "test":
         recordings = _unmet(run, recordings)
     recordings = _labelled(recordings)
-    evaluation = _judge(run.detector if run else source, recordings)
+    evaluation = _judge(run.detector if run else source, recordings, judged_on)
     if run is not None:
         evaluation.save(run.path / "evaluation")
     return evaluation
 
 
-def _judge(detector, recordings):
+def _judge(detector, recordings, judged_on):
     predictions = detector.predict(recordings).assign(group=recordings.table["group"].to_numpy())
-    return Evaluation(predictions, detector.classes, detector.threshold)
+    return Evaluation(predictions, detector.classes, detector.threshold, judged_on)
 
 # %% ../../nbs/7_runs/02_evaluation.ipynb #69786457
 def own_recordings(run: Run) -> Recordings:
@@ -163,7 +169,7 @@ def _unmet(run, recordings):
 def _labelled(recordings):
     labelled = recordings.table["label"].notna().to_numpy()
     if not labelled.any():
-        raise ValueError("there are no labelled recordings to judge by")
+        raise ValueError("there are no labelled recordings left to judge by")
     if not labelled.all():
         warnings.warn(f"{(~labelled).sum()} recordings have no label and were left out", stacklevel=3)
     return recordings[labelled]

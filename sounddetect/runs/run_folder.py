@@ -26,8 +26,11 @@ def write_text(path: str | os.PathLike, text: str) -> None:
     """Write a text file: beside its place first, then renamed."""
     path = Path(path)
     draft = path.with_name(path.name + ".tmp")
-    draft.write_text(text, encoding="utf-8")
-    draft.replace(path)
+    try:
+        draft.write_text(text, encoding="utf-8")
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
 
 
 def write_json(path: str | os.PathLike, content) -> None:
@@ -116,7 +119,10 @@ class Run:
     @cached_property
     def data(self) -> dict:
         """Content of `data.json`."""
-        return json.loads((self.path / "data.json").read_text(encoding="utf-8"))
+        try:
+            return json.loads((self.path / "data.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise ValueError(f"{self.path / 'data.json'} is missing or damaged, so nobody knows what this run was trained on: {error}") from None
 
     @property
     def finished(self) -> bool:
@@ -145,10 +151,15 @@ class Run:
 
 # %% ../../nbs/7_runs/00_run_folder.ipynb #6b72d965
 def _parts(run: Run, recordings: Recordings) -> Split:
-    place = {content: i for i, content in enumerate(recordings.table["content_hash"])}
-    wanted = {name: [run.data["content_hash"][key] for key in keys] for name, keys in run.data["split"].items()}
-    missing = sum(content not in place for contents in wanted.values() for content in contents)
+    by_key, by_content = {}, {}
+    for i, (key, content) in enumerate(zip(recordings.table["key"], recordings.table["content_hash"])):
+        by_key[key, content] = i
+        by_content.setdefault(content, []).append(i)
+    hashes = run.data["content_hash"]
+    wanted = {name: [(key, hashes[key]) for key in keys] for name, keys in run.data["split"].items()}
+    missing = sum(content not in by_content for pairs in wanted.values() for _, content in pairs)
     if missing:
         raise ValueError(f"{missing} of the recordings that {run.path} was trained on are missing or have changed; they were read from "
                          f"{', '.join(run.data['paths'])}")
-    return Split(*(recordings[[place[content] for content in wanted[name]]] for name in Split._fields))
+    place = {pair: by_key.get(pair, by_content[pair[1]][0]) for pairs in wanted.values() for pair in pairs}     # the same name first
+    return Split(*(recordings[[place[pair] for pair in wanted[name]]] for name in Split._fields))

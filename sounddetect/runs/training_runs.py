@@ -22,7 +22,7 @@ from ..plotting.results import plot_training_curves
 from .evaluation import own_recordings, save_picture
 from .listeners import ProgressBar, RunWriter
 from .run_folder import Run, create_run_folder, describe_data, write_json
-from ..scoring.detector import Detector, note_rates, refuse_foreign
+from ..scoring.detector import Detector, check_audio, refuse_foreign
 from ..training.tasks import prepare_recordings
 from ..training.trainer import Trainer
 
@@ -77,7 +77,7 @@ def train(
     for place in config.output.copy_detector_to:
         refuse_foreign(place)
     split = split_recordings(recordings, config.data.test_split, config.training.validation_split, config.seed)
-    note_rates(recordings, config.audio.sample_rate)
+    check_audio(recordings, config)
     if config.clearml.enabled is True:
         warnings.warn("clearml.enabled is true, but this version does not track with ClearML; results.csv holds the figures", stacklevel=2)
     prepared = _prepared(split, config)

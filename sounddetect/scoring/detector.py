@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['FORMAT_VERSION', 'probabilities', 'decide', 'front_end_of', 'best_device', 'Detector', 'prepared_waveforms',
-           'note_rates', 'refuse_foreign', 'save_detector', 'load_detector']
+           'check_audio', 'refuse_foreign', 'save_detector', 'load_detector']
 
 # %% ../../nbs/4_scoring/02_detector.ipynb #762c7327
 import json
@@ -24,7 +24,7 @@ from safetensors.torch import load_file, save_file
 
 from ..config import Config
 from ..data.loading import load_recordings
-from ..data.recordings import Recordings
+from ..data.recordings import MAX_SAMPLE, Recordings
 from ..models.cnn_attention import build_network
 from .windows import mean_by_owner, window_outputs
 from ..signal.front_end import FrontEnd
@@ -131,7 +131,7 @@ def _predict_recordings(detector, recordings, per, batch_size):
 def _predict_waveform(detector, samples, sample_rate, per, batch_size):
     if sample_rate is None:
         raise ValueError("a waveform needs its sample_rate in Hz: detector.predict(waveform, sample_rate=44100)")
-    if samples.ndim not in (1, 2) or not samples.size or not np.isfinite(samples).all():
+    if samples.ndim not in (1, 2) or not samples.size or not (np.abs(samples) <= MAX_SAMPLE).all():
         raise ValueError(f"a waveform needs finite samples `(time,)` or `(channel, time)`, got shape {samples.shape}")
     waveform = prepare(np.atleast_2d(samples), sample_rate, detector.config.audio.sample_rate, detector.config.audio.channel)
     return _scores(detector, [waveform], pd.DataFrame({"key": ["waveform"]}), per, batch_size)
@@ -154,13 +154,17 @@ def _scores(detector, waveforms, table, per, batch_size):
 # %% ../../nbs/4_scoring/02_detector.ipynb #eba3ae36
 def prepared_waveforms(recordings: Recordings, config: Config):
     """One channel at the configured rate of each recording, float32 `(time,)`, one after the other. Says once when rates differ."""
-    note_rates(recordings, config.audio.sample_rate)
+    check_audio(recordings, config)
     rates = recordings.table["sample_rate"].to_numpy()
     return (prepare(recordings.read(i), int(rates[i]), config.audio.sample_rate, config.audio.channel) for i in range(len(recordings)))
 
 
-def note_rates(recordings: Recordings, sample_rate: int) -> None:
-    """Warn, in one line, when recordings have to be resampled."""
+def check_audio(recordings: Recordings, config: Config) -> None:
+    """Warn, in one line, when recordings have to be resampled. Raises `ValueError` when one has no such channel."""
+    sample_rate, channel = config.audio.sample_rate, config.audio.channel
+    if channel != "mean" and (recordings.table["n_channels"] <= channel).any():
+        key = recordings.table.loc[recordings.table["n_channels"] <= channel, "key"].iloc[0]
+        raise ValueError(f"audio.channel is {channel}, and {key} has no such channel: channels are counted from 0, mean takes all")
     others = recordings.table.loc[recordings.table["sample_rate"] != sample_rate, "sample_rate"].value_counts()
     if len(others):
         listed = ", ".join(f"{count} at {rate} Hz" for rate, count in others.items())
@@ -174,7 +178,7 @@ _SHAPING = {"task", "audio", "preprocessing", "model", "inference"}     # sectio
 def refuse_foreign(path: str | os.PathLike) -> None:
     """Raise `FileExistsError` when something else than a detector lies at `path`."""
     if Path(path).exists() and not (Path(path) / "model.json").exists():
-        raise FileExistsError(f"{path} exists and is no detector: choose another place, or remove it")
+        raise FileExistsError(f"{str(path)!r} exists and is no detector: choose another place, or remove it")
 
 
 def save_detector(detector: Detector, path: str | os.PathLike) -> Path:
@@ -225,12 +229,13 @@ def _read_model_json(path):
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         kind, version = content["kind"], content["format_version"]
+        settings = dict(content["config"]) if kind == "detector" else {}
     except (ValueError, KeyError, TypeError):
         raise ValueError(f"{path} is damaged or not of SoundDetect") from None
     if kind != "detector" or not isinstance(version, int) or version > FORMAT_VERSION:
         raise ValueError(f"{path} is a {kind} of format {version}, this version reads a detector up to format {FORMAT_VERSION}: "
                          "update sounddetect to use it")
     try:
-        return Config.load(None, content["config"]), content.get("about", {})
-    except (ValueError, KeyError, TypeError) as error:
+        return Config.load(None, settings), content.get("about", {})
+    except ValueError as error:
         raise ValueError(f"{path}: {error}") from None

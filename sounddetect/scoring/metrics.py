@@ -48,8 +48,8 @@ def anomaly_metrics(
 ) -> dict[str, float]:
     """`accuracy`, `precision`, `recall`, `f1` at the threshold, and `auc`, `p_auc` without one.
 
-    With one class only, `auc` and `p_auc` are NaN: nothing can be ranked. Precision without an alarm and recall without an anomaly
-    are 0. Raises `ValueError` for lengths that differ, no recordings, or scores that are not finite.
+    With one class only, `auc` and `p_auc` are NaN: nothing can be ranked; without an anomaly so are `precision`, `recall` and `f1`.
+    Precision without an alarm is 0. Raises `ValueError` for lengths that differ, no recordings, or scores that are not finite.
     """
     is_anomaly, anomaly_score = np.asarray(is_anomaly, bool), np.asarray(anomaly_score, float)
     if len(is_anomaly) != len(anomaly_score) or not len(is_anomaly):
@@ -59,9 +59,10 @@ def anomaly_metrics(
                          f"for recording {int(np.argmin(np.isfinite(anomaly_score)))}")
     alarm = anomaly_score >= threshold
     hits, n_alarms, n_anomalies = int((alarm & is_anomaly).sum()), int(alarm.sum()), int(is_anomaly.sum())
+    found = hits / n_anomalies if n_anomalies else float("nan")                  # NaN also makes NaN of the next two
     return dict(
-        accuracy=float((alarm == is_anomaly).mean()), precision=hits / max(n_alarms, 1), recall=hits / max(n_anomalies, 1),
-        f1=2 * hits / max(n_alarms + n_anomalies, 1),
+        accuracy=float((alarm == is_anomaly).mean()), precision=found * n_anomalies / max(n_alarms, 1), recall=found,
+        f1=2 * found * n_anomalies / max(n_alarms + n_anomalies, 1),
         auc=area_under_roc(is_anomaly, anomaly_score), p_auc=area_under_roc(is_anomaly, anomaly_score, MAX_FPR),
     )
 

@@ -254,17 +254,20 @@ def _fit(trainer: Trainer) -> str:
     trainer._saved, deadline = time.time(), session_deadline(trainer.config)
     trainer.emit("start", epoch=trainer.progress.epoch, step=trainer.progress.step, epochs=trainer.config.training.epochs, n_steps=len(_steps(trainer)), device=str(trainer.device),
               precision=str(trainer.dtype).removeprefix("torch."), batch_size=trainer.batch_size, n_train=len(trainer.train), n_validation=len(trainer.validation))
-    reason = "finished"
-    with torch.random.fork_rng(), _stop_on_signals(trainer.stop):
-        while trainer.progress.epoch <= trainer.config.training.epochs and not trainer.stopping.triggered:
-            if not _run_epoch(trainer, deadline):
-                trainer.save()
-                trainer.emit("stop", reason=trainer._stop_reason, epoch=trainer.progress.epoch, resumable=True)
-                return trainer._stop_reason
-            _finish_epoch(trainer)
-    if trainer.stopping.triggered:
-        reason = "early_stopping"
+    try:
+        with torch.random.fork_rng(), _stop_on_signals(trainer.stop):
+            while trainer.progress.epoch <= trainer.config.training.epochs and not trainer.stopping.triggered:
+                if not _run_epoch(trainer, deadline):
+                    trainer.save()
+                    trainer.emit("stop", reason=trainer._stop_reason, epoch=trainer.progress.epoch, resumable=True)
+                    return trainer._stop_reason
+                _finish_epoch(trainer)
+    except BaseException as error:
+        trainer.emit("stop", reason=f"{type(error).__name__} {error}".strip(), epoch=trainer.progress.epoch, resumable=True)
+        raise
+    reason = "early_stopping" if trainer.stopping.triggered else "finished"
     if trainer.best_state is None:
+        trainer.emit("stop", reason="no weights worth keeping", epoch=trainer.progress.epoch - 1, resumable=True)
         raise ValueError("the validation loss was never a finite number, so there are no weights worth keeping: lower training.learning_rate")
     trainer.model.network.load_state_dict(trainer.best_state)
     trainer.model.eval()
