@@ -216,6 +216,7 @@ class Training(Section):
 class Memory(Section):
     mixed_precision: Literal["auto"] | bool = _key("auto", "half precision in training; auto: on GPUs")
     gradient_checkpointing: bool = _key(False, "compute activations twice instead of keeping them: less memory, more time")
+    keep_freed: bool = _key(True, "on a CPU, keep memory that a step frees for the next one: faster (Linux only)")
     efficient_attention: bool = _key(True, "fused attention that keeps no score matrix; false: step by step")
 
 

@@ -6,6 +6,7 @@
 __all__ = ['EQUALIZER_POINTS', 'SILENCE', 'window_starts', 'bandpass_response', 'equalizer_bands', 'FrontEnd']
 
 # %% ../../nbs/2_signal/01_front_end.ipynb #8a005c73
+import math
 import warnings
 
 import numpy as np
@@ -105,7 +106,7 @@ class FrontEnd(nn.Module):
         recorded = torch.arange(waveform.shape[-1], device=waveform.device) < n      # (batch, time)
         x = (waveform - (waveform * recorded).sum(-1, keepdim=True) / n) * recorded
         if self.apply_filter or gains_db is not None:
-            gains = 1 if gains_db is None else 10 ** (gains_db @ self.equalizer / 20)
+            gains = 1 if gains_db is None else (gains_db * (math.log(10) / 20) @ self.equalizer).exp()
             spectrum = torch.fft.rfft(x, self.n_fft) * (self.response * gains)
             x = torch.fft.irfft(spectrum, self.n_fft)[:, :self.input_length] * recorded
         if self.normalize:

@@ -126,8 +126,10 @@ class Classify:
         waveform = recordings.read(i, start, min(start + length, n_samples))[0]
         n_recorded = len(waveform)
         waveform = change_gain(add_noise(waveform, settings.noise_factor, rng), settings.gain_db, rng)
-        padded, target = np.pad(waveform, (0, length - n_recorded)), self._one_hot[recordings.table["label"].iat[i]]
-        return Sample(padded, n_recorded, equalizer_gains(settings.eq_db, rng), target, float(target @ self.class_weights))
+        if n_recorded < length:
+            waveform = np.pad(waveform, (0, length - n_recorded))
+        target = self._one_hot[recordings.table["label"].iat[i]]
+        return Sample(waveform, n_recorded, equalizer_gains(settings.eq_db, rng), target, float(target @ self.class_weights))
 
     def loss(self, output: Tensor, target: Tensor, weight: Tensor) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
         """Sum of weighted cross-entropies, sum of weights, and sums for metrics."""
