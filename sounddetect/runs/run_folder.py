@@ -119,10 +119,7 @@ class Run:
     @cached_property
     def data(self) -> dict:
         """Content of `data.json`."""
-        try:
-            return json.loads((self.path / "data.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise ValueError(f"{self.path / 'data.json'} is missing or damaged, so nobody knows what this run was trained on: {error}") from None
+        return _read_data(self.path / "data.json")
 
     @property
     def finished(self) -> bool:
@@ -150,6 +147,13 @@ class Run:
         return _parts(self, recordings)
 
 # %% ../../nbs/7_runs/00_run_folder.ipynb #6b72d965
+def _read_data(path: Path) -> dict:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{path} is missing or damaged, so nobody knows what this run was trained on: {error}") from None
+
+
 def _parts(run: Run, recordings: Recordings) -> Split:
     by_key, by_content = {}, {}
     for i, (key, content) in enumerate(zip(recordings.table["key"], recordings.table["content_hash"])):

@@ -87,6 +87,11 @@ def collate(samples: Sequence[Sample], device: torch.device | str = "cpu") -> Ba
 CALIBRATION_WINDOWS = 512
 
 
+def _padded(waveform, length):
+    """`waveform` with zeros behind, as long as a window."""
+    return waveform if len(waveform) == length else np.pad(waveform, (0, length - len(waveform)))
+
+
 def _calibration_batches(task, recordings, seed):
     """Training windows of a task, spread over all recordings, in batches of 32."""
     chosen = np.arange(CALIBRATION_WINDOWS) * len(recordings) // CALIBRATION_WINDOWS
@@ -126,10 +131,8 @@ class Classify:
         waveform = recordings.read(i, start, min(start + length, n_samples))[0]
         n_recorded = len(waveform)
         waveform = change_gain(add_noise(waveform, settings.noise_factor, rng), settings.gain_db, rng)
-        if n_recorded < length:
-            waveform = np.pad(waveform, (0, length - n_recorded))
         target = self._one_hot[recordings.table["label"].iat[i]]
-        return Sample(waveform, n_recorded, equalizer_gains(settings.eq_db, rng), target, float(target @ self.class_weights))
+        return Sample(_padded(waveform, length), n_recorded, equalizer_gains(settings.eq_db, rng), target, float(target @ self.class_weights))
 
     def loss(self, output: Tensor, target: Tensor, weight: Tensor) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
         """Sum of weighted cross-entropies, sum of weights, and sums for metrics."""

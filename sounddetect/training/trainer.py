@@ -150,8 +150,6 @@ class Trainer:
         self.train, self.validation, self.config, self.listeners = train, validation, config, list(listeners)
         self.weights = None if weights is None else Path(weights)
         self.device = best_device(config.device)
-        if self.device.type == "cpu" and config.memory.keep_freed:
-            keep_freed_memory()
         self.task = TASKS[config.task](config)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
@@ -264,6 +262,8 @@ def _finish_epoch(trainer: Trainer) -> None:
 
 # %% ../../nbs/5_training/03_trainer.ipynb #eb4fc18a
 def _fit(trainer: Trainer) -> str:
+    if trainer.device.type == "cpu" and trainer.config.memory.keep_freed:
+        keep_freed_memory()
     trainer._saved, deadline = time.time(), session_deadline(trainer.config)
     trainer.emit("start", epoch=trainer.progress.epoch, step=trainer.progress.step, epochs=trainer.config.training.epochs, n_steps=len(_steps(trainer)), device=str(trainer.device),
               precision=str(trainer.dtype).removeprefix("torch."), batch_size=trainer.batch_size, n_train=len(trainer.train), n_validation=len(trainer.validation))
