@@ -15,15 +15,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from recorded_machines import BLDC, bldc_splits, measure, motor_files, network, write_motor_json
+from recorded_machines import BLDC, NO_AUGMENTATION, bldc_splits, measure, motor_files, network, write_motor_json
 from sklearn.metrics import roc_auc_score
 from torch.nn import functional as F
 
 import sounddetect as sd
 from sounddetect.models.cnn_attention import build_network, calibrate_network
 from sounddetect.training import tasks
-
-NO_AUGMENTATION = {f"training.augmentation.{name}": 0 for name in ("noise_factor", "eq_db", "time_shift_max")}
 
 
 def random_filters(network):

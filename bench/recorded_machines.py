@@ -1,6 +1,6 @@
 """How well the detector does on recorded machines that it has not heard, beside logistic regression on log-mel means.
 
-    SOUNDDETECT_TEST_DATA=DIR python bench/recorded_machines.py [--seeds 5] [--only bldc|fan]
+    SOUNDDETECT_TEST_DATA=DIR python bench/recorded_machines.py [--seeds 5] [--only bldc|fan] [--no-augmentation]
 
 DIR holds bldc_motor_audio and ceiling_fan_vibration; their JSON files are made in a temporary folder. Every split is by
 file (bldc) or by recording within a speed (fan); the test part is touched once, by the finished detector.
@@ -24,6 +24,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 from recorded import motor_files, write_fan_json, write_motor_json  # noqa: E402  (the tests make the same files)
 
 BLDC = {"audio.sample_rate": 16000, "model.input_length": 8000}
+NO_AUGMENTATION = {f"training.augmentation.{name}": 0 for name in ("noise_factor", "eq_db", "time_shift_max")}
 FAN = {"audio.sample_rate": 200, "model.input_length": 200, "preprocessing.apply_filter": False}
 
 
@@ -73,32 +74,34 @@ def fan_splits(recordings, seed):
     yield "fan medium held out", np.ones(len(low), bool), ~low
 
 
-def rows(data, folder, seeds, only):
+def rows(data, folder, seeds, only, settings):
     if only != "fan":
         for file in motor_files(data):
             write_motor_json(file, f"{folder}/bldc")
         recordings = sd.load_recordings(f"{folder}/bldc", cache_dir=f"{folder}/cache")
         for seed in range(seeds):
             for name, is_test in bldc_splits(recordings, seed):
-                yield dict(split=name, seed=seed, **measure(recordings, is_test, BLDC, seed, folder))
+                yield dict(split=name, seed=seed, **measure(recordings, is_test, BLDC | settings, seed, folder))
     if only != "bldc":
         write_fan_json(data, f"{folder}/fan", 250)
         recordings = sd.load_recordings(f"{folder}/fan", group_by="row", cache_dir=f"{folder}/cache")
         for seed in range(seeds):
             for name, used, is_test in fan_splits(recordings, seed):
-                yield dict(split=name, seed=seed, **measure(recordings[used], is_test[used], FAN, seed, folder))
+                yield dict(split=name, seed=seed, **measure(recordings[used], is_test[used], FAN | settings, seed, folder))
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--only", choices=["bldc", "fan"])
+    parser.add_argument("--no-augmentation", action="store_true")
     arguments = parser.parse_args()
+    settings = NO_AUGMENTATION if arguments.no_augmentation else {}
     data = os.environ.get("SOUNDDETECT_TEST_DATA") or sys.exit("set SOUNDDETECT_TEST_DATA to the folder with the recorded data")
     warnings.simplefilter("ignore", UserWarning)
     with tempfile.TemporaryDirectory() as folder:
         found = []
-        for row in rows(Path(data), folder, arguments.seeds, arguments.only):
+        for row in rows(Path(data), folder, arguments.seeds, arguments.only, settings):
             print({name: value if isinstance(value, (str, int)) else round(float(value), 3) for name, value in row.items()}, file=sys.stderr, flush=True)
             found.append(row)
     table = pd.DataFrame(found)
