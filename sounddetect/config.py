@@ -69,6 +69,8 @@ class Data(Section):
         """YAML reads 0 as a number, and yes and no as truth values."""
         if isinstance(labels, dict) and any(isinstance(name, bool) for name in labels):
             raise ValueError("data.labels: put spellings that YAML takes for true or false (yes, no, on, off) into quotes")
+        if isinstance(labels, dict) and None in labels.values():
+            raise ValueError("data.labels needs a class for each spelling and a blank after each colon, such as {healthy: OK, broken: NG}")
         return {str(name): label for name, label in labels.items()} if isinstance(labels, dict) else labels
 
     @model_validator(mode="after")

@@ -242,7 +242,7 @@ def _new_form(walker, about):
         raise ValueError(f"the member waveforms is missing; found {', '.join(seen) or 'nothing'}")
     _take_members(about, seen, n_rows)
 
-
+# %% ../../nbs/1_data/03_json.ipynb #6db1bc31
 MAX_RATE = 10_000_000    # Hz; more is a mistake, and would fill the memory when resampled
 
 

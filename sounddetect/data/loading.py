@@ -56,7 +56,7 @@ def find_sources(
                          "Put some there, or make some with: sounddetect simulate data")
     return sources
 
-
+# %% ../../nbs/1_data/04_loading.ipynb #cde688c5
 def _files_below(root):
     if not root.exists():
         raise FileNotFoundError(f"{root} does not exist; check the path, or make recordings with: sounddetect simulate data")

@@ -41,7 +41,7 @@ def content_hash(samples: np.ndarray) -> str:
     """16 hexadecimal digits that depend on the samples alone: the same recording under another name has the same."""
     return hashlib.blake2b(np.ascontiguousarray(samples, np.float32).data, digest_size=8).hexdigest()
 
-
+# %% ../../nbs/1_data/02_recordings.ipynb #bce8229f
 class StoreWriter:
     """Write recordings one by one into a store at `path`; use it in a `with` statement."""
 

@@ -113,7 +113,7 @@ class FrontEnd(nn.Module):
             x = x / _rms(x, n).maximum(SILENCE * _rms(waveform, n)).clamp_min(1e-12)
         return x
 
-
+# %% ../../nbs/2_signal/01_front_end.ipynb #30270a5c
 def _response(apply_filter, n_fft, *band):
     return bandpass_response(n_fft, *band) if apply_filter else torch.ones(n_fft // 2 + 1)
 
