@@ -11,6 +11,8 @@ _FACE = {
     "Recording": "data.recordings",
     "Recordings": "data.recordings",
     "load_recordings": "data.loading",
+    "check_recordings": "data.checking",
+    "plot_check": "runs.overview",
     "simulate": "data.simulation",
     "Detector": "scoring.detector",
     "Evaluation": "runs.evaluation",

@@ -58,9 +58,14 @@ class Data(Section):
     classes: list[str] = _key(lambda: ["OK", "NG"], "class names; the last is the one to be found", min_length=2)
     labels: dict[str, str] = _key(dict, "further spellings, such as {gut: OK, kaputt: NG}")
     group_by: Literal["auto", "file", "row"] = _key("auto", "auto, file or row: what may not be torn apart by a split")
+    variable: str | None = _key(None, "name of the variable in MAT files, such as '*_DE_time'; null: the only one that can be a recording")
+    clip_duration: float | None = _key(None, "s; longer recordings are cut into clips of this length, which stay in one group; null: not cut", gt=0)
+    clip_overlap: float = _key(0.0, "share of a clip that the next one shares with it, 0 to below 1", ge=0, lt=1)
     test_split: float = _key(0.2, "share of the groups kept for the final test, 0 to 1; 0: none", ge=0, lt=1)
     skip_bad: bool = _key(False, "true goes on without recordings that cannot be used")
-    cache_dir: str = _key(".cache", "folder for the memory-mapped copies of the recordings")
+    cache_dir: str = _key(".cache", "folder for the memory-mapped copies of the recordings; on Colab not on Drive")
+    store_dtype: Literal["float32", "int16", "float16"] = _key("float32", "of these copies; int16: half the size, off by 1/65534 of a recording's peak at most; "
+                                                               "float16: by 1/2048 of each sample")
     max_memory_usage: str = _key("8GB", "RAM that this run may use, such as 8GB")
 
     @field_validator("labels", mode="before")

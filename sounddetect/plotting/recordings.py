@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['FLOOR_DB', 'check_waveform', 'spectrogram_db', 'outline', 'draw_waveform', 'choose_examples', 'plot_examples',
-           'class_spectra', 'plot_spectrum', 'group_counts', 'plot_counts']
+           'class_spectra', 'plot_spectrum', 'group_counts', 'plot_counts', 'plot_overview']
 
 # %% ../../nbs/6_plotting/01_recordings.ipynb #06249e0d
 import re
@@ -15,11 +15,11 @@ import numpy as np
 import pandas as pd
 from matplotlib import colormaps
 from matplotlib.axes import Axes
-from matplotlib.ticker import EngFormatter, MaxNLocator
+from matplotlib.ticker import EngFormatter, LogLocator, MaxNLocator, NullFormatter
 from scipy import signal
 
 from .style import (
-    INK, Picture, check_lengths, class_colors, class_order, label_names, new_picture, shorten)
+    INK, MUTED, Picture, check_lengths, class_colors, class_order, label_names, new_picture, shorten, style_axes)
 
 # %% ../../nbs/6_plotting/01_recordings.ipynb #a9500fbc
 def check_waveform(
@@ -261,4 +261,152 @@ def plot_counts(
     colors = class_colors(counts.columns)
     _draw_totals(left, counts, colors)
     _draw_groups(right, largest, colors, len(counts))
+    return picture
+
+# %% ../../nbs/6_plotting/01_recordings.ipynb #1fcd24f1
+_MAX_CLASSES, _MAX_EXAMPLE_CLASSES = 6, 3       # as many as have colours of their own; columns of two examples
+
+
+def _largest_classes(names):
+    """The classes with the most recordings, in the order of `class_order`."""
+    largest = [name for name,_ in Counter(names).most_common(_MAX_CLASSES)]
+    return class_order(largest)
+
+
+def _parts(table):
+    """Part of each recording, and the parts in order of their first recording; one part where there is no column `split`."""
+    if 'split' not in table.columns: return np.full(len(table), ''), ['']
+    parts = np.array([part if isinstance(part, str) else 'no part' for part in table['split']])
+    return parts, list(dict.fromkeys(parts))
+
+# %% ../../nbs/6_plotting/01_recordings.ipynb #3d845736
+def _draw_class_counts(axes, names, table, colors):
+    done = np.zeros(len(colors))
+    parts,order = _parts(table)
+    shades = np.linspace(1, .35, len(order)) if len(order) > 1 else [1]
+    for part,shade in zip(order, shades):
+        here = Counter(name for name,own in zip(names, parts) if own == part)
+        counts = np.array([here[name] for name in colors])
+        axes.barh(range(len(colors)), counts, left=done, color=list(colors.values()), alpha=shade, height=.7)
+        axes.barh([0], [0], color=MUTED, alpha=shade, label=shorten(part, 12))     # the legend knows parts, not classes
+        done += counts
+    for row,count in enumerate(done): axes.annotate(f'{count:.0f}', (count, row), (3, 0), textcoords='offset points', va='center', fontsize=8)
+    axes.margins(x=.22)
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=4, integer=True))
+    axes.set(title='recordings', yticks=range(len(colors)), yticklabels=[shorten(name, 18) for name in colors])
+    if len(order) > 1: axes.legend(fontsize=7, loc='upper left', bbox_to_anchor=(0, -.12), ncols=len(order), frameon=False)
+
+
+def _draw_spreads(axes, names, values, colors, title, least):
+    """A row a class: range, middle four fifths, median; the axis spans `least` or more."""
+    for row,(name,color) in enumerate(colors.items()):
+        own = np.array([value for value,other in zip(values, names) if other == name and np.isfinite(value)])
+        if not len(own): continue
+        low,ten,middle,ninety,high = np.percentile(own, [0, 10, 50, 90, 100])
+        axes.plot([low, high], [row, row], color=color, linewidth=1)
+        axes.plot([ten, ninety], [row, row], color=color, linewidth=6, alpha=.45, solid_capstyle='butt')
+        axes.plot(middle, row, 'o', color=color, markersize=5)
+    axes.tick_params(labelleft=False)
+    low,high = axes.get_xlim()
+    spare = max(0, least - (high - low)) / 2
+    axes.set(title=title, yticks=range(len(colors)), xlim=(low - spare, high + spare))
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=4, prune='lower'))
+
+# %% ../../nbs/6_plotting/01_recordings.ipynb #448b88f5
+def _draw_class_spectra(axes, spectra, colors):
+    frequencies,powers = spectra
+    by_name = {label_names([label])[0]: power for label,power in powers.items()}
+    shown = {name: by_name[name] for name in colors if name in by_name}
+    floor = max((power.max() for power in shown.values()), default=0) * 1e-12 or 1e-12
+    for name,power in shown.items():
+        low,high,mean = 10 * np.log10(np.maximum([*np.percentile(power, [10, 90], axis=0), power.mean(0)], floor))
+        if len(shown) <= 3: axes.fill_between(frequencies, low, high, color=colors[name], alpha=.2, linewidth=0)
+        axes.plot(frequencies, mean, color=colors[name], linewidth=1.2, label=shorten(name, 18))
+    axes.set(xscale='log', xlim=(frequencies[0], frequencies[-1]),
+             title='mean spectrum, band 10-90 %' if len(shown) <= 3 else 'mean spectrum')
+    axes.set_xlabel('frequency (Hz)', fontsize=8)
+    axes.set_ylabel('power (dB re 1/Hz)', fontsize=8)
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter(EngFormatter(sep=' '))
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    if len(shown) > 1: axes.legend(fontsize=7, ncols=1 + (len(shown) > 4))
+
+
+def _draw_page_examples(figure, parts, colors):
+    """Waveforms above, spectrograms below; `parts` as `(name, title, samples, sample_rate, spectrogram)`."""
+    axes = figure.subplots(2, len(parts), squeeze=False)
+    scale = _color_scale([spectrogram[0] for *_,spectrogram in parts])
+    peak = 1.05 * max(np.abs(samples).max() for _,_,samples,_,_ in parts) or 1.
+    for column,((above,below),(name,title,samples,sample_rate,spectrogram)) in enumerate(zip(axes.T, parts)):
+        for ax in (above, below): style_axes(ax); ax.tick_params(labelsize=8)
+        draw_waveform(above, samples, sample_rate, colors[name])
+        image = _draw_spectrogram(below, spectrogram, sample_rate, len(samples) / sample_rate, None, scale)
+        above.set_title(f"{shorten(name, 20)}\n{shorten(title, 20)}".strip(), fontsize=8)
+        above.set(ylim=(-peak, peak), xticklabels=[])
+        above.tick_params(labelleft=not column)
+        below.xaxis.label.set_size(8)
+    axes[1,0].set_ylabel('frequency (kHz)', fontsize=8)
+    bar = figure.colorbar(image, ax=list(axes[1]), pad=.01, aspect=15)
+    bar.set_label('level (dB re full scale)', fontsize=8)
+    bar.ax.tick_params(labelsize=8)
+
+# %% ../../nbs/6_plotting/01_recordings.ipynb #ac75ac7c
+def _headline(names, table, quality):
+    """What is there, in a line."""
+    seconds = quality['duration_s'].sum()
+    amount = f'{seconds:.3g} s' if seconds < 120 else f'{seconds / 60:.3g} min' if seconds < 7200 else f'{seconds / 3600:.3g} h'
+    words = [f"{_number(len(names), 'recording')}, {amount}", _number(len(set(names)), 'class', 'es')]
+    if 'group' in table.columns: words.append(_number(table['group'].nunique(), 'group'))
+    remarks = {'with a silent channel': quality['silent'], 'clipped': quality['clipped_share'] > 0, 'mostly offset': quality['dc_share'] > .7}
+    words += [f'{found.sum()} {what}' for what,found in remarks.items() if found.any()]
+    return ' · '.join(words)
+
+
+def _number(count, noun, plural='s'): return f"{count} {noun}{plural * (count != 1)}"
+
+
+def _page_examples(examples):
+    """Two examples each of the first classes, ready to draw."""
+    names = label_names([label for _,_,label,_ in examples])
+    parts = []
+    for name in class_order(names)[:_MAX_EXAMPLE_CLASSES]:
+        for i in [i for i,other in enumerate(names) if other == name][:2]:
+            waveform,sample_rate,_,title = examples[i]
+            samples = check_waveform(waveform, sample_rate, f'plot_overview (example {i})')
+            samples = samples - samples.mean()
+            parts.append((name, title, samples, sample_rate, _spectrogram_to_draw(samples, sample_rate)))
+    return parts
+
+# %% ../../nbs/6_plotting/01_recordings.ipynb #c2773a56
+def plot_overview(
+    table:pd.DataFrame,    # a row a recording, column `label`; `group` and `split` where there are any
+    quality:pd.DataFrame,  # the same rows, columns `duration_s`, `level_db`, `dc_share`, `silent`, `clipped_share`
+    spectra:tuple,         # frequencies (Hz) `(band,)`; for each label the power density (1/Hz) `(recording, band)`
+    examples:Sequence,     # some recordings, each as `(waveform (time,), sample_rate (Hz), label, title)`
+)->Picture:                # a page: counts, durations, levels, spectra; below, two examples of up to three classes
+    """Show on one page what is in the data.
+
+    Raises `ValueError` without recordings or examples, and when `table` and `quality` differ in length.
+    """
+    check_lengths('plot_overview', table=table, quality=quality)
+    check_lengths('plot_overview', examples=examples)
+    names,parts = label_names(table['label']), _page_examples(examples)
+    shown = _largest_classes(names)
+    colors = class_colors([*shown, *(part[0] for part in parts)])
+    picture = Picture(figsize=(11.7, 7.6), layout='constrained')
+    above,below = picture.subfigures(2, 1, height_ratios=[2.6, 3.6], hspace=.04)
+    left = above.subplots(1, 4, width_ratios=[1.1, 1, 1, 1.7])
+    own = {name: colors[name] for name in shown}
+    for ax in left: style_axes(ax); ax.tick_params(labelsize=8)
+    _draw_class_counts(left[0], names, table, own)
+    _draw_spreads(left[1], names, quality['duration_s'], own, 'duration (s)', quality['duration_s'].median() / 2)
+    _draw_spreads(left[2], names, quality['level_db'], own, 'level (dB)', 6)
+    for ax in left[:3]: ax.set_ylim(max(len(own), 2) - .4, -.6); ax.grid(False, axis='y')
+    _draw_class_spectra(left[3], spectra, own)
+    for ax in left: ax.title.set_size(9)
+    _draw_page_examples(below, parts, colors)
+    n_classes,n_shown = len(set(names)), len({part[0] for part in parts})
+    note = f' · the {len(shown)} largest classes above' if n_classes > len(shown) else ''
+    note += f' · examples of {n_shown}' if n_classes > n_shown else ''
+    above.suptitle(_headline(names, table, quality) + note, fontsize=10, x=.01, ha='left')
     return picture

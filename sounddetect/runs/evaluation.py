@@ -16,7 +16,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ..data.loading import load_recordings
+from ..data.files import replacing
+from ..data.loading import Loading, load_recordings
 from ..data.recordings import Recordings
 from ..plotting.results import (
     plot_confusion_matrix, plot_f1_curve, plot_pr_curve, plot_roc_curve, plot_score_histogram)
@@ -106,10 +107,9 @@ def save_evaluation(evaluation: Evaluation, folder: str | os.PathLike) -> Path:
 
 
 def save_picture(figure, path: Path) -> None:
-    """Write a figure as PNG: beside its place first, then renamed."""
-    draft = path.with_name(path.name + ".tmp")
-    figure.savefig(draft, format="png", dpi=120)
-    draft.replace(path)
+    """Write a figure as PNG."""
+    with replacing(path) as draft:
+        figure.savefig(draft, format="png", dpi=120)
 
 # %% ../../nbs/7_runs/02_evaluation.ipynb #b8769f23
 def evaluate(
@@ -149,11 +149,9 @@ def _judge(detector, recordings, judged_on):
 # %% ../../nbs/7_runs/02_evaluation.ipynb #69786457
 def own_recordings(run: Run) -> Recordings:
     """The recordings that a run was made from, read again from where they were."""
-    data = run.config.data
     if not run.data["paths"]:
         raise ValueError(f"{run.path} was trained on recordings that came from no file: give them to evaluate(run, recordings)")
-    return load_recordings(run.data["paths"], sample_rate=run.config.audio.sample_rate, classes=data.classes, labels=data.labels,
-                           group_by=data.group_by, cache_dir=data.cache_dir)
+    return load_recordings(run.data["paths"], Loading.of(run.config))
 
 
 def _unmet(run, recordings):

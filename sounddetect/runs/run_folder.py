@@ -16,21 +16,16 @@ from pathlib import Path
 import pandas as pd
 
 from ..config import Config
-from ..data.loading import find_sources
+from ..data.files import replacing
 from ..data.recordings import Recordings
 from ..data.splitting import Split
 from ..scoring.detector import Detector
 
 # %% ../../nbs/7_runs/00_run_folder.ipynb #bc0525ff
 def write_text(path: str | os.PathLike, text: str) -> None:
-    """Write a text file: beside its place first, then renamed."""
-    path = Path(path)
-    draft = path.with_name(path.name + ".tmp")
-    try:
+    """Write a text file, whole or not at all."""
+    with replacing(path) as draft:
         draft.write_text(text, encoding="utf-8")
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)
 
 
 def write_json(path: str | os.PathLike, content) -> None:
@@ -69,9 +64,8 @@ def create_run_folder(
 # %% ../../nbs/7_runs/00_run_folder.ipynb #f19f51fa
 def _sources(recordings):
     """Path, size and hash of each source."""
-    known = find_sources(recordings.paths) if recordings.paths else {}
     for key, rows in recordings.table.groupby("source", sort=False):
-        path = known.get(key)
+        path = recordings.sources.get(key)
         digest = hashlib.blake2b("".join(rows["content_hash"]).encode(), digest_size=16).hexdigest()
         yield {"key": key, "path": path and str(path), "bytes": path and path.stat().st_size, "recordings": len(rows), "hash": digest}
 

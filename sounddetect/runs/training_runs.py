@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 
 from ..config import Config
-from ..data.loading import load_recordings
+from ..data.loading import Loading, load_recordings
 from ..data.recordings import Recordings
 from ..data.splitting import Split, split_recordings
 from ..plotting.recordings import plot_examples
@@ -29,9 +29,7 @@ from ..training.trainer import Trainer
 # %% ../../nbs/7_runs/03_training_runs.ipynb #14a1d7df
 def recordings_of(config: Config) -> Recordings:
     """The recordings at `data.path`, read as the configuration says."""
-    data = config.data
-    return load_recordings(data.path, sample_rate=config.audio.sample_rate, classes=data.classes, labels=data.labels,
-                           group_by=data.group_by, cache_dir=data.cache_dir)
+    return load_recordings(config.data.path, Loading.of(config))
 
 
 def refuse_damaged(recordings: Recordings, skip_bad: bool) -> None:

@@ -23,8 +23,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from ..config import Config
-from ..data.loading import load_recordings
-from ..data.recordings import MAX_SAMPLE, Recordings
+from ..data.loading import Loading, load_recordings
+from ..data.recordings import Recordings
+from ..data.rows import check_samples
 from ..models.cnn_attention import build_network
 from .windows import mean_by_owner, window_outputs
 from ..signal.front_end import FrontEnd
@@ -105,8 +106,7 @@ class Detector:
         if isinstance(source, np.ndarray) or torch.is_tensor(source):
             return _predict_waveform(self, np.asarray(source, np.float32), sample_rate, per, batch_size)
         with tempfile.TemporaryDirectory() as cache_dir:
-            recordings = load_recordings(source, sample_rate=self.config.audio.sample_rate, classes=self.classes,
-                                         labels=self.config.data.labels, cache_dir=cache_dir)
+            recordings = load_recordings(source, Loading.of(self.config), clip_duration=None, unknown_labels="ignore", cache_dir=cache_dir)
             return _predict_recordings(self, recordings, per, batch_size)
 
     def save(self, path: str | os.PathLike) -> Path:
@@ -131,8 +131,9 @@ def _predict_recordings(detector, recordings, per, batch_size):
 def _predict_waveform(detector, samples, sample_rate, per, batch_size):
     if sample_rate is None:
         raise ValueError("a waveform needs its sample_rate in Hz: detector.predict(waveform, sample_rate=44100)")
-    if samples.ndim not in (1, 2) or not samples.size or not (np.abs(samples) <= MAX_SAMPLE).all():
-        raise ValueError(f"a waveform needs finite samples `(time,)` or `(channel, time)`, got shape {samples.shape}")
+    if samples.ndim not in (1, 2) or not samples.size:
+        raise ValueError(f"a waveform needs samples `(time,)` or `(channel, time)`, got shape {samples.shape}")
+    check_samples(samples.T)
     waveform = prepare(np.atleast_2d(samples), sample_rate, detector.config.audio.sample_rate, detector.config.audio.channel)
     return _scores(detector, [waveform], pd.DataFrame({"key": ["waveform"]}), per, batch_size)
 

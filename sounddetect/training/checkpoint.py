@@ -12,19 +12,16 @@ from pathlib import Path
 
 import torch
 
+from ..data.files import replacing
+
 # %% ../../nbs/5_training/02_checkpoint.ipynb #ad460ea9
 def save_checkpoint(
     content: dict,               # tensors, numbers, texts, and dicts and lists of them
     path: str | os.PathLike,
 ) -> None:
     """Write `content` to `path`. What was there stays until the new file is on the disk."""
-    path = Path(path)
-    draft = path.with_name(path.name + ".tmp")
-    with open(draft, "wb") as file:
+    with replacing(path) as draft, open(draft, "wb") as file:
         torch.save(content, file)
-        file.flush()
-        os.fsync(file.fileno())
-    draft.replace(path)
 
 
 def load_checkpoint(path: str | os.PathLike) -> dict:
