@@ -119,33 +119,37 @@ class _Position:
             yield orjson.loads(name.group())
 
 # %% ../../nbs/1_data/07_json.ipynb #4b7ee991
+_TOKEN = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[\[\]{}"]', re.DOTALL)
+
+
+def _end_of_nest(text, start: int) -> int:
+    """Where the list or object that begins at `start` has ended."""
+    depth = 0
+    for token in _TOKEN.finditer(text, start):
+        if token.group() == b'"':
+            break                               # a text without an end
+        depth += {b"[": 1, b"{": 1, b"]": -1, b"}": -1}.get(token.group(), 0)
+        if depth == 0:
+            return token.end()
+    raise ValueError("the file ends in the middle")
+
+# %% ../../nbs/1_data/07_json.ipynb #e73d7794
 class _Walker(_Position):
     """Steps over whole values."""
 
-    _TOKEN = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[\[\]{}"]', re.DOTALL)
     _PLAIN = re.compile(rb"[^,\]}\s]+")
 
     def skip(self) -> tuple[int, int]:
         """Step over one value of any kind; where it begins and ends."""
         first, start = self.peek(), self.position
         if first in (b"[", b"{"):
-            self.position = self._end_of_nest(start)
+            self.position = _end_of_nest(self.text, start)
         else:
             found = (self._TEXT if first == b'"' else self._PLAIN).match(self.text, start)
             if not found:
                 raise ValueError("the file ends in the middle" if first in (b"", b'"') else f"a value is missing (byte {start})")
             self.position = found.end()
         return start, self.position
-
-    def _end_of_nest(self, start: int) -> int:
-        depth = 0
-        for token in self._TOKEN.finditer(self.text, start):
-            if token.group() == b'"':
-                break                               # a text without an end
-            depth += {b"[": 1, b"{": 1, b"]": -1, b"}": -1}.get(token.group(), 0)
-            if depth == 0:
-                return token.end()
-        raise ValueError("the file ends in the middle")
 
     def value(self, max_bytes: float = float("inf")):
         """Step over one value and return it, or a remark in its place if it is longer."""

@@ -163,15 +163,19 @@ def _apply_entries(recordings: Recordings, spellings: list, found: _Found, defau
     if twice.any():
         found.problems += [{"key": cut.table["key"][i], "problem": f"manifest, line {entries[i].line}: an earlier line names the same recording"} for i in np.flatnonzero(twice)]
         cut, rows, entries = cut[~twice], np.array(rows)[~twice], [entry for entry, doubled in zip(entries, twice) if not doubled]
-    own_rates = cut.table["sample_rate"].tolist()
-    cut.table["sample_rate"] = [entry.sample_rate if entry and entry.sample_rate else rate for entry, rate in zip(entries, own_rates)]
+    _take_columns(cut.table, entries)
+    return cut, [spellings[i] for i in rows], list(entries)
+
+# %% ../../nbs/1_data/15_loading.ipynb #835881d8
+def _take_columns(table: pd.DataFrame, entries: Sequence[Entry | None]) -> None:
+    """Put rates, groups and further columns of the entries into the table."""
+    table["sample_rate"] = [entry.sample_rate if entry and entry.sample_rate else rate for entry, rate in zip(entries, table["sample_rate"].tolist())]
     said = [{name: value for name, value in entry.columns.items() if name != "label"} if entry else {} for entry in entries]
     if any("group" in values for values in said):
-        cut.table["group"] = [values.get("group") or group for values, group in zip(said, cut.table["group"])]
+        table["group"] = [values.get("group") or group for values, group in zip(said, table["group"])]
     for name in sorted({name for values in said for name in values} - {"group"}):
-        own = cut.table[name] if name in cut.table else [None] * len(said)
-        cut.table[name if name not in _OURS else f"meta_{name}"] = _typed([values.get(name, value) for values, value in zip(said, own)])
-    return cut, [spellings[i] for i in rows], list(entries)
+        own = table[name] if name in table else [None] * len(said)
+        table[name if name not in _OURS else f"meta_{name}"] = _typed([values.get(name, value) for values, value in zip(said, own)])
 
 
 def _span(recordings, i, entry, default_rate):

@@ -66,15 +66,11 @@ class Recordings:
 
     def __init__(self, table: pd.DataFrame, stores: list[Store], places: np.ndarray, origin: Origin = Origin()):
         self.table, self._stores, self._places, self.origin = table.reset_index(drop=True), stores, places, origin
+        self.n_samples = places["n_samples"]               # of each, int64
 
     paths = property(lambda self: list(self.origin.paths))
     sources = property(lambda self: dict(self.origin.sources))
     problems = property(lambda self: list(self.origin.problems))
-
-    @property
-    def n_samples(self) -> np.ndarray:
-        """Length of each in samples, int64."""
-        return self._places["n_samples"]
 
     @property
     def labels(self) -> list:
@@ -85,9 +81,7 @@ class Recordings:
         return len(self.table)
 
     def __repr__(self) -> str:
-        counts = ", ".join(f"{n} {label}" for label, n in self.table["label"].fillna("unlabelled").value_counts().items())
-        problems = f"; {len(self.problems)} could not be read, see .problems" if self.problems else ""
-        return f"Recordings({len(self)}: {counts}; {self.table['group'].nunique()} groups{problems})"
+        return _described(self)
 
     def __iter__(self) -> Iterator[Recording]:
         return (self[i] for i in range(len(self)))
@@ -122,6 +116,12 @@ class Recordings:
 
 # %% ../../nbs/1_data/06_recordings.ipynb #87b3f5d5
 _COLUMNS = ["key", "label", "group", "sample_rate", "n_channels", "n_samples", "content_hash", "source"]
+
+
+def _described(recordings: Recordings) -> str:
+    counts = ", ".join(f"{n} {label}" for label, n in recordings.table["label"].fillna("unlabelled").value_counts().items())
+    problems = f"; {len(recordings.problems)} could not be read, see .problems" if recordings.problems else ""
+    return f"Recordings({len(recordings)}: {counts}; {recordings.table['group'].nunique()} groups{problems})"
 
 
 def _label(value) -> str | None:
