@@ -19,7 +19,9 @@ _FACE = {
     "evaluate": "runs.evaluation",
     "Run": "runs.run_folder",
     "train": "runs.training_runs",
+    "prepare_training": "runs.training_runs",
     "resume": "runs.training_runs",
+    "plan": "runs.planning",
 }
 __all__ = ["__version__", *_FACE]
 

@@ -5,7 +5,8 @@
 # %% auto #0
 __all__ = ['SIZES', 'MOVED', 'GONE', 'Section', 'parse_bytes', 'Audio', 'Data', 'FilterParams', 'Preprocessing', 'CnnLayer',
            'Attention', 'FullyConnected', 'Network', 'Model', 'LossFunction', 'LrScheduler', 'EarlyStoppingSettings',
-           'Augmentation', 'Training', 'Memory', 'Checkpoint', 'Session', 'Output', 'Inference', 'ClearML', 'Config']
+           'Augmentation', 'Training', 'Memory', 'Checkpoint', 'Session', 'Output', 'Inference', 'ClearML', 'Config',
+           'differences']
 
 # %% ../nbs/00_config.ipynb #a910a4ae
 import difflib
@@ -206,8 +207,13 @@ class Augmentation(Section):
 
 # %% ../nbs/00_config.ipynb #d837f6be
 class Training(Section):
-    mode: Literal["full"] = _key("full", "full: from random weights")
-    batch_size: Literal["auto"] | Annotated[int, Field(ge=1)] = _key("auto", "windows in one step; auto: 16, or as many as half of the memory holds")
+    mode: Literal["full", "transfer"] = _key("full", "full: from random weights; transfer: from the detector at base")
+    base: str | None = _key(None, "run or detector whose layers a transfer begins with; its classes may be others")
+    base_learning_rate: float = _key(0.1, "of layers that were taken over, as a share of learning_rate", ge=0, le=1)
+    frozen_layers: int = _key(0, "convolutions of the base, from the front, that are not changed", ge=0)
+    batch_size: Literal["auto"] | Annotated[int, Field(ge=1)] = _key("auto", "windows that go through the network at a time; auto: by the number of recordings and what fits, "
+                                                                     "and learning_rate, which belongs to 16, with its square root")
+    batch_size_found_on: str | None = _key(None, "device that an automatic batch_size was found on; written by the run")
     epochs: int = _key(50, "passes through the training recordings, at most", ge=1)
     learning_rate: float = _key(0.001, "step size at the start", gt=0)
     optimizer: Literal["adam", "adamw", "sgd"] = _key("adam", "adam, adamw or sgd")
@@ -218,6 +224,12 @@ class Training(Section):
     early_stopping: EarlyStoppingSettings | None = _key(EarlyStoppingSettings, "when to give up; null: never")
     augmentation: Augmentation = _key(Augmentation, "random changes to training windows")
     gradient_accumulation_steps: int = _key(1, "batches that make one step of the optimizer", ge=1)
+
+    @model_validator(mode="after")
+    def _check(self):
+        if (self.mode == "transfer") != (self.base is not None):
+            raise ValueError("training.mode: transfer and training.base: RUN belong together; one of them is missing")
+        return self
 
 # %% ../nbs/00_config.ipynb #3d21b27b
 class Memory(Section):
@@ -232,7 +244,7 @@ class Checkpoint(Section):
 
 
 class Session(Section):
-    max_hours: float | None = _key(12, "hours after which the machine is taken away, on Colab since its start, else since that of training; null: never", gt=0)
+    max_hours: float | None = _key(12, "hours after which the machine is taken away, on Colab since its start, else since that of the process, in a notebook since that of training; null: never", gt=0)
     reserve_minutes: float = _key(15, "minutes before that at which training stops and saves", ge=0)
 
 
@@ -470,6 +482,11 @@ class Config(_Sections):
             warnings.warn(f"{source}: these older settings have no effect any more and were left out: {', '.join(gone)}", stacklevel=2)
         return _checked(settings, source)
 
+    @classmethod
+    def from_yaml(cls, text: str) -> "Config":
+        """The settings that `to_yaml` wrote."""
+        return _checked(yaml.safe_load(text), "settings")
+
     def replace(self, overrides: dict) -> "Config":
         """A copy with some settings changed, such as {"training.epochs": 5}; checked again."""
         settings = self.model_dump()
@@ -489,3 +506,17 @@ class Config(_Sections):
         draft = target.with_name(target.name + ".tmp")
         draft.write_text(self.to_yaml(), encoding="utf-8")
         draft.replace(target)
+
+# %% ../nbs/00_config.ipynb #d1eaee0e
+def differences(before: Config, now: Config) -> dict[str, tuple]:
+    """Settings that differ: `{"training.epochs": (value before, value now)}`."""
+    old, new = (dict(_flat(config.model_dump())) for config in (before, now))
+    return {key: (old.get(key), new.get(key)) for key in {**old, **new} if old.get(key) != new.get(key)}
+
+
+def _flat(settings: dict, prefix: str = ""):
+    for name, value in settings.items():
+        if isinstance(value, dict) and value:
+            yield from _flat(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value

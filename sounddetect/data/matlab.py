@@ -9,15 +9,21 @@ __all__ = ['MAX_CHANNELS', 'read_matlab']
 import math
 import mmap
 import struct
+import warnings
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from itertools import islice
 from pathlib import Path
 
+import h5py
 import numpy as np
+from scipy.io import loadmat
+from scipy.io.matlab import MatReadError, MatReadWarning
 
+from .json_rows import MAX_UNPACKED
 from .rows import About, Row, check_rate, check_samples
 
 # %% ../../nbs/1_data/09_matlab.ipynb #d4d4831c
@@ -28,204 +34,179 @@ class _Variable:
     name: str                             # members with dots: `rig.signal`
     kind: str                             # numbers, text, cell; otherwise what it is instead
     shape: tuple[int, ...] = ()           # as MATLAB shows it
-    stored: Callable | None = None        # of numbers and text: gives the array with its axes reversed, not yet in memory
+    stored: Callable | None = None        # of numbers and text: gives the array, or code points, with axes reversed
     cells: list["_Variable"] = field(default_factory=list)
 
     def __str__(self):
         return f"{self.name} ({'x'.join(map(str, self.shape))}{' ' * bool(self.shape)}{self.kind})"
 
 
-def _shape_size(shape: tuple[int, ...]) -> int:
-    """Number of elements; Python's numbers do not overflow."""
-    if any(n < 0 for n in shape):
-        raise ValueError("the file is damaged: a negative size")
-    return math.prod(shape)
-
-
 _CUT_OFF = "the file is damaged or cut off: it does not hold what it promises. Copy it again"
+_DAMAGE = (ArithmeticError, AttributeError, LookupError, MatReadError, MatReadWarning, MemoryError, NameError, OSError, RuntimeError, TypeError,
+           UnicodeError, struct.error, zlib.error)
 
 
-def _numbers_in(data: memoryview, dtype: str, shape: tuple[int, ...]) -> np.ndarray:
-    """An array of `shape` over the bytes of `data`, with its axes reversed and nothing copied."""
-    if len(data) != _shape_size(shape) * np.dtype(dtype).itemsize:
-        raise ValueError(_CUT_OFF)
-    return np.frombuffer(data, dtype).reshape(shape[::-1])
+@contextmanager
+def _damage_is_value_error(*more: type[Exception]):
+    """Libraries raise errors of many kinds about damaged files. All mean the same to a user, and become one."""
+    try:
+        yield
+    except (*_DAMAGE, *more) as error:
+        raise ValueError(f"the file is damaged and cannot be read ({type(error).__name__}: {error}). Copy it again") from None
+
+# %% ../../nbs/1_data/09_matlab.ipynb #7f70be23
+def _v4_headers(data: memoryview) -> Iterator[tuple[str, str, tuple, int]]:
+    """Name, kind, shape and number of bytes of each variable."""
+    order, at = ">" if 1000 <= int.from_bytes(data[:4], "big") <= 1052 else "<", 0
+    while at < len(data):
+        code, rows, columns, is_complex, n_name = struct.unpack_from(order + "5i", data, at) if at + 20 <= len(data) else (-1,) * 5
+        machine, number, kind = code // 100, code // 10 % 10, code % 10
+        known = machine == 10 * (order == ">") and number < 6 and kind < 3 and is_complex in (0, 1)
+        if not known or min(rows, columns) < 0 or not 1 <= n_name <= 256:
+            raise ValueError(f"this is no MAT file, or a damaged one: no variable begins at byte {at}. Save it from MATLAB with save(..., '-v7'), or as WAV")
+        name = bytes(data[at + 20:at + 20 + n_name]).strip(b"\0").decode("latin-1")
+        n_bytes = rows * columns * (8, 4, 4, 2, 2, 1)[number] * (1 + is_complex)
+        at += 20 + n_name + n_bytes
+        if at > len(data):
+            raise ValueError(_CUT_OFF)
+        yield name, "complex numbers" if is_complex else ("numbers", "text", "sparse matrix")[kind], (rows, columns), n_bytes
 
 # %% ../../nbs/1_data/09_matlab.ipynb #58c90076
-_V4_TYPES = ("f8", "f4", "i4", "i2", "u2", "u1")
+_MATRIX, _COMPRESSED = 14, 15                                    # types of elements
+_NUMBER_TYPES = {1, 2, 3, 4, 5, 6, 7, 9, 12, 13, 16, 17, 18}     # those of numbers, text and names
+_CLASSES = {1: "cell", 2: "struct", 3: "object", 4: "text", 5: "sparse matrix", 16: "function handle", 17: "opaque object"} | dict.fromkeys(range(6, 16), "numbers")
+_MAX_DEPTH = 32             # structs in structs; more is damage
+_MAX_MATRICES = 200_000     # cells and members in one variable; an empty one takes eight bytes in the file, and a thousand here
+_MAX_MEMBERS = 10_000       # names in one struct; scipy compares each with each
+_TOO_MANY = f"a variable has over {_MAX_MATRICES:,} cells: save it as several files"
 
 
-def _v4_header(data: memoryview, at: int) -> tuple | None:
-    """(byte order, number type, kind, rows, columns, is complex, length of the name) at a byte, or None when it makes no sense."""
-    if at + 20 > len(data):
-        return None
-    for order, machine in (("<", 0), (">", 1)):
-        code, rows, columns, is_complex, n_name = struct.unpack_from(order + "5i", data, at)
-        digits = [code // 1000, code // 100 % 10, code // 10 % 10, code % 10]
-        if digits[:2] == [machine, 0] and digits[2] < 6 and digits[3] < 3 and min(rows, columns) >= 0 and is_complex in (0, 1) and 1 <= n_name <= 256:
-            return order, _V4_TYPES[digits[2]], ("numbers", "text", "sparse matrix")[digits[3]], rows, columns, is_complex, n_name
-    return None
-
-
-def _v4_variables(data: memoryview) -> Iterator[_Variable]:
+def _elements(data: memoryview, size: int, order: str) -> Iterator[tuple[int, memoryview]]:
+    """Type and bytes of the elements in a matrix of `size` bytes, of which `data` is at least the beginning."""
     at = 0
-    while at < len(data):
-        header = _v4_header(data, at)
-        if not header:
-            raise ValueError(f"the file is damaged: no variable begins at byte {at}, where one should. Copy it again")
-        order, dtype, kind, rows, columns, is_complex, n_name = header
-        start = at + 20 + n_name
-        name = bytes(data[at + 20:start]).rstrip(b"\0").decode("latin-1")
-        end = start + rows * columns * int(dtype[1])
-        at = end + (end - start) * is_complex
-        if at > len(data):
-            raise ValueError(f"{name}: {_CUT_OFF}")
-        yield _Variable(name, "complex numbers" if is_complex else kind, (rows, columns),
-                        lambda part=data[start:end], dtype=order + dtype, shape=(rows, columns): _numbers_in(part, dtype, shape))
+    while at < size:
+        kind, n_bytes = struct.unpack_from(order + "II", data, at)
+        start, n_padding = at + 8, -n_bytes % 8 * (kind != _MATRIX)
+        if kind >> 16:                                           # up to four bytes stand in the place of the size
+            start, kind, n_bytes, n_padding = at + 4, kind & 0xFFFF, kind >> 16, 4 - (kind >> 16)
+        at = start + n_bytes + n_padding
+        if at > size or n_padding < 0 or kind != _MATRIX and kind not in _NUMBER_TYPES:
+            raise ValueError(_CUT_OFF)
+        yield kind, data[start:start + n_bytes]
+
+
+def _n_parts(kind: str, is_complex: int, n: int, rest: list, order: str) -> tuple[int, int]:
+    """How many elements a matrix of `n` has behind its name, and how many matrices behind those."""
+    if kind not in ("struct", "object"):
+        return {"cell": (0, n), "text": (1, 0), "numbers": (1 + is_complex, 0), "sparse matrix": (3 + is_complex, 0), "function handle": (0, 1),
+                "opaque object": (1, 1)}[kind]
+    n_first = 2 if kind == "struct" else 3                       # an object says its class first
+    (_, width), (_, names) = rest[n_first - 2:n_first] if len(rest) >= n_first else ((0, b""), (0, b""))
+    n_names = len(names) // max(1, int.from_bytes(width, "little" if order == "<" else "big"))
+    if n_names > _MAX_MEMBERS:
+        raise ValueError(_CUT_OFF)
+    return n_first, n * n_names
+
+# %% ../../nbs/1_data/09_matlab.ipynb #9145b0e4
+def _v5_header(data: memoryview, size: int, order: str, depth: int = 0) -> tuple[str, str, tuple, int]:
+    """Name, kind and shape of a matrix, and how many are in it. Raises `ValueError` when it is not made as its class asks for."""
+    if not size:                                                 # how an empty one may be written
+        return "", "numbers", (0, 0), 1
+    parts = list(islice(_elements(data, size, order), _MAX_MATRICES + 6))
+    if depth > _MAX_DEPTH or len(parts) < 3 or len(parts[0][1]) != 8:
+        raise ValueError(_CUT_OFF)
+    (_, flags), (_, dimensions), (_, name), *rest = parts
+    flags, = struct.unpack_from(order + "I", flags)
+    kind, is_complex = _CLASSES.get(flags & 0xFF), flags >> 11 & 1
+    if kind == "opaque object":                                  # these have no dimensions
+        name, dimensions = dimensions, struct.pack(order + "2i", 1, 1)
+    shape = struct.unpack(f"{order}{len(dimensions) // 4}i", dimensions)
+    n = math.prod(shape)
+    if not kind or not 2 <= len(shape) <= 32 or min(shape) < 0 or n > size and kind != "sparse matrix":
+        raise ValueError(_CUT_OFF)
+    n_first, n_inside = _n_parts(kind, is_complex, n, rest, order)
+    if n_inside > _MAX_MATRICES:
+        raise ValueError(_TOO_MANY)
+    if len(rest) != n_first + n_inside or any((part[0] == _MATRIX) != (i >= n_first) for i, part in enumerate(rest)):
+        raise ValueError(_CUT_OFF)
+    total = 1
+    for _, part in rest[n_first:]:
+        total += _v5_header(part, len(part), order, depth + 1)[3]
+        if total > _MAX_MATRICES:
+            raise ValueError(_TOO_MANY)
+    if kind == "numbers" and flags & 0xA00:
+        kind = "complex numbers" if is_complex else "logical"
+    return bytes(name).decode("latin-1"), kind, shape, total
 
 # %% ../../nbs/1_data/09_matlab.ipynb #d61d0390
-_V5_TYPES = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 9: "f8", 12: "i8", 13: "u8", 16: "utf-8", 17: "u2", 18: "u4"}
-_V5_MATRIX, _V5_COMPRESSED = 14, 15
-_V5_CLASSES = {1: "cell", 2: "struct", 3: "object", 4: "text", 5: "sparse matrix", 16: "function handle", 17: "object", 18: "object"}
-
-
-def _v5_element(data: memoryview, at: int, order: str) -> tuple[int, memoryview, int]:
-    """Type and bytes of the element at a byte, and where the next one begins. Raises `ValueError` when it does not fit."""
-    if at + 8 > len(data):
+def _unpack(packed: memoryview, order: str, limit: int) -> tuple[memoryview, int]:
+    """What lies in a compressed matrix, of real numbers the beginning; and its size in bytes."""
+    head = zlib.decompressobj().decompress(packed, 4096)
+    kind, size, flags = struct.unpack_from(order + "II8xI", head)
+    if size > limit:
+        raise ValueError(f"unpacked it is larger than {limit >> 20} MB, over {MAX_UNPACKED} times its size; if that is right, save it with '-v6' or '-v7.3'")
+    is_real = _CLASSES.get(flags & 0xFF) == "numbers" and not flags & 0x800
+    data = head[:8 + size] if is_real else zlib.decompressobj().decompress(packed, 8 + size)
+    if kind != _MATRIX or not is_real and len(data) != 8 + size:
         raise ValueError(_CUT_OFF)
-    kind, size = struct.unpack_from(order + "II", data, at)
-    if kind >> 16:                                                    # up to four bytes stand in the place of the size
-        start, end, following, kind = at + 4, at + 4 + (kind >> 16), at + 8, kind & 0xFFFF
-    else:
-        start, end = at + 8, at + 8 + size
-        following = end if kind == _V5_COMPRESSED else end + -size % 8
-    if end > min(len(data), following):
-        raise ValueError(_CUT_OFF)
-    return kind, data[start:end], following
+    return memoryview(data)[8:], size
 
 
-def _unpack(data: memoryview, n_bytes: int, to_end: bool) -> memoryview:
-    """The first bytes of compressed ones, at most `n_bytes`; `to_end`: exactly these, with the right checksum behind."""
-    unpacking = zlib.decompressobj()
-    try:
-        unpacked = unpacking.decompress(data, n_bytes)
-        beyond = unpacking.decompress(unpacking.unconsumed_tail, 1) if to_end else b""
-    except zlib.error as error:
-        raise ValueError(f"the file is damaged: what is compressed cannot be unpacked ({error}). Copy it again") from None
-    if to_end and (len(unpacked) != n_bytes or beyond or not unpacking.eof):
-        raise ValueError(_CUT_OFF)
-    return memoryview(unpacked)
+def _v5_headers(data: memoryview, order: str) -> Iterator[tuple[str, str, tuple, int]]:
+    """Name, kind, shape and number of bytes, unpacked, of each variable."""
+    at, limit = 128, max(64 << 20, MAX_UNPACKED * len(data))
+    while at < len(data):
+        kind, size = struct.unpack_from(order + "II", data, at)
+        content, at = data[at + 8:at + 8 + size], at + 8 + size
+        if at > len(data) or kind not in (_MATRIX, _COMPRESSED):
+            raise ValueError(_CUT_OFF)
+        if kind == _COMPRESSED:
+            content, size = _unpack(content, order, limit)
+        yield *_v5_header(content, size, order)[:3], size
 
 # %% ../../nbs/1_data/09_matlab.ipynb #0de3fbde
-class _V5Matrix:
-    """A matrix element: its header, read at once, and its content, read when asked for."""
-
-    def __init__(self, data: memoryview, order: str):
-        self.data, self.order, self.at, self.name, self.shape = data, order, 0, "", (0, 0)
-        if not len(data):                                             # how an empty matrix may be written
-            self.kind = "numbers"
-            return
-        flags = self.integers("u4")
-        number, bits = int(flags[0]) & 0xFF, int(flags[0]) >> 8 & 0xFF
-        self.kind = _V5_CLASSES.get(number, "numbers" if 6 <= number <= 15 else "object")
-        if self.kind == "numbers" and bits & 0b1010:
-            self.kind = "complex numbers" if bits & 0b1000 else "logical"
-        if number != 17:                                              # such objects have no dimensions
-            self.shape = tuple(map(int, self.integers("i4")))
-        self.name = bytes(self.next()[1]).decode("latin-1")
-
-    def next(self) -> tuple[int, memoryview]:
-        """Type and bytes of the next element inside."""
-        kind, data, self.at = _v5_element(self.data, self.at, self.order)
-        return kind, data
-
-    def integers(self, dtype: str) -> np.ndarray:
-        data = self.next()[1]
-        if not len(data) or len(data) % 4:
-            raise ValueError("the file is damaged: a matrix without dimensions. Copy it again")
-        return np.frombuffer(data, self.order + dtype)
-
-    def stored(self) -> np.ndarray:
-        """Numbers, or the code points of text, with axes reversed."""
-        if not len(self.data):
-            return np.zeros((0, 0))
-        kind, data = _v5_element(self.data, self.at, self.order)[:2]
-        if kind not in _V5_TYPES:
-            raise ValueError("the file is damaged: numbers of no known type. Copy it again")
-        if _V5_TYPES[kind] == "utf-8":
-            return _numbers_in(memoryview(bytes(data).decode("utf-8", "replace").encode("utf-32-le")), "<u4", self.shape)
-        return _numbers_in(data, self.order + _V5_TYPES[kind], self.shape)
-
-# %% ../../nbs/1_data/09_matlab.ipynb #430e3f3b
-def _v5_matrices(matrix: _V5Matrix, n: int) -> Iterator[_V5Matrix]:
-    """The next `n` elements inside a cell array or struct, which are matrices."""
-    for _ in range(n):
-        kind, data = matrix.next()
-        if kind != _V5_MATRIX:
-            raise ValueError("the file is damaged: a cell or member is no matrix. Copy it again")
-        yield _V5Matrix(data, matrix.order)
-
-# %% ../../nbs/1_data/09_matlab.ipynb #ca651a93
-_MAX_DEPTH = 16    # structs in structs; more is damage
+_MAX_SEARCHED = 1 << 30    # bytes of a struct or cell array that is loaded to see what it holds
 
 
-def _v5_variables(data: memoryview, order: str) -> Iterator[_Variable]:
-    at = 128
-    while at < len(data):
-        kind, content, at = _v5_element(data, at, order)
-        if kind == _V5_COMPRESSED:
-            yield from _v5_compressed(content, order)
-        elif kind == _V5_MATRIX:
-            matrix = _V5Matrix(content, order)
-            yield from _v5_listed(matrix, matrix.name)
+def _load(path: str | Path, name: str, **options) -> np.ndarray:
+    with _damage_is_value_error(ValueError), warnings.catch_warnings():
+        warnings.simplefilter("error", MatReadWarning)
+        return loadmat(path, appendmat=False, variable_names=[name], chars_as_strings=False, **options)[name]
+
+
+def _reversed(value: np.ndarray) -> np.ndarray:
+    """An array with its axes reversed, text as code points."""
+    return value.T.view(np.uint32) if value.dtype.kind == "U" else value.T
+
+
+def _by_scipy(path: str | Path, headers: Iterator[tuple], **options) -> Iterator[_Variable]:
+    for name, kind, shape, n_bytes in list(headers):                  # all are checked before scipy sees the file
+        if kind in ("struct", "cell") and name and n_bytes <= _MAX_SEARCHED:
+            yield from _loaded(name, _load(path, name, **options))
+        elif name:                                                    # without: the code of function handles
+            yield _Variable(name, kind if kind not in ("struct", "cell") else f"{kind} of over 1 GB", shape,
+                            lambda name=name: _reversed(_load(path, name, **options)))
+
+
+def _loaded(name: str, value) -> Iterator[_Variable]:
+    """What scipy loaded as variables: itself, or the members of a struct."""
+    members = (type(value) is np.ndarray and value.dtype.names) or ()
+    if not members:
+        yield _one_loaded(name, value)
+    for member in members:
+        if value.size == 1:
+            yield from _loaded(f"{name}.{member}", value[member].item())
         else:
-            raise ValueError(f"the file is damaged: an element of unknown type {kind}. Copy it again")
+            cells = [_one_loaded(f"{name}({i}).{member}", item) for i, item in enumerate(value[member].ravel("F"), 1)]
+            yield _Variable(f"{name}.{member}", "cell", value.shape, cells=cells)
 
 
-def _v5_compressed(content: memoryview, order: str) -> Iterator[_Variable]:
-    """A compressed variable; arrays are unpacked when they are read, everything else at once."""
-    head = _unpack(content, 4096, to_end=False)
-    kind, size = struct.unpack_from(order + "II", head) if len(head) >= 8 else (None, 0)
-    if kind != _V5_MATRIX:
-        raise ValueError(_CUT_OFF)
-
-    def whole():
-        return _V5Matrix(_unpack(content, 8 + size, to_end=True)[8:], order)
-
-    matrix = _V5Matrix(head[8:8 + size], order)
-    if matrix.kind == "numbers" and matrix.name:
-        yield _Variable(matrix.name, matrix.kind, matrix.shape, lambda: whole().stored())
-    else:
-        yield from _v5_listed(whole() if matrix.kind in ("cell", "struct", "text") else matrix, matrix.name)
-
-
-def _v5_listed(matrix: _V5Matrix, name: str, depth: int = 0) -> Iterator[_Variable]:
-    """A matrix as variables: itself, or the members of a struct. One without a name holds the code of function handles, and is left out."""
-    if not name:
-        return
-    if matrix.kind == "struct" and depth < _MAX_DEPTH:
-        yield from _v5_members(matrix, name, depth)
-    elif matrix.kind == "cell":
-        cells = [_Variable(f"{name}{{{i + 1}}}", cell.kind, cell.shape, cell.stored) for i, cell in enumerate(_v5_matrices(matrix, _shape_size(matrix.shape)))]
-        yield _Variable(name, "cell", matrix.shape, cells=cells)
-    else:
-        yield _Variable(name, matrix.kind, matrix.shape, matrix.stored)
-
-# %% ../../nbs/1_data/09_matlab.ipynb #95cf4f0b
-def _v5_members(matrix: _V5Matrix, name: str, depth: int) -> Iterator[_Variable]:
-    width, names = int(matrix.integers("i4")[0]), bytes(matrix.next()[1])
-    if width < 1 or len(names) % width:
-        raise ValueError("the file is damaged: a struct without names of its members. Copy it again")
-    names = [names[at:at + width].split(b"\0")[0].decode("latin-1") for at in range(0, len(names), width)]
-    n_structs = _shape_size(matrix.shape)
-    members = list(_v5_matrices(matrix, n_structs * len(names)))
-    for i, member_name in enumerate(names):
-        full, of_name = f"{name}.{member_name}", members[i::len(names)]
-        if n_structs == 1:
-            yield from _v5_listed(of_name[0], full, depth + 1)
-        else:
-            cells = [_Variable(f"{name}({j + 1}).{member_name}", cell.kind, cell.shape, cell.stored) for j, cell in enumerate(of_name)]
-            yield _Variable(full, "cell", matrix.shape, cells=cells)
+def _one_loaded(name: str, value, in_cell: bool = False) -> _Variable:
+    if type(value) is not np.ndarray or value.dtype.kind not in "iufcUO":       # sparse matrices and objects have types of their own
+        return _Variable(name, "object")
+    kind = {"O": "cell", "U": "text", "c": "complex numbers"}.get(value.dtype.kind, "numbers")
+    inside = enumerate(value.ravel("F"), 1) if kind == "cell" and not in_cell else ()
+    return _Variable(name, kind, value.shape, lambda: _reversed(value), [_one_loaded(f"{name}{{{i}}}", item, in_cell=True) for i, item in inside])
 
 # %% ../../nbs/1_data/09_matlab.ipynb #cc373c72
 _MAX_PACKING = 1100    # zlib makes 1032 bytes out of one at most
@@ -233,95 +214,65 @@ _MAX_PACKING = 1100    # zlib makes 1032 bytes out of one at most
 
 def _hdf_variables(group, prefix: str, seen: set) -> Iterator[_Variable]:
     """Members of a group; `seen` holds the groups listed before, as a damaged file may contain itself."""
-    import h5py
-
     seen.add(h5py.h5o.get_info(group.id).addr)
-    for name in group:
-        full = prefix + name
-        if full in ("#refs#", "#subsystem#"):                         # where MATLAB keeps what cells and objects refer to
-            continue
+    for name in sorted(set(group) - {"#refs#", "#subsystem#"}):       # where MATLAB keeps what cells and objects refer to
         item = group[name] if isinstance(group.get(name, getlink=True), h5py.HardLink) else None
         is_struct = isinstance(item, h5py.Group) and "MATLAB_sparse" not in item.attrs
         if is_struct and prefix.count(".") < _MAX_DEPTH and h5py.h5o.get_info(item.id).addr not in seen:
-            yield from _hdf_variables(item, f"{full}.", seen)
+            yield from _hdf_variables(item, f"{prefix}{name}.", seen)
         else:
-            yield _hdf_listed(item, full, group.file)
+            yield _hdf_listed(item, prefix + name, group.file)
 
 
 def _hdf_listed(item, name: str, file, in_cell: bool = False) -> _Variable:
     """A dataset as a variable; None stands for a link. It is opened again when it is read, as an open one takes 20 kB."""
-    import h5py
-
     if not isinstance(item, h5py.Dataset) or item.shape is None:
-        is_sparse = isinstance(item, h5py.Group) and "MATLAB_sparse" in item.attrs
-        return _Variable(name, "link to another place" if item is None else "sparse matrix" if is_sparse else "object")
+        return _Variable(name, "link to another place" if item is None else "sparse matrix" if "MATLAB_sparse" in item.attrs else "object")
     if "MATLAB_empty" in item.attrs:
         return _Variable(name, "numbers", (0, 0), lambda: np.zeros((0, 0)))
-    shape, of_class = item.shape[::-1], item.attrs.get("MATLAB_class", b"")
-    of_class = of_class.decode("latin-1") if isinstance(of_class, bytes) else str(of_class)
+    of_class, cells = str(item.attrs.get("MATLAB_class")).strip("b'"), []            # bytes or text
+    kind = {"char": "text", "logical": "logical"}.get(of_class, "numbers" if item.dtype.kind in "iuf" else "object")
+    if item.dtype.names == ("real", "imag"):
+        kind = "complex numbers"
     if h5py.check_ref_dtype(item.dtype) is h5py.Reference:
-        return _Variable(name, "cell", shape, cells=[] if in_cell else _hdf_cells(item, name, file))
-    if of_class in ("char", "logical") or item.dtype.kind not in "iuf":
-        kind = {"char": "text", "logical": "logical"}.get(of_class, "complex numbers" if item.dtype.names == ("real", "imag") else "object")
-    else:
-        kind = "numbers"
-    return _Variable(name, kind, shape, lambda place=item.ref: _checked_dataset(file[place]))
-
-# %% ../../nbs/1_data/09_matlab.ipynb #5abafe54
-def _hdf_cells(item, name: str, file) -> list[_Variable]:
-    cells = []
-    for i, place in enumerate(_checked_dataset(item)[()].ravel(), 1):
-        full = f"{name}{{{i}}}"
-        cells.append(_hdf_listed(file[place], full, file, in_cell=True) if place else _Variable(full, "empty cell"))
-    return cells
+        kind, places = "cell", enumerate(() if in_cell else _checked_dataset(item)[()].ravel(), 1)
+        cells = [_hdf_listed(file[place], f"{name}{{{i}}}", file, True) if place else _Variable(f"{name}{{{i}}}", "empty cell") for i, place in places]
+    return _Variable(name, kind, item.shape[::-1], lambda place=item.ref: _checked_dataset(file[place]), cells)
 
 
 def _checked_dataset(item):
     """The dataset, if its samples are all in this file. Raises `ValueError` otherwise."""
     if item.is_virtual or item.external:
         raise ValueError("the samples lie in another file: save them in this one")
-    n_bytes, n_stored = item.size * item.dtype.itemsize, item.id.get_storage_size()
+    n_bytes, n_stored, complete = item.size * item.dtype.itemsize, item.id.get_storage_size(), True
     if item.chunks:
         n_chunks = math.prod(-(-n // chunk) for n, chunk in zip(item.shape, item.chunks))
-        biggest = math.prod(item.chunks) * item.dtype.itemsize
-        complete = item.id.get_num_chunks() == n_chunks and max(n_bytes, biggest) <= _MAX_PACKING * n_stored
-    else:
-        complete = n_stored == n_bytes
-    if not complete:
+        n_bytes = max(n_bytes, math.prod(item.chunks) * item.dtype.itemsize)
+        complete = item.id.get_num_chunks() == n_chunks
+    if not complete or n_stored * (_MAX_PACKING if item.chunks else 1) < n_bytes:
         raise ValueError(_CUT_OFF)
     return item
 
-# %% ../../nbs/1_data/09_matlab.ipynb #3608703a
+# %% ../../nbs/1_data/09_matlab.ipynb #5abafe54
 _HDF_MARK = b"\x89HDF\r\n\x1a\n"
-_DAMAGE = (OSError, RuntimeError, KeyError, TypeError, AttributeError, IndexError, OverflowError, MemoryError, UnicodeError, struct.error)
-
-
-@contextmanager
-def _damage_is_value_error():
-    try:
-        yield
-    except _DAMAGE as error:
-        raise ValueError(f"the file is damaged and cannot be read ({type(error).__name__}: {error}). Copy it again") from None
 
 
 def _list_variables(path: str | Path) -> list[_Variable]:
-    """All variables of a MAT file, none of them loaded. Raises `ValueError` when it is none, or damaged; `OSError` when it cannot be opened."""
+    """All variables of a MAT file. Raises `ValueError` when it is none, or damaged; `OSError` when it cannot be opened."""
     with open(path, "rb") as file:
         if not file.seek(0, 2):
             raise ValueError("the file is empty")
         data = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
-    head, version = bytes(data[:128]), bytes(data[124:128])
+    head, version, is_hdf = bytes(data[:128]), bytes(data[124:128]), _HDF_MARK in (bytes(data[:8]), bytes(data[512:520]))
     with _damage_is_value_error():
-        if bytes(data[512:520]) == _HDF_MARK and version in (b"\0\2IM", b"\2\0MI"):
-            import h5py
-
+        if is_hdf and version in (b"\0\2IM", b"\2\0MI"):
             return list(_hdf_variables(h5py.File(path, "r", locking=False), "", set()))    # stays open as long as a variable is there
-        if version in (b"\0\1IM", b"\1\0MI"):
-            return list(_v5_variables(data, "<" if version.endswith(b"IM") else ">"))
-        if _v4_header(data, 0):
-            return list(_v4_variables(data))
-    what = "an HDF5 file, but none that MATLAB wrote" if _HDF_MARK in (head[:8], bytes(data[512:520])) else "no MAT file, or a damaged one"
-    raise ValueError(f"this is {what}: save it from MATLAB with save(..., '-v7'), or as WAV")
+        if is_hdf:
+            raise ValueError("this is an HDF5 file, but none that MATLAB wrote: save it from MATLAB with save(..., '-v7'), or as WAV")
+        if version in (b"\0\1IM", b"\1\0MI") and 0 not in head[:4]:                        # with a zero there, scipy takes it for version 4
+            order, codec = ("<", "utf-16-le") if version.endswith(b"IM") else (">", "utf-16-be")
+            return list(_by_scipy(path, _v5_headers(data, order), uint16_codec=codec))     # scipy's own codec keeps half of each character
+        return list(_by_scipy(path, _v4_headers(data)))
 
 # %% ../../nbs/1_data/09_matlab.ipynb #76d28983
 MAX_CHANNELS = 64     # an array with more on its short side is a table of recordings or of features
@@ -338,7 +289,7 @@ def _problem(variable: _Variable) -> str | None:
     """Why a variable cannot be one recording."""
     if variable.kind != "numbers":
         return f"{variable} holds no real numbers: choose another with data.variable"
-    if not _shape_size(variable.shape):
+    if not math.prod(variable.shape):
         return f"{variable} is empty: leave it out"
     if len(variable.shape) != 2 or min(variable.shape) > MAX_CHANNELS:
         return f"{variable} needs to be samples x channels, up to {MAX_CHANNELS} channels: save several recordings as a cell array"
@@ -390,7 +341,7 @@ def _nearest(variables: list[_Variable], names: set[str], chosen: _Variable) -> 
 
 def _rate(variables: list[_Variable], chosen: _Variable) -> int | None:
     """The sample rate that the file names, Hz. Raises `ValueError` when it can be none, or two differ."""
-    scalars = [v for v in _nearest(variables, _RATE_NAMES, chosen) if v.kind == "numbers" and _shape_size(v.shape) == 1]
+    scalars = [v for v in _nearest(variables, _RATE_NAMES, chosen) if v.kind == "numbers" and math.prod(v.shape) == 1]
     rates = {v.name: check_rate(np.asarray(v.stored()).item(), v.name) for v in scalars}
     if len(set(rates.values())) > 1:
         raise ValueError(f"the sample rates differ: {', '.join(f'{name} is {rate}' for name, rate in rates.items())}. Keep the right one only")
@@ -411,7 +362,7 @@ def _entries(variable: _Variable) -> list:
 
 def _labels(variables: list[_Variable], chosen: _Variable, n_rows: int) -> list | None:
     """Labels as written, if one variable called so has an entry for each recording."""
-    candidates = [v for v in _nearest(variables, _LABEL_NAMES, chosen) if v.kind == "text" or max(_shape_size(v.shape), 1) == n_rows]
+    candidates = [v for v in _nearest(variables, _LABEL_NAMES, chosen) if v.kind == "text" or max(math.prod(v.shape), 1) == n_rows]
     fitting = [values for values in map(_entries, candidates) if len(values) == n_rows]
     return fitting[0] if len(fitting) == 1 else None
 
@@ -437,7 +388,7 @@ def _row(variable: _Variable, number: int | None) -> Row:
     if _problem(variable):
         return Row(number, problem=_problem(variable))
     try:
-        if _shape_size(variable.shape) <= _BLOCK:
+        if math.prod(variable.shape) <= _BLOCK:
             return Row(number, np.concatenate(list(_blocks(variable))))
         return Row(number, lambda: _blocks(variable))
     except ValueError as error:

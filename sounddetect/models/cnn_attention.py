@@ -169,26 +169,25 @@ class CnnAttention(nn.Module):
         """How much attention each stretch of the window gets, float32 `(batch, token)`, in order of time, summing to 1."""
         return self.deep_path.attention_map(self.band_scale(self.bank(waveform)))
 
-    def calibrate(self, batches: Iterable[Tensor], target: Tensor, weight: Tensor) -> None:
+    def calibrate(self, batches: Iterable[tuple[Tensor, Tensor, Tensor]]) -> None:
         """Begin from what training windows tell without gradients, see `calibrate_network`."""
-        calibrate_network(self, batches, target, weight)
+        calibrate_network(self, batches)
 
 # %% ../../nbs/3_models/01_cnn_attention.ipynb #f60be8c9
 @torch.no_grad()
 def calibrate_network(
     network: CnnAttention,
-    batches: Iterable[Tensor],    # training windows as the front end gives them, each `(batch, time)`
-    target: Tensor,               # share of each class, `(window, class)`
-    weight: Tensor,               # of each window `(window,)`
+    batches: Iterable[tuple[Tensor, Tensor, Tensor]],    # windows `(batch, time)` as the front end gives them, share of each class `(batch, class)`, weight `(batch,)`
 ) -> None:
-    """Measure the constants of both `Standardize` and solve the short path, before the first step."""
-    energies = [network.bank(windows)[:, :, 0] for windows in batches]                                   # (batch, band, frame)
+    """Measure the constants of both `Standardize` and solve the short path, before the first step. Keeps the bands of all windows, not the windows."""
+    heard = [(network.bank(windows)[:, :, 0], target, weight) for windows, target, weight in batches]     # (batch, band, frame)
+    energies, targets, weights = zip(*heard)
     mean = torch.cat([energy.mean(2) for energy in energies])                                             # (window, band)
     variance = torch.cat([energy.var(2, correction=0) for energy in energies])
     network.band_scale.set(mean.mean(0), (variance + (mean - mean.mean(0)).square()).mean(0).sqrt())
     found = torch.cat([statistics(network.band_scale(energy).transpose(1, 2)) for energy in energies])     # (window, 2 * band)
     network.statistics_scale.set(found.mean(0), found.std(0, correction=0))
-    solution = logistic_regression(network.statistics_scale(found), target, weight)
+    solution = logistic_regression(network.statistics_scale(found), torch.cat(targets), torch.cat(weights))
     network.short_path.weight.copy_(solution[:, :-1])
     network.short_path.bias.copy_(solution[:, -1])
 

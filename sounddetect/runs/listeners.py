@@ -26,11 +26,14 @@ def describe(event: dict) -> str | None:
     """An event in one line, or None for those that only a program counts."""
     kind = event["event"]
     if kind == "start":
+        chosen = f" ({event['batch_size_reason']})" if "batch_size_reason" in event else ""
         return (f"training on {event['device']} in {event['precision']}: {event['n_train']} recordings, {event['n_validation']} for validation, "
-                f"batches of {event['batch_size']}, from epoch {event['epoch']} of {event['epochs']}")
+                f"batches of {event['batch_size']}{chosen}, from epoch {event['epoch']} of {event['epochs']}")
     if kind == "epoch":
         columns = ", ".join(f"{name} {value:.4g}" for name, value in event.items() if name.endswith(("loss", "accuracy", "auc")))
         return f"epoch {event['epoch']}: {columns}; best is epoch {event['best_epoch']}"
+    if kind == "forecast" and event["first"]:
+        return f"about {_in_words(event['seconds_left'])} for all epochs, {event['epoch_seconds']:.3g} s each"
     if kind == "warning":
         return f"warning: {event['message']}"
     if kind == "stop" and event["reason"] == "early_stopping":
@@ -39,15 +42,19 @@ def describe(event: dict) -> str | None:
         return f"stopped: {event['reason']}" if event["resumable"] else f"finished after epoch {event['epoch']}; the weights of epoch {event['best_epoch']} are kept"
     return None
 
+
+def _in_words(seconds: float) -> str:
+    """A duration as people say it."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
 # %% ../../nbs/7_runs/01_listeners.ipynb #70f88e59
 class RunWriter:
-    """Listener that keeps `results.csv`, `events.jsonl` and `log.txt` of a run folder.
+    """Listener that keeps `results.csv`, `events.jsonl` and `log.txt` of a run folder."""
 
-    `history` holds the rows of epochs made before, when a run goes on.
-    """
-
-    def __init__(self, path: str | os.PathLike, history: list[dict] = ()):
-        self.path, self.rows = Path(path), list(history)
+    def __init__(self, path: str | os.PathLike):
+        self.path, self.rows = Path(path), []
         self._last_batch = 0.0
 
     def __call__(self, event: dict) -> None:
@@ -56,12 +63,15 @@ class RunWriter:
                 return
             self._last_batch = time.monotonic()
         now = datetime.now().astimezone().isoformat(timespec="milliseconds")
-        self._append("events.jsonl", json.dumps({"time": now, **event}))
+        self._append("events.jsonl", json.dumps({"time": now, **{name: value for name, value in event.items() if name != "history"}}))
         line = describe(event)
         if line:
             self._append("log.txt", f"{now} {line}")
         if event["event"] == "epoch":
             self.rows.append({name: value for name, value in event.items() if name not in ("event", "best_epoch", "counter")})
+        elif event["event"] == "start":
+            self.rows = list(event["history"])
+        if event["event"] == "epoch" or event["event"] == "start" and self.rows:
             write_text(self.path / "results.csv", pd.DataFrame(self.rows).to_csv(index=False))
 
     def _append(self, name, line):
@@ -86,5 +96,6 @@ class ProgressBar:
             self._bar.set_postfix({"epoch": event["epoch"], **shown, "best": event["best_epoch"]})
         if event["event"] == "stop" and self._bar is not None:
             self._bar.close()
-        if event["event"] in ("start", "warning", "stop"):
-            tqdm.write(describe(event), file=sys.stderr)
+        line = describe(event) if event["event"] != "epoch" else None
+        if line:
+            tqdm.write(line, file=sys.stderr)
