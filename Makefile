@@ -49,6 +49,7 @@ config: $(VENV)/.installed-dev
 bench: $(VENV)/.installed-dev
 	$(BIN)/python bench/training_speed.py
 	$(BIN)/python bench/scaling.py
+	$(BIN)/python bench/reading.py --scale 0.1
 
 clean:
 	rm -rf $(VENV) .cache

@@ -191,7 +191,7 @@ def _json_table(runs, size):
         middle = pd.DataFrame(own).median()
         rows[name] = {"MB/s": round(size / middle["seconds"]), "/ json.load": round(np.median(ratios), 1), "lowest": round(min(ratios), 1),
                       "peak MB": round(middle["peak"]), "of it anonymous": round(middle["anonymous"])}
-    return pd.DataFrame(rows).T
+    return pd.DataFrame.from_dict(rows, orient="index")
 
 
 def compare_sizes(folder, scale, repeats):
@@ -206,7 +206,7 @@ def compare_sizes(folder, scale, repeats):
                                                      "of it anonymous": round(first["anonymous"]), "again, seconds": round(again["seconds"], 3)}
         shutil.rmtree(cache)
         path.unlink()
-    yield f"load_recordings, 17 digits; medians of {repeats}", pd.DataFrame(rows).T
+    yield f"load_recordings, 17 digits; medians of {repeats}", pd.DataFrame.from_dict(rows, orient="index")
 
 
 def compare_files(folder, scale, repeats):
@@ -314,7 +314,7 @@ def compare_batches(folder, scale, repeats):
             rows[name] |= {f"{state}, batches/s": round(np.median(speeds), 1), f"{state}, lowest": round(min(speeds), 1)}
     shutil.rmtree(data)
     shutil.rmtree(cache)
-    yield f"batches of {BATCH} windows of {WINDOW} samples from {size:.1f} GB; medians of {repeats}", pd.DataFrame(rows).T
+    yield f"batches of {BATCH} windows of {WINDOW} samples from {size:.1f} GB; medians of {repeats}", pd.DataFrame.from_dict(rows, orient="index")
 
 
 PARTS = {"json": compare_json, "sizes": compare_sizes, "files": compare_files, "batches": compare_batches}
@@ -328,7 +328,7 @@ if __name__ == "__main__":
     parser.add_argument("--scale", type=float, default=1)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS))
-    parser.add_argument("--folder", help="where to generate, about 14 GB at scale 1; default: the system's temporary folder")
+    parser.add_argument("--folder", help="where to generate, about 9 GB at scale 1; default: the system's temporary folder")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
         for part in arguments.only:
