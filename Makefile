@@ -50,6 +50,7 @@ bench: $(VENV)/.installed-dev
 	$(BIN)/python bench/training_speed.py
 	$(BIN)/python bench/scaling.py
 	$(BIN)/python bench/memory_forecast.py
+	$(BIN)/python bench/reading.py --scale 0.1
 
 clean:
 	rm -rf $(VENV) .cache

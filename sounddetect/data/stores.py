@@ -7,6 +7,7 @@ __all__ = ['INDEX', 'ROWS', 'SAMPLES', 'STORE_DTYPES', 'content_hash', 'CacheErr
 
 # %% ../../nbs/1_data/04_stores.ipynb #f7b3312b
 import hashlib
+import mmap
 import os
 import shutil
 import time
@@ -261,10 +262,18 @@ class Store:
             if (self.path / name).stat().st_size != size:
                 raise ValueError(f"{self.path / name} has another size than its index says")
 
+    def __reduce__(self):
+        return Store, (self.path,)                                          # another process maps the files itself
+
+    @cached_property
+    def _mapped(self) -> mmap.mmap:
+        with open(self.path / SAMPLES, "rb") as file:
+            return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+
     @cached_property
     def samples(self) -> np.ndarray:
         """All samples as they are kept, `(total,)`."""
-        return np.memmap(self.path / SAMPLES, self.dtype, "r") if self.n_values else np.empty(0, self.dtype)
+        return np.frombuffer(self._mapped if self.n_values else b"", self.dtype)
 
     @cached_property
     def rows(self) -> np.ndarray:
@@ -274,8 +283,16 @@ class Store:
     def read(self, row: np.void, start: int, stop: int) -> np.ndarray:
         """Samples `start` to `stop` of a recording, float32 `(channel, time)`, a copy."""
         offset, n_channels = int(row["offset"]), int(row["n_channels"])
-        part = self.samples[offset + start * n_channels:offset + stop * n_channels].reshape(-1, n_channels).T
+        first, last = offset + start * n_channels, offset + stop * n_channels
+        self._announce(first, last)
+        part = self.samples[first:last].reshape(-1, n_channels).T
         return np.multiply(part, row["scale"], dtype=np.float32, order="C")
+
+    def _announce(self, first: int, last: int) -> None:
+        """Let the system fetch these values from disk in one go."""
+        if last > first and hasattr(mmap.mmap, "madvise"):                  # Windows has no madvise
+            start = first * self.dtype.itemsize // mmap.PAGESIZE * mmap.PAGESIZE
+            self._mapped.madvise(mmap.MADV_WILLNEED, start, last * self.dtype.itemsize - start)
 
 # %% ../../nbs/1_data/04_stores.ipynb #bec41e7c
 def _open(path: Path) -> Store | None:
