@@ -6,6 +6,7 @@
 __all__ = ['read_audio']
 
 # %% ../../nbs/1_data/08_audio_files.ipynb #eed49af3
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,6 +23,8 @@ def _refuse_cut_off(path: Path) -> None:
     """Raise `ValueError` when a file is shorter than it says."""
     with open(path, "rb") as file:
         head, size = file.read(12), path.stat().st_size
+        if not head:
+            raise ValueError("the file is empty")
         if head[:4] == b"RIFF" and head[8:12] == b"WAVE":
             _refuse_cut_off_wav(file, head, size)
         elif head[:4] == b"OggS":
@@ -86,4 +89,7 @@ def _blocks(path: Path) -> Iterator[np.ndarray]:
 
 
 def _reason(error: soundfile.LibsndfileError) -> str:
-    return f"it cannot be decoded: {error.error_string.rstrip('.')}"
+    text = error.error_string.rstrip(".")
+    if re.search("does not exist|not recognised|nternal", text):        # said of damaged files too, where it means nothing to anyone
+        text = "it is no sound file, or its header is damaged"
+    return f"it cannot be decoded: {text}"

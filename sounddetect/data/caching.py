@@ -72,6 +72,8 @@ def _fingerprints(sources, how):
             return source_fingerprint(item[1], how), None
         except OSError as error:
             return None, error.strerror or str(error)
+        except UnicodeEncodeError:
+            return None, "the name of the file or of a folder above it is not in UTF-8: rename it"
 
     with ThreadPoolExecutor(16) as pool:
         found = dict(zip(sources, pool.map(one, sources.items())))

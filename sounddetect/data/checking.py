@@ -24,7 +24,7 @@ from .labels import SPELLINGS
 from .loading import Loaded, Loading, load_everything
 from .quality import measure_quality
 from .recordings import Recordings
-from .sources import NOT_READ
+from .sources import NOT_READ, source_of
 from .splitting import split_recordings
 
 # %% ../../nbs/1_data/19_checking.ipynb #3fac442f
@@ -73,6 +73,7 @@ def _unknown_labels(checked: Checked) -> Iterator[Finding]:
     table, classes, labels = checked.loaded.recordings.table, checked.config.data.classes, checked.config.data.labels
     for rows in checked.loaded.unknown.values():
         spelling = checked.loaded.spellings[rows[0]]
+        spelling = f"{spelling[:40]}..." if isinstance(spelling, str) and len(spelling) > 40 else spelling
         alike = similar_label(str(spelling), classes, labels)
         guess = f"it looks like {alike}; if it is, set data.labels: {{{spelling}: {alike}}}" if alike else (
             f"say what it is in data.labels, such as {{{spelling}: {classes[0]}}}, or add it to data.classes")
@@ -301,14 +302,15 @@ class Report:
 # %% ../../nbs/1_data/19_checking.ipynb #2435c718
 def _sources(report: Report) -> pd.DataFrame:
     table = report.recordings.table.assign(seconds=report.quality["duration_s"], level_db=report.quality["level_db"])
-    concerned = {re.split("[#@]", key)[0] for finding in report.findings if finding.severity != "note" for key in (finding.keys or (finding.key,))}
+    concerned = {source_of(key) for finding in report.findings if finding.severity != "note" for key in (finding.keys or (finding.key,))}
     every = table.groupby("source", sort=False)
     sources = pd.DataFrame({"recordings": every.size(), "seconds": every["seconds"].sum(), "sample_rate": every["sample_rate"].agg(_listed),
                             "channels": every["n_channels"].agg(_listed), "level_db": every["level_db"].median()})
     counts = pd.crosstab(table["source"], table["label"].fillna("unlabelled"))
+    counts = counts.rename(columns={name: f"class {name}" for name in ("source", "findings", *sources)})
     sources = sources.join(counts).rename_axis("source").reset_index()
     unread = [key for key in report.recordings.sources if key not in set(sources["source"])]
-    sources = pd.concat([sources, pd.DataFrame({"source": unread, "recordings": 0})], ignore_index=True)
+    sources = pd.concat([sources, pd.DataFrame({"source": unread, "recordings": 0} | dict.fromkeys(counts, 0))], ignore_index=True)
     return sources.assign(findings=sources["source"].isin(concerned))
 
 

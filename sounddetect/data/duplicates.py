@@ -8,9 +8,9 @@ __all__ = ['NEAR_DUPLICATE_COLUMNS', 'find_duplicates', 'find_near_duplicates']
 # %% ../../nbs/1_data/18_duplicates.ipynb #a8804509
 import warnings
 from collections.abc import Callable, Iterator
+from fractions import Fraction
 from functools import lru_cache
 from itertools import groupby
-from math import gcd
 from typing import NamedTuple
 
 import numpy as np
@@ -37,6 +37,7 @@ def find_duplicates(
 # %% ../../nbs/1_data/18_duplicates.ipynb #eb97d074
 _COMMON_RATE = 8000      # Hz
 _PIECE = 1 << 16         # samples at the common rate, at most
+_MAX_RATIO = 50_000      # a rate of 9,999,991 Hz is brought down by 1250: exactly, the filter would have 200 million taps
 
 
 class _Piece(NamedTuple):
@@ -69,8 +70,8 @@ def _waveform(recordings: Recordings, piece: _Piece) -> np.ndarray:
     samples = recordings.read(piece.row, piece.start, piece.stop)
     mono = samples.mean(0)
     mono = mono if mono @ mono > 1e-3 * (samples[0] @ samples[0]) else samples[0]
-    common = gcd(piece.sample_rate, piece.rate)
-    return resample_poly(mono, piece.rate // common, piece.sample_rate // common) if piece.sample_rate != piece.rate else mono
+    ratio = Fraction(piece.rate, piece.sample_rate).limit_denominator(_MAX_RATIO)
+    return resample_poly(mono, ratio.numerator, ratio.denominator) if ratio != 1 else mono
 
 # %% ../../nbs/1_data/18_duplicates.ipynb #d370e900
 _SIGNIFICANT = 12.0                      # what a peak needs, over 1 / sqrt(N)

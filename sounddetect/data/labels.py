@@ -37,6 +37,7 @@ def canonical_label(
     known |= {name.casefold(): name for name in classes}
     known |= {str(name).strip().casefold(): label for name, label in (labels or {}).items()}
     if spelling not in known:
+        value = f"{value[:40]}..." if isinstance(value, str) and len(value) > 40 else value     # a text that went astray
         hint = " or ".join(f"{{{value}: {name}}}" for name in classes[:2])
         raise ValueError(f"label {value!r} is not one of {', '.join(known)}; say what it is in data.labels, such as {hint}")
     return known[spelling]

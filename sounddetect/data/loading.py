@@ -25,7 +25,7 @@ from .manifest import Entry, read_manifest
 from .naming import describe_name
 from .numeric_csv import csv_kind
 from .recordings import PLACE, Origin, Recordings, cut_out, one_channel, places_of
-from .sources import as_paths, describe_not_read, files_below, find_sources, kind_of
+from .sources import as_paths, describe_not_read, files_below, find_sources, kind_of, source_of
 
 # %% ../../nbs/1_data/15_loading.ipynb #e8864238
 @dataclass
@@ -52,7 +52,7 @@ def _find(paths) -> _Found:
         _read_manifest(found, key, path)
     if not found.sources and not found.problems:
         raise ValueError(f"{', '.join(map(str, as_paths(paths)[:3]))}: no recordings found; the CSV files there are neither columns of numbers nor a manifest "
-                         "(a table with a column path)")
+                         f"(a table with a column path). {describe_not_read(not_read)}".rstrip())
     return found
 
 
@@ -75,7 +75,7 @@ def _read_manifest(found: _Found, key: str, path: Path) -> None:
     for entry in entries:
         files = _files_of(entry, key, path)
         if not files:
-            found.problems.append({"key": key, "problem": f"line {entry.line}: {entry.path} does not exist, or holds no recordings"})
+            found.problems.append({"key": key, "problem": f"line {entry.line}: {entry.path[:200]} does not exist, or holds no recordings"})
         for name, file in files.items():
             exact = 1000 if file == path.parent / entry.path else len(PurePosixPath(entry.path).parts)
             if exact > exactness.get(name, 0):
@@ -92,7 +92,7 @@ def _read_manifest(found: _Found, key: str, path: Path) -> None:
 def _files_of(entry: Entry, key: str, path: Path) -> dict[str, Path]:
     """{key: file} that a line of the manifest `key` at `path` names."""
     target = path.parent / entry.path
-    if not target.exists():
+    if not os.path.exists(target):                # a name too long to be one is none, where Path.exists raises
         return {}
     if target.is_file():
         return {_key_of(entry.path, key): target} if kind_of(target) else {}
@@ -294,7 +294,7 @@ def load_everything(paths: str | os.PathLike | Sequence[str | os.PathLike], how:
         {"key": key if item["row"] is None else f"{key}#{item['row']}", "problem": item["problem"]}
         for key, (_, source) in stored.items() for item in source["problems"])]
     order = {key: k for k, key in enumerate(found.sources)}
-    problems.sort(key=lambda problem: order.get(re.split("[#@]", problem["key"])[0], -1))
+    problems.sort(key=lambda problem: order.get(source_of(problem["key"]), -1))
     origin = Origin([path.resolve() for path in as_paths(paths)], found.sources, problems)
     return Loaded(Recordings(recordings.table, recordings._stores, recordings._places, origin), spellings, unknown, assumed, found.not_read)
 

@@ -23,8 +23,7 @@ import numpy as np
 from scipy.io import loadmat
 from scipy.io.matlab import MatReadError, MatReadWarning
 
-from .json_rows import MAX_UNPACKED
-from .rows import About, Row, check_rate, check_samples
+from .rows import MAX_UNPACKED, About, Row, check_rate, check_samples
 
 # %% ../../nbs/1_data/09_matlab.ipynb #d4d4831c
 @dataclass

@@ -14,6 +14,30 @@ from tqdm import tqdm
 from .recordings import Recordings
 
 # %% ../../nbs/1_data/17_quality.ipynb #f9082d3f
+_MIN_HITS = 5        # samples at either end of a converter's range
+
+
+class _Ends:
+    """How often one channel reaches the ends of a converter's range, block by block."""
+
+    def __init__(self):
+        self.n = self.n_low = self.n_high = 0
+        self.high = 0.0
+
+    def add(self, samples: np.ndarray, high: float) -> None:
+        """Take in the next samples, float32 `(time,)`; `high` is the largest so far."""
+        if high > self.high:
+            self.high, self.n_high = high, 0
+        self.n += len(samples)
+        self.n_high += np.count_nonzero(samples == high)
+        self.n_low += np.count_nonzero(samples == -1)
+
+    def clipped(self) -> int:
+        """Samples at both ends if these were driven over, else 0. More than half are a square wave."""
+        driven = 1 - 2**-7 <= self.high < 1 and min(self.n_low, self.n_high) >= _MIN_HITS
+        return self.n_low + self.n_high if driven and self.n_low + self.n_high < self.n / 2 else 0
+
+# %% ../../nbs/1_data/17_quality.ipynb #1e92a074
 _MIN_RUN = 3         # samples
 _STEP_LEVELS = 4096  # values of a block from which the step is estimated
 
@@ -22,7 +46,7 @@ class _Runs:
     """Runs of equal samples in one channel, block by block: the longest, and how many samples are clipped."""
 
     def __init__(self):
-        self.longest, self.high, self.low = 0, 0.0, 0.0
+        self.longest, self.high, self.low, self.ends = 0, 0.0, 0.0, _Ends()
         self._n_high = self._n_low = 0
         self._step = np.inf                                                 # of the grid, as far as it is known
         self._values, self._lengths = np.float32([np.nan]), np.array([0])   # of the last two runs; the last one is open
@@ -42,7 +66,7 @@ class _Runs:
     def close(self) -> int:
         """No more samples; returns the number of clipped ones."""
         self.add(np.float32([np.nan]))                                      # equal to nothing: it ends the open run
-        return int(self._n_high + self._n_low)
+        return int(max(self.ends.clipped(), self._n_high + self._n_low))
 
     def _raise_extremes(self, samples):
         high, low = float(samples.max()), float(samples.min())
@@ -50,6 +74,7 @@ class _Runs:
             self.high, self._n_high = high, 0
         if low < self.low:
             self.low, self._n_low = low, 0
+        self.ends.add(samples, self.high)
 
     def _count(self, values, lengths):
         """Count the runs that have ended: those between the first and the last."""

@@ -35,7 +35,7 @@ def _scale(peak: float, is_pcm16: bool, dtype: str) -> float:
         return 1.0
     if dtype == "float16":
         return 2.0 ** np.ceil(np.log2(peak))        # a power of two: the division costs nothing
-    return 2.0**-15 if is_pcm16 else peak / 32767
+    return 2.0**-15 if is_pcm16 else max(peak / 32767, float(np.finfo(np.float32).tiny))
 
 
 def _kept(samples: np.ndarray, dtype: str, scale: float) -> np.ndarray:
@@ -198,7 +198,7 @@ def _take(writer: StoreWriter, rows: Iterable[Row], about: About, progress: Call
     n_rows = len(index) - first
     if cut_off:
         use = "; of no use, because what belongs to them stands behind" if about.needs_end else ""
-        problems.append({"row": None, "problem": f"{cut_off}; {n_rows} rows could be read before{use}" if n_rows else cut_off})
+        problems.append({"row": None, "problem": f"{cut_off}; {n_rows} row{'s' * (n_rows > 1)} could be read before{use}" if n_rows else cut_off})
         if about.needs_end:
             index.truncate(first)
     elif not n_rows and not problems:

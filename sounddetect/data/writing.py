@@ -97,7 +97,7 @@ def write_wav_folder(
                     file.write(block)
         manifest = table.drop(columns="key")
         manifest.insert(0, "path", names)
-        manifest.to_csv(draft / "manifest.csv", index=False)
+        manifest.to_csv(draft / "manifest.csv", index=False, lineterminator="\r\n")        # then line ends inside of names are quoted
         draft.rename(folder)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
