@@ -21,7 +21,7 @@ FLOORS = ["config", "data", "signal", "models", "scoring", "training", "plotting
 MODULES = {
     ".".join(path.relative_to(PACKAGE).with_suffix("").parts): path
     for path in sorted(PACKAGE.rglob("*.py"))
-    if path.name not in ("__init__.py", "_modidx.py")
+    if path.name not in ("__init__.py", "__main__.py", "_modidx.py")
 }
 TRACKERS = {"clearml", "tensorboard", "wandb", "mlflow"}
 WIDGETS = {"ipywidgets", "IPython"}

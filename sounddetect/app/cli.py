@@ -69,7 +69,12 @@ def check(
 
     from sounddetect import Config, check_recordings
 
-    report = check_recordings(None, Config.load(config, _overrides(set, paths)))
+    settings = Config.load(config, _overrides(set, paths))
+    try:
+        report = check_recordings(None, settings)
+    except ValueError as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise typer.Exit(NOTHING_USABLE) from None
     print(dumps(report.to_dict(), ensure_ascii=False, indent=2) if json else report)
     if picture is not None and len(report.recordings):
         from sounddetect.runs.evaluation import save_picture

@@ -42,10 +42,18 @@ class Finding:
     remedy: str
     keys: tuple[str, ...] = ()      # all recordings it is about, where there are several
 
+    def headline(self) -> str:
+        """What and where, in one line."""
+        others = [key for key in self.keys if key != self.key and key not in self.problem]
+        more = f" (also {', '.join(others[:3])}{f' and {len(others) - 3} more' if len(others) > 3 else ''})" if others else ""
+        return f"{self.severity}: {self.key}{': ' * bool(self.key)}{self.problem}{more}"
+
+    def advice(self) -> str:
+        """What happens, and what to do."""
+        return f"{self.consequence}. Remedy: {self.remedy}"
+
     def __str__(self) -> str:
-        where = f"{self.key}: " if self.key else ""
-        more = f" ({len(self.keys)} such)" if len(self.keys) > 1 else ""
-        return f"{self.severity}: {where}{self.problem}{more}. {self.consequence}. Remedy: {self.remedy}"
+        return f"{self.headline()}\n    {self.advice()}"
 
 
 @dataclass(frozen=True)
@@ -115,8 +123,9 @@ def _labels(checked: Checked) -> Iterator[Finding]:
     unlabelled = tuple(table.loc[table["label"].isna(), "key"])
     if unlabelled:
         severity = "warning" if len(unlabelled) == len(table) else "error"
-        yield Finding(severity, unlabelled[0], "there is no label", "It can be scored, but training refuses",
-                      "put audio files into folders OK and NG, name their folders in data.labels, or write a manifest", unlabelled)
+        folders = sorted({key.split("/")[-2] for key in unlabelled if "/" in key})
+        named = f"say what the folders mean, such as --set \"data.labels={{{', '.join(f'{name}: OK' for name in folders[:4])}}}\"" if folders else "put them into folders OK and NG"
+        yield Finding(severity, unlabelled[0], "there is no label", "It can be scored, but training refuses", f"{named}, or write a manifest", unlabelled)
 
 
 def _split(checked: Checked) -> Iterator[Finding]:
@@ -129,6 +138,8 @@ def _split(checked: Checked) -> Iterator[Finding]:
         try:
             split = split_recordings(labelled, checked.config.data.test_split, checked.config.training.validation_split, checked.config.seed)
         except ValueError as error:
+            if str(error).startswith("the same recording"):
+                return                                      # which the search for copies names too
             problem, _, remedy = str(error).partition(": ")
             yield Finding("error", "", problem, "Training refuses", remedy or "see the message")
             return
@@ -194,8 +205,10 @@ def _lengths(checked: Checked) -> Iterator[Finding]:
     short = checked.quality["duration_s"] * rate < length - 1
     if short.any():
         key, keys = checked.worst(-checked.quality["duration_s"], short)
+        shortest = int(checked.quality["duration_s"].min() * rate)
+        remedy = f"lower model.input_length to {shortest} or less" if shortest >= 128 else "remove those that are too short to hear anything in, or lower model.input_length"
         yield Finding("warning" if short.mean() > 0.5 else "note", key, f"it is shorter than a window of {length} samples at {rate} Hz (model.input_length)",
-                      "Short ones are filled up with zeros", f"lower model.input_length to {int(checked.quality['duration_s'].min() * rate)} or less", keys)
+                      "Short ones are filled up with zeros", remedy, keys)
 
 # %% ../../nbs/1_data/19_checking.ipynb #12324d15
 def _signal(checked: Checked) -> Iterator[Finding]:
@@ -205,7 +218,7 @@ def _signal(checked: Checked) -> Iterator[Finding]:
          "check cable and amplifier; take another channel by audio.channel or a manifest"),
         ("clipped_share", quality["clipped_share"] > 1e-4, "warning", "{value:.2%} of the samples are clipped", "Clipping adds overtones that no machine made",
          "record again with less gain; if only one class is clipped, the detector may learn the clipping"),
-        ("longest_flat_s", (quality["longest_flat_s"] > 0.05) & (quality["silent_channels"] == 0), "warning", "the signal stands still for {value:.2f} s", "The sensor or the link failed there",
+        ("longest_flat_s", (quality["longest_flat_s"] > 0.05) & (quality["silent_channels"] == 0), "warning", "the signal stands still for {value:.2f} s", "The sensor or the link failed there, or it was filled up",
          "cut this part out by a manifest (start_s, end_s), or record again"),
         ("dc_share", quality["dc_share"] > 0.9, "note", "{value:.0%} of the level is a constant offset", "The mean of each window is removed, nothing happens",
          "none; if it should not be there, check the sensor's supply"),
@@ -292,8 +305,12 @@ class Report:
         """The headline, and the first 20 findings of each severity."""
         lines = [_headline(self.summary)]
         for severity in SEVERITIES:
-            own = [str(finding) for finding in self.findings if finding.severity == severity]
-            lines += own[:20] + [f"{severity}: and {len(own) - 20} more, see .table or --json"] * (len(own) > 20)
+            own = [finding for finding in self.findings if finding.severity == severity]
+            for k, finding in enumerate(own[:20]):
+                lines.append(finding.headline())
+                if k + 1 == len(own[:20]) or own[k + 1].advice() != finding.advice():      # advice for several stands once
+                    lines.append(f"    {finding.advice()}")
+            lines += [f"{severity}: and {len(own) - 20} more, see .table or --json"] * (len(own) > 20)
         return "\n".join(lines)
 
     def _repr_html_(self) -> str:

@@ -97,7 +97,7 @@ class CheckpointFolder:
             raise ValueError("; ".join(damaged) + ". There is no older one: train again")
         return None
 
-
+# %% ../../nbs/5_training/02_checkpoint.ipynb #74e37ef9
 def _put_first(newest: Path, folder: Path) -> None:
     """Make `newest` the last checkpoint, and the last one the previous. Interrupted in between, the previous one counts."""
     if (folder / LAST).exists():

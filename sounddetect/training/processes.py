@@ -62,21 +62,25 @@ class Processes:
 
     def add_gradients(self, parameters: Iterable[torch.nn.Parameter]) -> None:
         """Replace each gradient by its sum over all processes; in one with no window of this step, they count as zero."""
-        if self.size == 1:
-            return
-        parameters = [parameter for parameter in parameters if parameter.requires_grad]
-        flat = torch.cat([torch.zeros_like(p).flatten() if p.grad is None else p.grad.flatten() for p in parameters])
-        distributed.all_reduce(flat)
-        for parameter, part in zip(parameters, flat.split([p.numel() for p in parameters])):
-            parameter.grad = part.view_as(parameter)
+        if self.size > 1:
+            _add_gradients([parameter for parameter in parameters if parameter.requires_grad])
 
     def from_first(self, value: Any, device: torch.device) -> Any:
         """What the first process has; what JSON can hold."""
-        if self.size == 1:
-            return value
-        text = json.dumps(value).encode()                   # not by PyTorch's own way, which would be a pickle
-        length = torch.tensor(len(text), device=device)
-        distributed.broadcast(length, 0)
-        content = torch.frombuffer(bytearray(text.ljust(int(length))[:int(length)]), dtype=torch.uint8).to(device)
-        distributed.broadcast(content, 0)
-        return json.loads(bytes(content.tolist()))
+        return value if self.size == 1 else _from_first(value, device)
+
+# %% ../../nbs/5_training/11_processes.ipynb #a93aebd1
+def _add_gradients(parameters: list[torch.nn.Parameter]) -> None:
+    flat = torch.cat([torch.zeros_like(p).flatten() if p.grad is None else p.grad.flatten() for p in parameters])
+    distributed.all_reduce(flat)
+    for parameter, part in zip(parameters, flat.split([p.numel() for p in parameters])):
+        parameter.grad = part.view_as(parameter)
+
+
+def _from_first(value: Any, device: torch.device) -> Any:
+    text = json.dumps(value).encode()
+    length = torch.tensor(len(text), device=device)
+    distributed.broadcast(length, 0)
+    content = torch.frombuffer(bytearray(text.ljust(int(length))[:int(length)]), dtype=torch.uint8).to(device)
+    distributed.broadcast(content, 0)
+    return json.loads(bytes(content.tolist()))

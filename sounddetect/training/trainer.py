@@ -354,7 +354,7 @@ def _run_epoch(trainer: Trainer, pace: Pace, deadline: float) -> bool:
             trainer.save()
     return True
 
-
+# %% ../../nbs/5_training/13_trainer.ipynb #ccd7f314
 def _has_to_stop(trainer: Trainer) -> bool:
     """True when someone asked for it: here, in another process, or by the stop file, which is looked for once a second."""
     if trainer.stop_file is not None and time.time() > trainer._next_look:
