@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 DATA := $(firstword $(wildcard data/*.json data/*/))
 RECORDINGS := $(if $(DATA),data,.cache/simulated)
 
-.PHONY: train test prepare readme config bench clean
+.PHONY: train test nightly prepare readme config bench clean
 
 train: $(VENV)/.installed
 	@if [ "$(RECORDINGS)" = ".cache/simulated" ] && [ ! -d .cache/simulated ]; then \
@@ -45,6 +45,9 @@ readme: $(VENV)/.installed-dev
 # After a default changed in nbs/00_config.ipynb: write the two configuration files again.
 config: $(VENV)/.installed-dev
 	$(BIN)/python tools/write_configs.py
+
+nightly: $(VENV)/.installed-dev
+	SOUNDDETECT_KILLS=20 $(BIN)/python -m pytest tests/test_interruptions.py
 
 bench: $(VENV)/.installed-dev
 	$(BIN)/python bench/training_speed.py
