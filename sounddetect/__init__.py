@@ -20,6 +20,7 @@ _FACE = {
     "Run": "runs.run_folder",
     "train": "runs.training_runs",
     "prepare_training": "runs.training_runs",
+    "prepare_resume": "runs.training_runs",
     "resume": "runs.training_runs",
     "plan": "runs.planning",
 }

@@ -167,7 +167,7 @@ def _evaluate(run, recordings=None):
 @app.command()
 def resume(
     run: Annotated[Optional[Path], typer.Argument(help="run folder; without it the newest unfinished one below runs/")] = None,
-    epochs: Annotated[Optional[int], typer.Option(help="train up to this epoch, also if the run is finished")] = None,
+    epochs: Annotated[Optional[int], typer.Option(help="train up to this epoch, also if the run is finished; the rate stays at its end unless --set training.lr_scheduler.T_max plans anew")] = None,
     set: _Set = None,
 ):
     """Go on with a training that was stopped, or extend a finished one."""

@@ -13,6 +13,7 @@ import numpy as np
 
 from ..config import Config
 from ..data.recordings import Recordings
+from .listeners import in_words
 from ..training.batch_size import divide_step, windows_per_step
 from ..training.forecast import forecast
 from ..training.memory_budget import gpu_budget, memory_budget, memory_text
@@ -53,15 +54,11 @@ def _lines(plan: Plan) -> list[str]:
     if plan.epoch_seconds is None:
         return lines + ["time: no estimate for this device; a training tells it after its first steps"]
     fast, slow = plan.epoch_seconds
-    lines.append(f"time, an estimate: {fast:.2g} to {slow:.2g} s an epoch for {plan.n_train} recordings, {_hours(fast * plan.epochs)} to {_hours(slow * plan.epochs)} for {plan.epochs} epochs")
+    lines.append(f"time, an estimate: {fast:.2g} to {slow:.2g} s an epoch for {plan.n_train} recordings, {in_words(fast * plan.epochs)} to {in_words(slow * plan.epochs)} for {plan.epochs} epochs")
     if plan.epochs_in_session and plan.epochs_in_session[0] < plan.epochs:
         low, high = plan.epochs_in_session
         lines.append(f"a session has room for {low} to {high} epochs: the training will stop in time and go on in the next one")
     return lines
-
-
-def _hours(seconds: float) -> str:
-    return f"{seconds / 3600:.1f} h" if seconds > 3600 else f"{max(1, seconds / 60):.0f} min"
 
 # %% ../../nbs/7_runs/05_plan.ipynb #262153e9
 def plan(

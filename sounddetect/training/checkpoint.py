@@ -82,9 +82,9 @@ class CheckpointFolder:
 
         Warns of damaged ones. Raises `ValueError` when there are only damaged ones.
         """
-        places = [folder / name for folder in (self.path, self.mirror) if folder is not None for name in (LAST, PREVIOUS)]
+        places = [folder / name for folder in (self.path, self.mirror) if folder is not None for name in (LAST, PREVIOUS) if (folder / name).exists()]
         damaged = []
-        for place in filter(Path.exists, places):
+        for place in sorted(places, key=lambda place: place.stat().st_mtime_ns, reverse=True):      # a run may have gone on elsewhere
             try:
                 content = load_checkpoint(place)
             except ValueError as error:

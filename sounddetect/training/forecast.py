@@ -289,7 +289,7 @@ MOST_WINDOWS = 2**16       # in a batch: nobody learns better from more
 
 
 def _refusal(prediction, usable):
-    parts = prediction.parts(1)
+    parts = {{"calibration": "the scale of the bands"}.get(part, part): n_bytes for part, n_bytes in prediction.parts(1).items()}
     return (f"windows of {prediction.config.model.input_length} samples need {memory_text(prediction.run(1))} even one at a time (most of it for "
             f"{max(parts, key=parts.get)}), and {memory_text(usable)} are usable: use a shorter model.input_length or a smaller model.size")
 

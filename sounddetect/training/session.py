@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..config import Config
+from .batch_size import learning_rate_for
 
 # %% ../../nbs/5_training/10_session.ipynb #28b9a893
 def session_start() -> float:
@@ -91,10 +92,16 @@ def learning_rate_at(
     epoch: int,          # from 1
     config: Config,
 ) -> float:
-    """Learning rate of an epoch. After Loshchilov & Hutter (2017), *SGDR*, one descent without restarts."""
+    """Learning rate of an epoch. After Loshchilov & Hutter (2017), *SGDR*, one descent without restarts.
+
+    The configured rates belong to steps of 16 windows when the batch size was found automatically, see `learning_rate_for`.
+    """
     settings, schedule = config.training, config.training.lr_scheduler
-    if schedule is None:
-        return settings.learning_rate
-    n_epochs = settings.epochs if schedule.T_max == "auto" else schedule.T_max
-    share = min(epoch - 1, n_epochs) / n_epochs
-    return schedule.eta_min + (settings.learning_rate - schedule.eta_min) * (1 + math.cos(math.pi * share)) / 2
+    rate = settings.learning_rate
+    if schedule is not None:
+        n_epochs = settings.epochs if schedule.T_max == "auto" else schedule.T_max
+        share = min(epoch - 1, n_epochs) / n_epochs
+        rate = schedule.eta_min + (rate - schedule.eta_min) * (1 + math.cos(math.pi * share)) / 2
+    if settings.batch_size_found_on is None:
+        return rate
+    return learning_rate_for(rate, settings.batch_size * settings.gradient_accumulation_steps)

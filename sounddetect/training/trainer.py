@@ -129,7 +129,7 @@ class _Made:
             torch.manual_seed(config.seed)
             self.model = self.task.build()
         taken = take_over(self.model.network, config) if config.training.mode == "transfer" else []
-        self.task.fit(train, self.model.to(self.device))
+        self.model.to(self.device)
         self.dtype = precision(config.memory.mixed_precision, self.device)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.dtype == torch.float16)
         self.optimizer = make_optimizer(_groups(self.model, taken, config.training.base_learning_rate), config.training)
@@ -140,7 +140,18 @@ class _Made:
             self.batch_size = choose_batch_size(self, budget or memory_budget(config))
             self.config = config.replace(_settings_of(self.batch_size, self.device))
         self.progress.portion = self.progress.evaluation_portion = self.config.training.batch_size
+        _estimate(self)
         self._stop_reason, self._thread, self._failure = None, None, None
+
+
+def _estimate(trainer: "_Made") -> None:
+    """What is estimated without gradients."""
+    try:
+        trainer.task.fit(trainer.train, trainer.model)
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        raise MemoryError(f"memory ran out before the first step, when the scale of the bands was estimated; {REMEDY}") from None
 
 
 def _groups(model, taken: list[torch.nn.Parameter], base_share: float) -> list[dict]:
@@ -155,7 +166,7 @@ def _settings_of(chosen: BatchSize, device: torch.device) -> dict:
     """An automatic batch size as settings, so that it is used again when the training goes on."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else str(device)
     return {"training.batch_size": chosen.portion, "training.gradient_accumulation_steps": chosen.portions,
-            "training.learning_rate": chosen.learning_rate, "training.batch_size_found_on": name}
+            "training.batch_size_found_on": name}
 
 # %% ../../nbs/5_training/13_trainer.ipynb #1b01a90c
 class Trainer(_Made):
@@ -178,7 +189,7 @@ class Trainer(_Made):
 
         Raises `ValueError` when no loss was ever finite, `MemoryError` when memory does not suffice for one window.
         """
-        self._stop_reason = None
+        self._stop_reason = None                      # not in the thread of `start`, where it could undo a `stop`
         return _fit(self)
 
     def stop(self, reason: str = "stop") -> None:
@@ -260,7 +271,7 @@ def _shrink(trainer: Trainer, name: str, portion: int) -> None:
     """Go on with smaller portions, and say so."""
     what = "steps are made of" if name == "portion" else "validation hears"
     setattr(trainer.progress, name, portion)
-    trainer.emit("warning", message=f"memory ran out: from now on {what} {portion} windows at a time; the result is the same")
+    trainer.emit("warning", message=f"memory ran out: from now on {what} {portion} windows at a time; the result is the same, dropout aside")
 
 
 def _step_optimizer(trainer: Trainer) -> None:
@@ -454,7 +465,7 @@ def _restore(trainer: Trainer, named: set[str]) -> bool:
     return True
 
 # %% ../../nbs/5_training/13_trainer.ipynb #deca0b87
-_OF_THE_MACHINE = ("device", "output", "session", "checkpoint", "clearml", "inference", "data.path", "data.cache_dir", "data.max_memory_usage", "memory")
+_OF_THE_MACHINE = ("device", "output", "session", "checkpoint", "clearml", "inference", "data.path", "data.cache_dir", "data.max_memory_usage", "memory.keep_freed")
 
 
 def _refuse_other_settings(trainer: Trainer, before: str, named: set[str]) -> None:
@@ -467,11 +478,11 @@ def _refuse_other_settings(trainer: Trainer, before: str, named: set[str]) -> No
 def _start(trainer: Trainer) -> None:
     if trainer._thread is not None and trainer._thread.is_alive():
         raise RuntimeError("this training is running already: stop it by .stop(), or wait for it by .wait()")
-    trainer._failure, trainer._ended_by = None, None
+    trainer._failure, trainer._ended_by, trainer._stop_reason = None, None, None
 
     def work():
         try:
-            trainer._ended_by = trainer.fit()
+            trainer._ended_by = _fit(trainer)
         except BaseException as error:
             trainer._failure = error
 
@@ -573,4 +584,4 @@ def choose_batch_size(trainer: "_Made", budget: MemoryBudget) -> BatchSize:
     """Steps of as many windows as is good for learning, in portions that fit."""
     wanted = windows_per_step(len(trainer.train)) * trainer.config.training.gradient_accumulation_steps
     largest = trainer.processes.from_first(find_batch_size(trainer, budget, wanted).size, trainer.device)
-    return divide_step(wanted, largest, trainer.config.training.learning_rate, budget.device)
+    return divide_step(wanted, largest, trainer.config.training.learning_rate, "the CPU" if trainer.device.type == "cpu" else budget.device)
