@@ -28,7 +28,7 @@ def overrides_of(settings: list[str]) -> dict:
         if not equals or not key:
             raise ValueError(f"--set needs KEY=VALUE, such as training.epochs=5, got {setting!r}")
         try:
-            overrides[key.strip()] = yaml.safe_load(value)
+            overrides[key.strip()] = value if value.startswith("*") else yaml.safe_load(value)       # a pattern, for YAML an alias
         except yaml.YAMLError:
             raise ValueError(f"--set {key}: the value {value!r} cannot be read") from None
     return overrides
