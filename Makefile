@@ -53,6 +53,8 @@ bench: $(VENV)/.installed-dev
 	$(BIN)/python bench/training_speed.py
 	$(BIN)/python bench/scaling.py
 	$(BIN)/python bench/memory_forecast.py
+	$(BIN)/python bench/batch_size.py --only "s, 100 MiB"
+	$(BIN)/python bench/checkpoints.py
 	$(BIN)/python bench/reading.py --scale 0.1
 
 clean:

@@ -77,7 +77,7 @@ def run_parts(recordings, config, watch, calibrate=True, half=None):
     if half is not None:
         trainer.dtype, trainer.scaler = half, torch.amp.GradScaler(trainer.device.type, enabled=half == torch.float16)
     trainer.model.train()
-    n_step = trainer.batch_size * config.training.gradient_accumulation_steps
+    n_step = trainer.config.training.batch_size * config.training.gradient_accumulation_steps
     for _ in range(2):
         with watch("training"):
             _make_step(trainer, np.arange(n_step) % len(recordings))

@@ -1,16 +1,22 @@
 """Speed of training on this machine, in interleaved pairs.
 
-    python bench/training_speed.py [--pairs 7] [--batch-size 16]
+    python bench/training_speed.py [--pairs 7] [--batch-size 16] [--recordings 400] [--trainer-only] [--processor-time]
 
-1. The trainer against a bare PyTorch loop over tensors in memory, same model, same precision, same batches.
+1. The trainer against a bare PyTorch loop over tensors in memory, same model, same precision, same batches. The trainer does all that belongs to a
+   training: it writes events and logs, looks for the stop file, forecasts the time; at the end of an epoch it validates (two recordings), saves a
+   checkpoint and writes `results.csv`. First its steps alone, then epochs of `--recordings` with their end.
 2. The network against the same network written with plain `Conv1d`, in float32 (what `auto` chooses on a CPU) and in bfloat16, first
    with the allocator as it is, then as the trainer sets it. The last row puts our default beside the twin without that setting; its two
    medians come from different pairs of the same run.
+
+`--processor-time` counts seconds of the processor instead of the clock's, of all threads together: for a machine that others use too. Waiting for the disk is
+not in it.
 """
 import argparse
 import copy
 import tempfile
 import time
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -21,8 +27,12 @@ from torch.nn import functional as F
 import sounddetect as sd
 from sounddetect.models.cnn_attention import build_network
 from sounddetect.models.layers import ENERGY_FLOOR, FilterBank, SameConv
+from sounddetect.runs.listeners import RunWriter
 from sounddetect.training.tasks import Listener
-from sounddetect.training.trainer import Trainer, keep_freed_memory
+from sounddetect.training.trainer import Trainer, _begin, _finish_epoch, _run_epoch, keep_freed_memory
+
+
+clock = time.perf_counter
 
 
 class PlainConv(nn.Module):
@@ -62,47 +72,54 @@ def plain_twin(network):
 def train_steps(model, batches, dtype, optimizer):
     """Seconds for one step on each batch."""
     model.train()
-    started = time.perf_counter()
+    started = clock()
     for inputs, target in batches:
         optimizer.zero_grad(set_to_none=True)
         with torch.autocast("cpu", dtype, enabled=dtype != torch.float32):
             output = model(inputs)
         F.cross_entropy(output.float(), target).backward()
         optimizer.step()
-    return time.perf_counter() - started
+    return clock() - started
 
 
-def interleaved(first, second, pairs):
-    """Median, lowest and highest ratio of seconds(second) / seconds(first) over pairs run in turn, and the median seconds of both."""
+def times_in_turn(first, second, pairs):
+    """Seconds of both `(pair, 2)`, run in turn, after one of each that does not count."""
     first(), second()
-    times = np.array([[first(), second()] if k % 2 else [second(), first()][::-1] for k in range(pairs)])
+    return np.array([[first(), second()] if k % 2 else [second(), first()][::-1] for k in range(pairs)])
+
+
+def summary(times):
+    """Median, lowest and highest ratio of seconds of the second to the first, and the median seconds of both."""
     ratios = times[:, 1] / times[:, 0]
     return np.median(ratios), ratios.min(), ratios.max(), *np.median(times, 0)
 
 
-def trainer_share(pairs, batch_size, n_recordings=200):
-    """How fast the trainer is as a share of a bare loop that has all windows in memory."""
+def trainer_share(pairs, batch_size, n_recordings):
+    """How fast the trainer is as a share of a bare loop that has all windows in memory, with everything that belongs to a training: the rows of
+    `interleaved` for the steps of an epoch alone, and for an epoch with its end."""
     with tempfile.TemporaryDirectory() as folder:
         sd.simulate(f"{folder}/data", n_recordings)
         recordings = sd.load_recordings(f"{folder}/data", cache_dir=f"{folder}/cache")
-        config = sd.Config.load(None, {"training.batch_size": batch_size, "training.epochs": 10**6, "training.early_stopping": None})
-        trainer = Trainer(recordings, recordings[:2], config)
-        from sounddetect.training.trainer import _make_step, _steps
+        config = sd.Config.load(None, {"device": "cpu", "training.batch_size": batch_size, "training.epochs": 10**6, "training.early_stopping": None})
+        trainer = Trainer(recordings, recordings[:2], config, [RunWriter(folder)], f"{folder}/weights")
+        trainer.stop_file = Path(folder, "stop")
+        pace, _ = _begin(trainer)
+        steps = []                                               # seconds of the steps of each epoch
 
         def ours():
-            trainer.model.train()
-            started = time.perf_counter()
-            for indices in _steps(trainer):
-                _make_step(trainer, indices)
-            trainer.progress.epoch, trainer.progress.step = trainer.progress.epoch + 1, 0
-            return time.perf_counter() - started
+            started = clock()
+            _run_epoch(trainer, pace, time.time() + 1e6)
+            steps.append(clock() - started)
+            _finish_epoch(trainer, pace)
+            return clock() - started
 
         windows = torch.stack([torch.from_numpy(recordings.read(i, 0, 22050)[0]) for i in range(n_recordings)])
         target = torch.tensor([label == "NG" for label in recordings.labels]).long()
         bare = Listener(trainer.model.front_end, build_network(config, 2))
         optimizer = torch.optim.Adam(bare.parameters(), 1e-3)
         parts = torch.arange(n_recordings).split(batch_size)
-        return interleaved(ours, lambda: train_steps(bare, [(windows[p], target[p]) for p in parts], trainer.dtype, optimizer), pairs)
+        whole = times_in_turn(ours, lambda: train_steps(bare, [(windows[p], target[p]) for p in parts], trainer.dtype, optimizer), pairs)
+        return summary(np.stack([steps[1:], whole[:, 1]], 1)), summary(whole)
 
 
 def layout_gain(pairs, batch_size, dtypes, n_batches=6, twin_of=plain_twin):
@@ -115,27 +132,38 @@ def layout_gain(pairs, batch_size, dtypes, n_batches=6, twin_of=plain_twin):
         difference = (network.eval()(batches[0][0]) - twin.eval()(batches[0][0])).abs().max().item()
     assert difference < 1e-4, f"the twin is another network: {difference}"
     runs = [lambda m=m, d=d, o=torch.optim.Adam(m.parameters()): train_steps(m, batches, d, o) for m, d in zip((network, twin), dtypes)]
-    return interleaved(*runs, pairs)
+    return summary(times_in_turn(*runs, pairs))
+
+
+def against_twin(size):
+    """Rows of the network beside its twin; sets the allocator on the way."""
+    float32, half = torch.float32, torch.bfloat16
+    rows = {"network / Conv1d twin, float32, allocator as it is": layout_gain(*size, (float32, float32))}
+    plain_seconds = rows["network / Conv1d twin, float32, allocator as it is"][4]
+    keep_freed_memory()
+    rows |= {
+        "network / Conv1d twin, float32": layout_gain(*size, (float32, float32)),
+        "network / Conv1d twin, bfloat16": layout_gain(*size, (half, half)),
+        "network in bfloat16 / itself in float32": layout_gain(*size, (half, float32), twin_of=copy.deepcopy),
+    }
+    ours = rows["network / Conv1d twin, float32"][3]
+    rows["network as trained by default / Conv1d twin as people run it"] = (plain_seconds / ours, np.nan, np.nan, ours, plain_seconds)
+    return rows
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pairs", type=int, default=7)
     parser.add_argument("--batch-size", type=int, default=16)
+    parser.add_argument("--recordings", type=int, default=400)
+    parser.add_argument("--trainer-only", action="store_true")
+    parser.add_argument("--processor-time", action="store_true")
     arguments = parser.parse_args()
-    float32, half = torch.float32, torch.bfloat16
+    clock = time.process_time if arguments.processor_time else clock
     size = arguments.pairs, arguments.batch_size
-    measured = {"network / Conv1d twin, float32, allocator as it is": layout_gain(*size, (float32, float32))}
-    plain_seconds = measured["network / Conv1d twin, float32, allocator as it is"][4]
+    measured = {} if arguments.trainer_only else against_twin(size)
     keep_freed_memory()                              # as the trainer does; from here on it holds for both sides
-    measured |= {
-        "network / Conv1d twin, float32": layout_gain(*size, (float32, float32)),
-        "network / Conv1d twin, bfloat16": layout_gain(*size, (half, half)),
-        "network in bfloat16 / itself in float32": layout_gain(*size, (half, float32), twin_of=copy.deepcopy),
-        "trainer / bare loop": trainer_share(*size),
-    }
-    ours = measured["network / Conv1d twin, float32"][3]
-    measured["network as trained by default / Conv1d twin as people run it"] = (plain_seconds / ours, np.nan, np.nan, ours, plain_seconds)
+    measured["trainer, steps / bare loop"], measured[f"trainer, epochs of {arguments.recordings} / bare loop"] = trainer_share(*size, arguments.recordings)
     table = pd.DataFrame(measured, ["speed ratio (median)", "lowest", "highest", "seconds, ours", "seconds, peer"]).T
     print(f"{torch.get_num_threads()} threads, batch {arguments.batch_size}, {arguments.pairs} pairs; above 1: ours is faster")
     print(table.round(3).to_string())

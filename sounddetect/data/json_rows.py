@@ -11,6 +11,7 @@ import gzip
 import mmap
 import os
 import re
+import sys
 import tempfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -283,7 +284,8 @@ def _take_member(about: About, name: str, walker: _Walker) -> None:
 def _as_text(name, k, value):
     if isinstance(value, dict | list):
         raise ValueError(f"entry {k} of {name} is {str(value)[:40]}, not a name")
-    return value if value is None or name == "labels" else str(value)
+    value = value if value is None or name == "labels" else str(value)
+    return sys.intern(value) if isinstance(value, str) else value           # a million rows share a handful of names
 
 # %% ../../nbs/1_data/07_json.ipynb #6510b450
 def _legacy_form(walker, about):

@@ -79,13 +79,14 @@ class _Index:
 
     def describe(self, first: int, about: About) -> None:
         """Put what `about` says into the rows from number `first` on."""
-        rows = np.frombuffer(bytes(self.rows[first * _ROW.itemsize:]), _ROW).copy()
+        if len(self) == first:
+            return
+        rows = np.frombuffer(self.rows, _ROW)[first:]           # a view: what is written into it is written into the index
         for name, values in (("label", about.labels), ("group", about.groups)):
             known = self.words[name]
-            written = [None] * len(rows) if values is None else [values[number] for number in np.maximum(rows["number"], 0)]
-            rows[name] = [known.setdefault(_word(value), len(known)) for value in written]
-        rows["sample_rate"] = np.where(rows["sample_rate"] == 0, about.sample_rate or 0, rows["sample_rate"])
-        self.rows[first * _ROW.itemsize:] = rows.tobytes()
+            written = (None if values is None else values[max(number, 0)] for number in map(int, rows["number"]))
+            rows[name] = np.fromiter((known.setdefault(_word(value), len(known)) for value in written), "i4", len(rows))
+        rows["sample_rate"][rows["sample_rate"] == 0] = about.sample_rate or 0
 
 
 def _word(value) -> str:

@@ -43,7 +43,9 @@ def add_noise(
     level = max(variance, 0) ** 0.5 * noise_factor * 10 ** rng.uniform(-1, 0)
     start = int(rng.integers(max(1, len(_noise()) - n)))
     noise = _noise()[start:start + n]
-    return waveform + np.float32(level) * (noise if len(noise) == n else np.resize(noise, n))
+    noisy = np.float32(level) * (noise if len(noise) == n else np.resize(noise, n))
+    noisy += waveform
+    return noisy
 
 
 def change_gain(waveform: np.ndarray, gain_db: float, rng: np.random.Generator) -> np.ndarray:

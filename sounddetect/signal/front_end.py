@@ -103,7 +103,7 @@ class FrontEnd(nn.Module):
         if waveform.shape[-1] != self.input_length:
             raise ValueError(f"a window needs {self.input_length} samples, got {waveform.shape[-1]}")
         n = waveform.shape[-1] * torch.ones_like(waveform[:, :1]) if lengths is None else lengths[:, None].clamp_min(1)
-        recorded = torch.arange(waveform.shape[-1], device=waveform.device) < n      # (batch, time)
+        recorded = (torch.arange(waveform.shape[-1], device=waveform.device) < n).to(waveform.dtype)      # (batch, time), 1 or 0
         x = (waveform - (waveform * recorded).sum(-1, keepdim=True) / n) * recorded
         if self.apply_filter or gains_db is not None:
             gains = 1 if gains_db is None else (gains_db * (math.log(10) / 20) @ self.equalizer).exp()

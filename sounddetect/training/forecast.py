@@ -219,7 +219,7 @@ def _fake_epoch(config: Config, cuda: bool, dtype: torch.dtype, batch_size: int)
     """Peaks of a run with batches of `batch_size` windows."""
     def work(model, ledger):
         prediction = _peak(ledger, lambda: fake_answer(config, model, batch_size))
-        optimizer = make_optimizer(model.parameters(), config.training)
+        optimizer = make_optimizer(model.parameters(), config.training, fused=not cuda)
         for group in optimizer.param_groups:
             group["foreach"] = cuda                       # on a GPU, all weights at once
         n_micro = min(2, config.training.gradient_accumulation_steps)

@@ -84,7 +84,9 @@ class limited_memory(TorchDispatchMode):
                 self._count(leaf.untyped_storage())
         self.peak = max(self.peak, self.alive)
         if self.alive > self.limit:
-            raise torch.OutOfMemoryError(f"{operation}: {self.alive} bytes are in use, {self.limit} are there")
+            wanted = self.alive
+            result = leaf = None                     # what does not fit was never there, and the error must not keep it
+            raise torch.OutOfMemoryError(f"{operation}: {wanted} bytes are needed, {self.limit} are there")
         return result
 
     def _count(self, storage: torch.UntypedStorage) -> None:

@@ -32,7 +32,11 @@ def add_gradients(
     return loss.detach()
 
 
-def make_optimizer(parameters: Iterable[nn.Parameter], settings: Training) -> torch.optim.Optimizer:
+def make_optimizer(
+    parameters: Iterable[nn.Parameter | dict],   # or groups of them
+    settings: Training,
+    fused: bool | None = None,                   # all that is done to a weight in one pass; None: PyTorch chooses
+) -> torch.optim.Optimizer:
     """The optimizer of `config.training`."""
     kinds = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "sgd": torch.optim.SGD}
-    return kinds[settings.optimizer](parameters, settings.learning_rate, weight_decay=settings.weight_decay)
+    return kinds[settings.optimizer](parameters, settings.learning_rate, weight_decay=settings.weight_decay, fused=fused)

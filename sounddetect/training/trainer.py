@@ -132,7 +132,7 @@ class _Made:
         self.model.to(self.device)
         self.dtype = precision(config.memory.mixed_precision, self.device)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.dtype == torch.float16)
-        self.optimizer = make_optimizer(_groups(self.model, taken, config.training.base_learning_rate), config.training)
+        self.optimizer = make_optimizer(_groups(self.model, taken, config.training.base_learning_rate), config.training, fused=True if self.device.type == "cpu" else None)
         self.progress, self.best_state = Progress(), None
         self.stopping = EarlyStopping(config.training.early_stopping and config.training.early_stopping.patience)
         self.config, self.batch_size = config, None
@@ -232,13 +232,18 @@ def _gradients(trainer: Trainer, samples: list, total: float, portion: int) -> f
     """Gradients of a step from scratch, in portions; the sum of the losses."""
     progress, ours = trainer.progress, trainer.processes
     state = [trainer.config.seed, progress.epoch, progress.step, *([ours.rank] if ours.rank else [])]
-    torch.manual_seed(int(np.random.SeedSequence(state).generate_state(1)[0]))                     # dropout
+    _seed_dropout(int(np.random.SeedSequence(state).generate_state(1)[0]), trainer.device)
     trainer.optimizer.zero_grad(set_to_none=True)
     loss = 0.0
     for start in range(0, len(samples), portion):
         batch = collate(samples[start:start + portion], trainer.device)
         loss += add_gradients(trainer.model, trainer.task, batch, total, trainer.dtype, trainer.scaler).item()
     return loss
+
+
+def _seed_dropout(seed: int, device: torch.device) -> None:
+    """`torch.manual_seed`, which on a CPU spends its time on GPUs that are not there."""
+    (torch.default_generator.manual_seed if device.type == "cpu" else torch.manual_seed)(seed)
 
 
 def _gradients_of_all(trainer: Trainer, samples: list, total: float, portion: int) -> float:
@@ -557,8 +562,7 @@ def _survives(trainer, size, steps):
         for _ in range(steps):
             _gradients(trainer, samples, float(size), size)
             _step_optimizer(trainer)
-        trainer.optimizer.zero_grad(set_to_none=True)
-        trainer.model.eval()
+        trainer.model.eval()                                         # validation comes while the gradients of the last step are there
         window_outputs(trainer.model, [sample.waveform for sample in samples], trainer.config.model.input_length, size, trainer.device)
         return True
     except Exception as error:
