@@ -143,7 +143,7 @@ class _Made:
         _estimate(self)
         self._stop_reason, self._thread, self._failure = None, None, None
 
-
+# %% ../../nbs/5_training/13_trainer.ipynb #91655f59
 def _estimate(trainer: "_Made") -> None:
     """What is estimated without gradients."""
     try:
