@@ -291,7 +291,17 @@ MOST_WINDOWS = 2**16       # in a batch: nobody learns better from more
 def _refusal(prediction, usable):
     parts = {{"calibration": "the scale of the bands"}.get(part, part): n_bytes for part, n_bytes in prediction.parts(1).items()}
     return (f"windows of {prediction.config.model.input_length} samples need {memory_text(prediction.run(1))} even one at a time (most of it for "
-            f"{max(parts, key=parts.get)}), and {memory_text(usable)} are usable: use a shorter model.input_length or a smaller model.size")
+            f"{max(parts, key=parts.get)}), and {memory_text(usable)} are usable: {_remedy(prediction, usable)}")
+
+
+def _remedy(prediction, usable):
+    """The gentlest change with which one window fits."""
+    config, lengths = prediction.config, [prediction.config.model.input_length >> k for k in range(1, 9)]
+    changes = [("memory.gradient_checkpointing", True), *(("model.input_length", length) for length in lengths if length >= 128)]
+    for key, value in changes:
+        if MemoryForecast(config.replace({key: value}), prediction.cuda, prediction.dtype).run(1) <= usable:
+            return f"set {key}: {str(value).lower()}, with which it fits"
+    return "no shorter window fits either; end other programs, use a smaller model.size, or raise data.max_memory_usage if it is what binds"
 
 
 def _largest_batch(prediction: MemoryForecast, usable: int) -> int:
