@@ -29,6 +29,7 @@ from unittest.mock import patch
 import numpy as np
 import pandas as pd
 import torch
+from t4 import stand_for_t4
 
 import sounddetect as sd
 from sounddetect.training import forecast as forecasts
@@ -255,8 +256,7 @@ if __name__ == "__main__":
     warnings.filterwarnings("ignore", module="lightning")
     cuda = arguments.device == "cuda"
     if cuda:
-        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
-        torch.cuda.set_per_process_memory_fraction(min(1.0, GPUS["T4"].usable / torch.cuda.get_device_properties(0).total_memory))
+        stand_for_t4()
     with tempfile.TemporaryDirectory() as folder:
         sd.simulate(f"{folder}/data", 64)
         recordings = sd.load_recordings(f"{folder}/data", cache_dir=f"{folder}/cache")

@@ -24,11 +24,11 @@ from unittest.mock import patch
 import numpy as np
 import pandas as pd
 import torch
+from t4 import stand_for_t4
 from torch.profiler import ProfilerActivity, profile, record_function
 
 import sounddetect as sd
 from sounddetect.training.forecast import forecast
-from sounddetect.training.gpus import GPUS
 from sounddetect.training.tasks import Listener
 from sounddetect.training.trainer import Trainer, _make_step, _validate
 
@@ -217,8 +217,7 @@ if __name__ == "__main__":
     arguments = parser.parse_args()
     cuda = arguments.device == "cuda"
     if cuda:
-        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
-        torch.cuda.set_per_process_memory_fraction(min(1.0, GPUS["T4"].usable / torch.cuda.get_device_properties(0).total_memory))
+        stand_for_t4()
     with tempfile.TemporaryDirectory() as folder:
         sd.simulate(f"{folder}/data", 384)
         recordings = sd.load_recordings(f"{folder}/data", cache_dir=f"{folder}/cache")

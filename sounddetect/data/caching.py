@@ -64,7 +64,7 @@ def cached_sources(
     known = find_stores(folder) if missing else known
     return {key: known[name] for key, name in names.items() if key not in unreachable}, unreachable
 
-
+# %% ../../nbs/1_data/14_caching.ipynb #d4e37cb5
 def _fingerprints(sources, how):
     """Names of the sources, and why the others have none."""
     def one(item):

@@ -75,7 +75,7 @@ def read_manifest(path: str | Path) -> tuple[list[Entry], list[dict]]:
         raise ValueError("the manifest names no recordings")
     return entries, problems
 
-
+# %% ../../nbs/1_data/13_manifest.ipynb #2121c0ed
 def _entry(line: int, cells: dict[str, str]) -> Entry:
     path = cells.pop("path").replace("\\", "/")
     if not path:

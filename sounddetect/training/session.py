@@ -18,7 +18,7 @@ from .batch_size import learning_rate_for
 
 # %% ../../nbs/5_training/10_session.ipynb #28b9a893
 def session_start() -> float:
-    """Second on `time.time()`'s clock at which this session began."""
+    """Second on `time.time()`'s clock at which the session began."""
     if "google.colab" in sys.modules:
         return time.time() - _seconds_up(Path("/proc/uptime"))
     return time.time() if "ipykernel" in sys.modules else _process_start()
