@@ -17,6 +17,7 @@ def requirements(*keys):
     return [requirement for key in keys for requirement in shlex.split(settings.get(key, ""))]
 
 
+extras = {name: requirements(f"{name}_requirements") for name in ("onnx", "tracking", "app")}
 setuptools.setup(
     name=settings["lib_name"],
     version=settings["version"],
@@ -36,7 +37,7 @@ setuptools.setup(
     packages=setuptools.find_packages(include=[package, f"{package}.*"]),
     python_requires=f">={settings['min_python']}",
     install_requires=requirements("requirements", "pip_requirements"),
-    extras_require={"dev": requirements("dev_requirements")},
+    extras_require=extras | {"dev": requirements("dev_requirements", *map("{}_requirements".format, extras))},
     entry_points={
         "console_scripts": settings["console_scripts"].split(),
         "nbdev": [f"{package}={package}._modidx:d"],
