@@ -14,12 +14,16 @@ import typer
 import yaml
 
 # %% ../../nbs/8_app/00_commands.ipynb #7ce84573
-app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None,
-                  help="Train, judge and use a detector of machine faults. Add --debug to see where an error comes from.")
+app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None)
 PathsArgument = Annotated[Optional[list[Path]], typer.Argument(help="files or folders with recordings")]
 ConfigOption = Annotated[Optional[Path], typer.Option(help="configuration file; without it config.yaml's defaults")]
 SetOption = Annotated[Optional[list[str]], typer.Option(metavar="KEY=VALUE", help="change one setting, such as training.epochs=5")]
 RunArgument = Annotated[Path, typer.Argument(help="run folder, such as runs/20260101-120000")]
+
+
+@app.callback()
+def _program():      # without it, a program with a single command would not ask for that command's name
+    """Train, judge and use a detector of machine faults. Add --debug to see where an error comes from."""
 
 # %% ../../nbs/8_app/00_commands.ipynb #6bbf8ff0
 NOTHING_USABLE = 3
