@@ -28,7 +28,7 @@ def choices_of(scores, rule):
     return {key: choose_threshold(run["truth"], run["score"], RULES[rule], run["group"]) for key, run in runs}
 
 
-def mean_over(values, weights=None):
+def mean_over(values):
     """Mean over the first dimension of what is not NaN; NaN where nothing is left."""
     values = np.array(values)
     there = np.isfinite(values)
