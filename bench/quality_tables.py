@@ -3,7 +3,7 @@
 A row of scores is a recording: split, fold, seed, method, part (validation or test), group, label, score. A figure is the mean over
 folds, then seeds. Its 95 % interval draws the groups of the test parts again (files of the motors, recordings of the fan, simulated machines):
 a draw counts for all folds, seeds and methods alike, so differences are paired, and a group tested in five seeds is still one
-group. Where no draw shows an error, the end is the exact bound for the number of groups (Clopper & Pearson). `sd` is over seeds.
+group. Where no draw shows an error, the end is the exact bound for the number of groups (Clopper & Pearson). `auc sd` is over seeds.
 """
 import numpy as np
 import pandas as pd
@@ -60,7 +60,7 @@ def with_bounds(name, low, high, n_groups):
 
 
 def judged(scores, rule="best F1", n_draws=1000):
-    """A row for each method of one split: figures, intervals, `sd` of the AUC over seeds, and the AUC beside the best peer's."""
+    """A row for each method of one split: figures, intervals, standard deviation of the AUC over seeds, and the AUC beside the best peer's."""
     test = scores[scores["part"] == "test"].reset_index(drop=True)
     choices = choices_of(scores, rule)
     once = figures_of(test, np.ones((1, len(test))), choices)
@@ -79,9 +79,11 @@ def judged(scores, rule="best F1", n_draws=1000):
     rows = []
     for method, of in estimate.items():
         row = {"method": method} | {name: in_words(of[name], *with_bounds(name, *intervals[method, name], n_groups)) for name in FIGURES}
-        rows.append(row | {"sd": in_words(once[method]["auc"][:, 0].std(ddof=1)) if len(once[method]["auc"]) > 1 else "-"})
-    gain = estimate["detector"]["auc"] - estimate[best]["auc"]
-    rows[-1 if rows[-1]["method"] == "detector" else [row["method"] for row in rows].index("detector")]["beside best peer"] = in_words(gain, *intervals["gain"], sign="+")
+        seeds = once[method]["auc"][:, 0]
+        row["auc sd"] = in_words(seeds.std(ddof=1)) if len(seeds) > 1 else "-"
+        if method == "detector":
+            row["beside best peer"] = in_words(of["auc"] - estimate[best]["auc"], *intervals["gain"], sign="+")
+        rows.append(row)
     return pd.DataFrame(rows).set_index("method")
 
 
