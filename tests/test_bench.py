@@ -95,7 +95,7 @@ def scores():
                     label = np.array(["OK", "NG"] * 20)
                     group = [f"{part} {fold} {i // 8} {name}" for i, name in enumerate(label)]
                     score = np.clip((label == "NG") * 0.6 + 0.2 + noise * rng.standard_normal(40), 0, 1)
-                    rows.append(pd.DataFrame(dict(split="machine", fold=fold, seed=seed, method=method, part=part, group=group, label=label, score=score)))
+                    rows.append(pd.DataFrame({"split": "machine", "fold": fold, "seed": seed, "method": method, "part": part, "group": group, "label": label, "score": score}))
     return pd.concat(rows, ignore_index=True)
 
 
