@@ -17,7 +17,8 @@ from sklearn.metrics import average_precision_score, precision_recall_curve
 from .recordings import check_waveform, draw_waveform
 from .style import (
     ACCENT, INK, MUTED, Picture, check_lengths, class_colors, class_order, label_names, new_picture, shorten)
-from ..scoring.metrics import MAX_FPR, MIN_GROUPS, area_under_roc, roc_points
+from ..scoring.intervals import MIN_GROUPS
+from ..scoring.metrics import MAX_FPR, area_under_roc, roc_points
 
 # %% ../../nbs/6_plotting/02_results.ipynb #f70534f7
 _PANELS = (
@@ -149,8 +150,8 @@ def roc_band(
 def _shade_p_auc(axes, truth, scores, alarms, found):
     inside = alarms <= MAX_FPR
     x,y = np.append(alarms[inside], MAX_FPR), np.append(found[inside], np.interp(MAX_FPR, alarms, found))
-    area = area_under_roc(truth, scores, MAX_FPR)
-    label = f"pAUC to {MAX_FPR:g} = {area:.3f}, plain {np.trapezoid(y, x)/MAX_FPR:.3f}"
+    standardised,plain = (area_under_roc(truth, scores, MAX_FPR, standardise) for standardise in (True, False))
+    label = f"pAUC to {MAX_FPR:g} = {standardised:.3f}, plain {plain:.3f}"
     return axes.fill_between(x, y, color=ACCENT, alpha=.3, linewidth=0, label=label)
 
 
