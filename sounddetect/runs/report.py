@@ -178,10 +178,11 @@ def _limits_of_classes(findings):
             yield f"No {label}", f"There was no {label} among the judged recordings: how it does on this class is unknown."
         elif n < FEW_RECORDINGS:
             yield f"Few {label}", f"What is said of {label} rests on {counted(n, 'recording')}."
-    n_classes = findings.predictions.groupby("group")["label"].nunique()
+    of_group = findings.predictions.groupby("group")["label"].agg(["size", "nunique"])
+    n_classes = of_group.loc[of_group["size"] > 1, "nunique"]                   # a source of one recording cannot have two classes
     several = findings.predictions["label"].nunique() > 1
-    if several and (n_classes == 1).any() and len(n_classes) > 1:
-        which = "every source" if (n_classes == 1).all() else f"{(n_classes == 1).sum()} of {len(n_classes)} sources"
+    if several and (n_classes == 1).any():
+        which = "every source of several recordings" if (n_classes == 1).all() else f"{(n_classes == 1).sum()} of {counted(len(n_classes), 'source')}"
         yield "Source or fault", (f"In {which} all recordings are of one class. There, a detector that had learnt to tell sources apart could not be told from one "
                                   "that hears the fault.")
 
@@ -309,7 +310,7 @@ def _figures(findings):
         title, meaning = NAMES.get(name, (name.replace("_", " "), ""))
         (low, high), notes[title] = metrics[f"{name}_ci"], meaning
         rows[title] = {"value": figure_of(metrics, name, spelling), "95 % interval": _interval(metrics, name, spelling) or "–",
-                       "": interval_drawing(metrics[name], low, high) if _known(metrics[name]) else ""}
+                       "": interval_drawing(metrics[name], low, high) if spelling == "plain" else ""}
     return table_of(pd.DataFrame.from_dict(rows, orient="index"), "figure", notes)
 
 # %% ../../nbs/7_runs/01a_report.ipynb #071bc76e
