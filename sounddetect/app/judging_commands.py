@@ -15,7 +15,7 @@ from .commands import PathsArgument, RunArgument, app
 
 # %% ../../nbs/8_app/02_judging_commands.ipynb #e7827171
 def judge_and_print(run, recordings=None) -> None:
-    """Evaluate a `Run`, on its own test part or on other recordings, and print the table, the confusion matrix, and where the pictures are."""
+    """Evaluate a `Run`, on its own test part or on other recordings, and print the table, the confusion matrix, and where the report is."""
     import pandas as pd
 
     from sounddetect.runs.evaluation import evaluate
@@ -27,7 +27,7 @@ def judge_and_print(run, recordings=None) -> None:
     print(f"{len(result.predictions)} recordings from {n_groups} groups, threshold {result.threshold:g}; {intervals}:")
     print(result.table().to_string(float_format="{:.3f}".format, index_names=False, na_rep="-"))
     print(pd.DataFrame(result.confusion, [f"really {name}" for name in result.classes], [f"judged {name}" for name in result.classes]).to_string())
-    print(f"pictures: {run.path / 'evaluation'}")
+    print(f"pictures: {run.path / 'evaluation'}\nreport: {run.path / 'evaluation' / 'report.html'}")
 
 # %% ../../nbs/8_app/02_judging_commands.ipynb #0b9473a0
 @app.command()

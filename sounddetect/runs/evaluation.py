@@ -29,7 +29,8 @@ from .run_folder import CONDITIONS, Run, write_json, write_text
 from ..scoring.calibration import calibration_error, reliability_bins
 from ..scoring.detector import Detector
 from ..scoring.intervals import anomaly_intervals, bootstrap_intervals, rate_interval
-from ..scoring.metrics import anomaly_figures, anomaly_metrics, class_figures, class_metrics, confusion, per_class_table
+from ..scoring.metrics import anomaly_figures, anomaly_metrics, class_figures, confusion, per_class_table
+from ..scoring.misjudged import misjudged
 
 # %% ../../nbs/7_runs/02_evaluation.ipynb #6fba1371
 def figures_of(
@@ -140,7 +141,7 @@ class Evaluation:
 
     metrics = cached_property(lambda self: metrics_of(self))        # figures, each with its interval over groups: `auc` and `auc_ci`
     per_class = property(lambda self: per_class_table(self.predictions["label"], self.predictions["decision"], self.classes))
-    temperature = property(lambda self: getattr(self.detector, "temperature", 1.0))    # what logits were divided by
+    temperature = property(lambda self: self.detector.temperature if self.detector else 1.0)    # what logits were divided by
 
     @property
     def confusion(self) -> np.ndarray:
@@ -150,9 +151,7 @@ class Evaluation:
     @property
     def errors(self) -> pd.DataFrame:
         """Misjudged recordings, the most confident first."""
-        wrong = self.predictions[self.predictions["label"] != self.predictions["decision"]]
-        sure = (wrong["anomaly_score"] - self.threshold).abs() if len(self.classes) == 2 else wrong[self.classes].max(axis=1)
-        return wrong.loc[sure.sort_values(ascending=False, kind="stable").index]
+        return misjudged(self.predictions, self.classes, self.threshold)
 
     @property
     def conditions(self) -> list[str]:

@@ -381,12 +381,12 @@ def _threshold(findings):
     if len(findings.classes) != 2:
         return ""
     told = [f"<p>A score of {figure_of(metrics, 'threshold')} or more is judged {escaped(findings.classes[1])}.</p>"]
-    chosen = detector.about.get("threshold") if detector else None
-    if chosen:
-        choice = ThresholdChoice(**{name: value for name, value in chosen.items() if name != "promised"})
-        told.append(f"<p>How it was set, by recordings that are not of the test: {escaped(choice)}.</p>")
-    else:
+    chosen = detector.about.get("threshold", {}) if detector else {}
+    if chosen.get("rule", "fixed") == "fixed":
         told.append("<p>It was given, not chosen by recordings.</p>")
+    if "false_alarm_bound" in chosen:
+        choice = ThresholdChoice(**{name: value for name, value in chosen.items() if name != "promised"})
+        told.append(f"<p>On the validation part, which is not of the test: {escaped(choice)}.</p>")
     use = f"sounddetect threshold {shlex.quote(str(findings.run.path))} --false-alarm-rate 0.01" if findings.run else ""
     return "".join(told) + _pictures(findings, ["f1_curve"]) + (f"<p>To change it without training again:</p><pre>{escaped(use)}</pre>" if use else "")
 
