@@ -14,7 +14,7 @@ from PIL import Image
 from tiny import SETTINGS, write_folder, write_json
 
 import sounddetect as sd
-from sounddetect.runs.report import SPELLINGS
+from sounddetect.runs.page import WAYS_TO_SAY
 
 HOSTILE = "<script>alert('x')<img src=x onerror=alert(1)> & \"quoted\" 異常.json"
 VOID = {"meta", "img", "wbr", "path", "circle", "br"}
@@ -93,7 +93,7 @@ def test_every_figure_is_that_of_metrics_json(page):
         name, end = attributes["data-metric"], attributes.get("data-end")
         value = metrics[name] if end is None else metrics[f"{name}_ci"][int(end)]
         assert float(attributes["value"]) == value, name
-        assert said == SPELLINGS[attributes["data-spelling"]](value), name
+        assert said == WAYS_TO_SAY[attributes["data-spelling"]](value), name
 
 
 def test_every_metric_with_an_interval_is_told(page):

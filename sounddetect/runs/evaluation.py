@@ -25,7 +25,8 @@ from ..plotting.calibration import plot_per_class, plot_reliability
 from ..plotting.results import (
     plot_confusion_matrix, plot_f1_curve, plot_pr_curve, plot_roc_curve, plot_score_histogram, plot_training_curves)
 from ..plotting.style import Picture
-from .report import Findings, write_report
+from .findings import Findings
+from .report import write_report
 from .run_folder import CONDITIONS, Run, write_json, write_text
 from ..scoring.calibration import calibration_error, reliability_bins
 from ..scoring.detector import Detector
