@@ -169,7 +169,10 @@ class CnnAttention(nn.Module):
         return self.band_scale(torch.cat([checkpoint(self.bank, part, use_reentrant=False) if self.training else self.bank(part) for part in parts]))
 
     def forward(self, waveform: Tensor) -> Tensor:
-        bands = self.bands(waveform)
+        return self.from_bands(self.bands(waveform))
+
+    def from_bands(self, bands: Tensor) -> Tensor:
+        """Logits of what `bands` gives."""
         deep = self.deep_path(bands)
         deep = deep * F.dropout(torch.ones_like(deep[:, :1]), self.path_dropout, self.training)
         short = self.short_path(self.statistics_scale(statistics(bands[:, :, 0].transpose(1, 2))))
