@@ -62,6 +62,7 @@ def pooled_figures(
     return figures | {"auc": area_under_roc(is_anomaly, score), "p_auc": area_under_roc(is_anomaly, score, MAX_FPR)}
 
 
+_WHOLE = {"n": "Int64", "n_groups": "Int64"}      # numbers that some rows do not have
 INTERVAL = "95 %, by drawing groups among the pooled out-of-fold predictions"
 
 
@@ -73,7 +74,7 @@ def _summary(predictions, classes):
     about = {"n": len(predictions), "n_groups": predictions["group"].nunique()}
     rows = {"mean over folds": folds[list(pooled)].mean(), "deviation over folds": folds[list(pooled)].std(),
             "pooled": pooled | about, "pooled, low": {name: pair[0] for name, pair in intervals.items()}, "pooled, high": {name: pair[1] for name, pair in intervals.items()}}
-    table = pd.concat([folds, pd.DataFrame(rows).T])[["n", "n_groups", *pooled]].rename_axis("fold")
+    table = pd.concat([folds, pd.DataFrame(rows).T])[["n", "n_groups", *pooled]].rename_axis("fold").astype(_WHOLE)
     metrics = {key: value for name in pooled for key, value in (
         (name, pooled[name]), (f"{name}_ci", intervals[name]), (f"{name}_mean", float(folds[name].mean())), (f"{name}_deviation", float(folds[name].std())))}
     return table, metrics | about | {"n_folds": len(folds), "interval": INTERVAL}
@@ -104,7 +105,7 @@ class CrossValidation:
     @property
     def table(self) -> pd.DataFrame:
         """Figures of each fold, their mean and spread, and the pooled figures with the 95 % interval over groups."""
-        return self._read("folds.csv").set_index("fold")
+        return self._read("folds.csv").set_index("fold").astype(_WHOLE)
 
     @property
     def predictions(self) -> pd.DataFrame:
