@@ -138,6 +138,7 @@ def _joined(detector, starts, attention, evidence, log_odds, average, target):
     for place, looked, said in zip(first, attention, evidence):
         total[:, place:place + n_frames] += np.concatenate([said * n_frames, looked[None]])
         count[place:place + n_frames] += 1
+    total[:-1] /= detector.temperature             # which divides the logits, and so all that adds up to them
     total /= count
     return Explanation(length / n_frames / detector.config.audio.sample_rate, total[-1], total[:-1], band_frequencies(detector),
-                       detector.classes[target], float(log_odds.mean()), average)
+                       detector.classes[target], float(log_odds.mean()) / detector.temperature, average / detector.temperature)
