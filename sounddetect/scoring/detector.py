@@ -68,9 +68,8 @@ class Detector:
 
     def __init__(self, network: torch.nn.Module, config: Config, device: str = "auto", about: dict | None = None):
         self.device = best_device(device)
-        self.config, self.about = config, about or {}      # about: versions, hash of the training data
-        self.classes, self.threshold = list(config.data.classes), config.inference.working_threshold
-        self.temperature = config.inference.working_temperature
+        self.config, self.classes, self.about = config, list(config.data.classes), about or {}      # about: versions, hash of the training data
+        self.threshold, self.temperature = config.inference.working_threshold, config.inference.working_temperature
         self.network = network.to(self.device).eval()
         self.front_end = front_end_of(config).to(self.device)
 
@@ -101,15 +100,11 @@ class Detector:
 
         Per window, `start_s` and `end_s` say where it lies. Raises `ValueError` for a source without recordings.
         """
-        if per not in ("recording", "window"):
-            raise ValueError(f"per needs to be recording or window, got {per!r}")
         if isinstance(source, Recordings):
             return _predict_recordings(self, source, per, batch_size)
         if isinstance(source, np.ndarray) or torch.is_tensor(source):
             return _predict_waveform(self, np.asarray(source, np.float32), sample_rate, per, batch_size)
-        with tempfile.TemporaryDirectory() as cache_dir:
-            recordings = load_recordings(source, Loading.of(self.config), clip_duration=None, unknown_labels="ignore", cache_dir=cache_dir)
-            return _predict_recordings(self, recordings, per, batch_size)
+        return _predict_files(self, source, per, batch_size)
 
     def save(self, path: str | os.PathLike) -> Path:
         """Write the detector as a folder, see `save_detector`."""
@@ -131,6 +126,12 @@ def _with_threshold(detector, threshold):
     return _with(detector, {"inference.threshold": choice["value"]}, detector.about | {"threshold": choice})
 
 # %% ../../nbs/4_scoring/02_detector.ipynb #b95ab587
+def _predict_files(detector, paths, per, batch_size):
+    with tempfile.TemporaryDirectory() as cache_dir:
+        recordings = load_recordings(paths, Loading.of(detector.config), clip_duration=None, unknown_labels="ignore", cache_dir=cache_dir)
+        return _predict_recordings(detector, recordings, per, batch_size)
+
+
 def _predict_recordings(detector, recordings, per, batch_size):
     for problem in recordings.problems:
         warnings.warn(f"{problem['key']} was left out: {problem['problem']}", stacklevel=3)
@@ -152,6 +153,8 @@ def _predict_waveform(detector, samples, sample_rate, per, batch_size):
 
 def _scores(detector, waveforms, table, per, batch_size):
     """The rows of `predict`, from prepared waveforms and what is known of them."""
+    if per not in ("recording", "window"):
+        raise ValueError(f"per needs to be recording or window, got {per!r}")
     length, rate = detector.config.model.input_length, detector.config.audio.sample_rate
     logits, owners, starts = window_outputs(detector.logits, waveforms, length, batch_size, detector.device)
     if per == "window":
