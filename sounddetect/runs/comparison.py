@@ -200,7 +200,7 @@ def _lines(comparison):
                    f"(95 % {row.low:+.3f} to {row.high:+.3f}{chance}): {verdict}")
     yield "settings that differ:" if len(comparison.settings) else "no setting differs"
     if len(comparison.settings):
-        yield comparison.settings.to_string()
+        yield comparison.settings.map(lambda value: text if len(text := str(value)) <= 40 else f"{text[:37]}...").to_string()
     yield from (f"note: {note}" for note in comparison.notes)
 
 # %% ../../nbs/7_runs/08_comparison.ipynb #0aee30a4

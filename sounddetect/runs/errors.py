@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['SECONDS', 'SOUND_RATE', 'CHANCE', 'LIMIT', 'wav_bytes', 'audio_tag', 'ErrorCase', 'judged_case', 'rows_of',
-           'error_cases', 'holm', 'errors_by_source', 'collect_errors']
+           'error_cases', 'holm', 'errors_by_source', 'write_cases', 'collect_errors']
 
 # %% ../../nbs/7_runs/06_errors.ipynb #3a868a60
 import base64
@@ -207,6 +207,22 @@ def _safe_name(rank: int, key: str) -> str:
     return f"{rank:03d}_{re.sub(r'[^A-Za-z0-9._-]+', '_', key)[-60:]}.png"
 
 
+def write_cases(
+    cases: Iterator[ErrorCase],
+    folder: str | os.PathLike,
+) -> list[str]:                        # names of the pictures
+    """Write the picture of each case, named by rank and key; those of an earlier time are removed."""
+    folder, names = Path(folder), []
+    folder.mkdir(parents=True, exist_ok=True)
+    for old in folder.glob("[0-9][0-9][0-9]_*.png"):
+        old.unlink()
+    for rank, case in enumerate(cases, 1):
+        names.append(_safe_name(rank, case.key))
+        with replacing(folder / names[-1]) as draft:
+            draft.write_bytes(case.picture)
+    return names
+
+# %% ../../nbs/7_runs/06_errors.ipynb #0bcdbcaf
 def collect_errors(
     detector: Detector,
     recordings: Recordings,            # those that were judged; more do no harm
@@ -218,19 +234,12 @@ def collect_errors(
 
     Raises `ValueError` when a judged recording is not among `recordings`.
     """
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    for old in folder.glob("[0-9][0-9][0-9]_*.png"):
-        old.unlink()
-    wrong = Evaluation(predictions, detector.classes, detector.threshold).errors.reset_index(drop=True)
+    folder, wrong = Path(folder), Evaluation(predictions, detector.classes, detector.threshold).errors.reset_index(drop=True)
     origin = recordings.table.iloc[rows_of(wrong, recordings)]
     sources = [str(recordings.sources.get(source, source)) for source in origin["source"]]
     table = wrong.assign(group=origin["group"].to_numpy(), source=sources, picture="")
-    for rank, case in enumerate(error_cases(detector, recordings, predictions, limit), 1):
-        name = _safe_name(rank, case.key)
-        with replacing(folder / name) as draft:
-            draft.write_bytes(case.picture)
-        table.loc[rank - 1, "picture"] = name
+    names = write_cases(error_cases(detector, recordings, predictions, limit), folder)
+    table.loc[:len(names) - 1, "picture"] = names
     write_text(folder / "errors.csv", table.to_csv(index=False))
     _write_by_source(predictions, folder)
     return table
