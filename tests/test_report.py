@@ -10,8 +10,9 @@ from html.parser import HTMLParser
 import numpy as np
 import pandas as pd
 import pytest
+import soundfile
 from PIL import Image
-from tiny import SETTINGS, write_folder, write_json
+from tiny import N_SAMPLES, RATE, SETTINGS, write_folder, write_json
 
 import sounddetect as sd
 from sounddetect.runs.page import WAYS_TO_SAY
@@ -155,6 +156,17 @@ def test_pictures_can_be_seen_and_are_described(judged, page):
     curves = [attributes for attributes in pictures if attributes["alt"].endswith(("curve", "matrix", "histogram", "reliability"))]
     assert len(curves) >= 6
     assert all(base64.b64decode(attributes["src"].partition(",")[2]) in files for attributes in curves)
+
+
+def test_errors_are_shown_and_can_be_heard(judged, page):
+    run, evaluation = judged
+    shown = [attributes for tag, attributes in page[1].tags if tag == "audio"]
+    drawn = sorted((run.path / "evaluation" / "errors").glob("[0-9]*.png"))
+    assert len(shown) == len(drawn) == min(len(evaluation.errors), 6) > 0
+    for attributes, key, picture in zip(shown, evaluation.errors.key, drawn):
+        samples, rate = soundfile.read(io.BytesIO(base64.b64decode(attributes["src"].partition(",")[2])))
+        assert (len(samples), rate) == (N_SAMPLES, RATE)
+        assert base64.b64encode(picture.read_bytes()).decode() in page[0] and f"{key}: really" in page[1].text
 
 
 def test_it_says_where_it_comes_from(judged, page):

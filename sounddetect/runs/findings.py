@@ -32,6 +32,7 @@ class Findings:
     pictures: dict[str, bytes] = field(default_factory=dict)          # PNG by name
     tables: dict[str, pd.DataFrame] = field(default_factory=dict)     # by what they are per: class, machine_id, ...
     cases: Sequence = ()                                              # misjudged recordings that are shown
+    by_source: pd.DataFrame | None = None                             # where errors pile up, `errors_by_source`
     detector: Detector | None = None
     run: Run | None = None
 

@@ -166,13 +166,13 @@ def _errors(findings):
 # %% ../../nbs/7_runs/01c_report.ipynb #54029afb
 def _by_source(findings):
     """Where errors pile up: one bad recording day is seen as such."""
-    wrong = findings.predictions.assign(wrong=findings.predictions["label"] != findings.predictions["decision"]).groupby("source")["wrong"]
-    by_source = wrong.agg(["sum", "size"]).query("sum > 0").sort_values(["sum", "size"], ascending=[False, True], kind="stable")
-    if len(by_source) < 2 and findings.predictions["source"].nunique() < 2 or by_source["sum"].max() < 2:
+    if findings.by_source is None:
         return ""
-    shown = by_source.head(SHOWN_SOURCES)
-    return (f"<h3>By source</h3><p>Errors are in {len(by_source)} of {counted(findings.predictions['source'].nunique(), 'source file')}.</p>"
-            + table_of(pd.DataFrame({"misjudged": shown["sum"], "of": shown["size"]}), "source"))
+    wrong = findings.by_source.query("errors > 0")
+    shown = wrong.head(SHOWN_SOURCES)
+    rows = pd.DataFrame({"misjudged": shown["errors"], "of": shown["n"], "": shown["remark"].map(escaped)})
+    flagged = f"{counted(int(wrong['flagged'].sum()), 'source')} with more errors than chance explains" if wrong["flagged"].any() else "as many as chance would have it"
+    return f"<h3>By source</h3><p>Errors are in {len(wrong)} of {counted(len(findings.by_source), 'source')}: {flagged}.</p>" + table_of(rows, "source")
 
 
 def _case(case):
