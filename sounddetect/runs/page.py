@@ -154,7 +154,8 @@ figure { margin: 0; }
 figure.broad { grid-column: 1 / -1; }
 figure img { display: block; max-width: 100%; height: auto; }
 figcaption { margin-top: .4rem; font-size: .85rem; line-height: 1.45; color: var(--soft); overflow-wrap: anywhere; }
-.case { margin: 1.25rem 0; padding: 1rem; border: 1px solid var(--line); border-radius: .5rem; }
+.cases { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 26rem), 1fr)); gap: 1rem; margin: 1.25rem 0; }
+.case { padding: 1rem; border: 1px solid var(--line); border-radius: .5rem; }
 .case audio { width: 100%; max-width: 24rem; height: 2.2rem; margin-top: .5rem; }
 dl { margin: 0; } dt { margin-top: .75rem; font-weight: 600; } dd { margin: 0; max-width: 46rem; overflow-wrap: anywhere; }
 pre { padding: .75rem 1rem; white-space: pre-wrap; overflow-wrap: anywhere; background: var(--pale); border-radius: .4rem; font-size: .82rem; line-height: 1.45; }
@@ -167,11 +168,11 @@ footer { margin: 3rem 0 2rem; color: var(--soft); font-size: .85rem; }
 @page { size: A4; margin: 16mm 15mm 18mm; @bottom-right { content: counter(page) " / " counter(pages); font: 9pt system-ui, sans-serif; color: #5c5a66; } }
 @media print { body { font-size: 10pt; } main, header { max-width: none; padding: 0; } header { padding-top: 0; } nav, details, audio { display: none; }
   .paper { display: block; } .wide { overflow: visible; } h2 { margin-top: 1.5rem; } h2, h3, thead { break-after: avoid; }
-  figure, tr, .tile, .case, .verdict, dt, pre.code { break-inside: avoid; } dt { break-after: avoid; } thead { display: table-header-group; }
+  figure, tr, .tile, .case, .verdict, dt { break-inside: avoid; } dt { break-after: avoid; } thead { display: table-header-group; }
   .tiles { grid-template-columns: repeat(4, 1fr); } .pictures { grid-template-columns: 1fr 1fr; } figure img { max-height: 95mm; width: auto; }
   figure.broad img { max-width: 150mm; } .paper table { font-size: 7.5pt; } .paper h2 { break-before: page; }
  
-  pre { font-size: 7.5pt; } .pictures { break-before: avoid; } a { color: inherit; text-decoration: none; }
+  pre { font-size: 7.5pt; break-inside: avoid; } .paper pre { break-inside: auto; } .cases { grid-template-columns: 1fr 1fr; } .pictures { break-before: avoid; } a { color: inherit; text-decoration: none; }
   * { print-color-adjust: exact; -webkit-print-color-adjust: exact; } }
 """
 

@@ -161,7 +161,7 @@ def _errors(findings):
                          "score": [f"{value:.3f}" for value in shown[score].max(axis=1)], "source": shown["source"].map(breakable)}).set_axis(shown["key"])
     more = f"<p>And {len(errors) - len(shown)} more, in predictions.csv.</p>" if len(errors) > len(shown) else ""
     return ("<p>The most confident first: these are the ones to listen to, and sometimes their label is wrong.</p>" + table_of(rows, "recording") + more
-            + _by_source(findings) + "".join(map(_case, findings.cases)))
+            + _by_source(findings) + (f'<div class="cases">{"".join(map(_case, findings.cases))}</div>' if findings.cases else ""))
 
 # %% ../../nbs/7_runs/01c_report.ipynb #54029afb
 def _by_source(findings):
@@ -229,8 +229,10 @@ def _configuration(findings):
     if config is None:
         return ""
     layers = ("model.cnn_layers", "model.attention", "model.fully_connected") if config.model.size else ()      # `size` stands for them
+    changes = {key: pair for key, pair in differences(Config(), config).items() if not key.startswith(layers)}
+    groups = {key for key in changes if any(other.startswith(f"{key}.") for other in changes)}              # shown by what is in them
     changed = {key: {"here": f"<code>{breakable(now)}</code>", "default": f"<code>{breakable(before)}</code>"}
-               for key, (before, now) in differences(Config(), config).items() if not key.startswith(layers)}
+               for key, (before, now) in changes.items() if key not in groups}
     told = table_of(pd.DataFrame.from_dict(changed, orient="index"), "setting") if changed else "<p>All settings are the defaults.</p>"
     return told + folded("The whole configuration", f"<pre>{escaped(config.to_yaml())}</pre>")
 
