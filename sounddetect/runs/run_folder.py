@@ -115,10 +115,7 @@ class Run:
         """Content of `data.json`."""
         return _read_data(self.path / "data.json")
 
-    @property
-    def holds_folds(self) -> bool:
-        """True for the folder of a cross-validation, whose folds are runs of their own below it."""
-        return (self.path / "folds.csv").exists()
+    holds_folds = property(lambda self: (self.path / "folds.csv").exists())    # a cross-validation: its folds are runs of their own below it
 
     @property
     def finished(self) -> bool:
