@@ -122,10 +122,7 @@ class Run:
         """True when training ended and the detector is there; of a cross-validation, when all folds are judged."""
         return (self.path / ("metrics.json" if self.holds_folds else "model/model.json")).exists()
 
-    @property
-    def detector(self) -> Detector:
-        """The detector, ready to predict."""
-        return Detector.load(self.path / "model")
+    detector = property(lambda self: Detector.load(self.path / "model"))        # ready to predict
 
     @property
     def metrics(self) -> dict:
