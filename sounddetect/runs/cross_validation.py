@@ -9,8 +9,11 @@ __all__ = ['BY_SCORE', 'INTERVAL', 'fold_splits', 'pooled_figures', 'pooled_inte
 import json
 import os
 import shutil
+import signal
 import sys
+import threading
 from collections.abc import Callable, Iterable
+from contextlib import contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
 
@@ -188,6 +191,22 @@ def _judge_all(path, config, parts):
     write_text(path / "folds.csv", table.to_csv())
     write_json(path / "metrics.json", metrics)       # the last: with it, the cross-validation is finished
 
+# %% ../../nbs/7_runs/07_cross_validation.ipynb #78b78081
+@contextmanager
+def _stoppable():
+    """Ctrl-C and SIGTERM end the block quietly."""
+    def interrupt(number, frame):
+        raise KeyboardInterrupt
+
+    in_main = threading.current_thread() is threading.main_thread()      # only there can signals be handled
+    before = signal.signal(signal.SIGTERM, interrupt) if in_main else None
+    try:
+        with suppress(KeyboardInterrupt):
+            yield
+    finally:
+        if in_main:
+            signal.signal(signal.SIGTERM, before)
+
 # %% ../../nbs/7_runs/07_cross_validation.ipynb #7485a3fa
 def cross_validate(
     config: Config | None = None,                           # None: that of `run`, or the defaults
@@ -209,8 +228,10 @@ def cross_validate(
     refuse_damaged(recordings, config.data.skip_bad)
     parts = fold_splits(recordings, config, len(Run(run).data["split"]) if goes_on else folds)
     path = _checked(Run(run), config, parts) if goes_on else _begun(run, config, parts)
-    if not Run(path).finished and _all_trained(path, config, parts, progress, listeners):
-        _judge_all(path, config, parts)
+    if not Run(path).finished:
+        with _stoppable():
+            if _all_trained(path, config, parts, progress, listeners):
+                _judge_all(path, config, parts)
     return CrossValidation(path)
 
 
@@ -222,7 +243,8 @@ def _all_trained(path, config, parts, progress, listeners):
                 print(f"fold {number} of {len(parts)}", file=sys.stderr)
             if not _fold(path / f"fold-{number}", config, part, progress, listeners).finished:
                 return False
-    finally:
+    except Exception:
         if not any(path.glob("fold-*")):
             shutil.rmtree(path)
+        raise
     return True

@@ -127,20 +127,14 @@ class Run:
         """Content of `data.json`."""
         return _read_data(self.path / "data.json")
 
-    @property
-    def holds_folds(self) -> bool:
-        """True for the folder of a cross-validation, whose folds are runs of their own below it."""
-        return (self.path / "folds.csv").exists()
+    holds_folds = property(lambda self: (self.path / "folds.csv").exists())    # a cross-validation: its folds are runs of their own below it
 
     @property
     def finished(self) -> bool:
         """True when training ended and the detector is there; of a cross-validation, when all folds are judged."""
         return (self.path / ("metrics.json" if self.holds_folds else "model/model.json")).exists()
 
-    @property
-    def detector(self) -> Detector:
-        """The detector, ready to predict."""
-        return Detector.load(self.path / "model")
+    detector = property(lambda self: Detector.load(self.path / "model"))        # ready to predict
 
     @property
     def metrics(self) -> dict:

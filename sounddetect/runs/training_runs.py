@@ -238,7 +238,7 @@ def resume(
     """
     return prepare_resume(path, overrides, recordings=recordings, progress=progress, listeners=listeners).fit()
 
-
+# %% ../../nbs/7_runs/03_training_runs.ipynb #5d244292
 def newest_unfinished(folder: str | os.PathLike = "runs") -> Path:
     """The run below `folder` that was stopped last. Raises `FileNotFoundError` when there is none."""
     found = [path.parent for path in Path(folder).glob("*/config.yaml") if not (run := Run(path.parent)).finished and not run.holds_folds]
