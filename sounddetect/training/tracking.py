@@ -29,7 +29,11 @@ class Tracker(Protocol):
     """Made in a process of its own as `tracker(say, **options)`; any of its methods may raise or take long."""
 
     def start(self, about: dict) -> None:
-        """Before all else. `run`: its name; `folder`: its path; `settings`: nested; `history`: rows of epochs already made; `remembered`: by this tracker, or None."""
+        """Before all else.
+
+        `about`: `run`, its name; `folder`, its path; `settings`, nested; `config`, the same as YAML; `earlier`, calls that were made for this run before, for a
+        tracker that begins anew; `remembered` by this tracker, or None.
+        """
 
     def scalars(self, epoch: int, values: dict[str, float]) -> None:
         """Figures of an epoch, from 1."""
