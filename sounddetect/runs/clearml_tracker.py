@@ -12,6 +12,7 @@ import os
 import shutil
 import struct
 import tempfile
+import time
 from pathlib import Path
 
 from ..data.files import replacing
@@ -63,7 +64,7 @@ class ClearMLTracker:
     def start(self, about: dict) -> None:
         """Open the task; one that is new is told what was before."""
         self.folder, self.run = Path(about["folder"]), about["run"]
-        self.cache = tempfile.mkdtemp(prefix="clearml-")
+        self.cache, self.begun = tempfile.mkdtemp(prefix="clearml-"), time.time()
         os.environ["CLEARML_CACHE_DIR"] = self.cache
         clearml, settings = _load_clearml()
         self.server, reason = _reachable(settings)
@@ -150,10 +151,12 @@ def _open(self, clearml, remembered):
 def _close(self, state):
     identity = self.task.id
     self.task.close()
-    if self.server is None:
-        with replacing(self.folder / OFFLINE_FILE) as draft:
+    file = self.folder / OFFLINE_FILE
+    if self.server is None and not (file.exists() and file.stat().st_mtime > self.begun):      # else a later session, which tells more, was quicker
+        with replacing(file) as draft:
             shutil.copyfile(Path(self.cache, "offline", f"{identity}.zip"), draft)
-    elif state != "finished":
+            os.utime(draft, (self.begun, self.begun))
+    elif self.server is not None and state != "finished":
         import clearml
 
         clearml.Task.get_task(task_id=identity).mark_stopped(force=True, status_message=state)

@@ -22,6 +22,7 @@ from ..data.recordings import Recordings
 from ..plotting.results import (
     plot_confusion_matrix, plot_f1_curve, plot_pr_curve, plot_roc_curve, plot_score_histogram)
 from .run_folder import Run, write_json, write_text
+from .run_tracking import track_evaluation
 from ..scoring.detector import Detector
 from ..scoring.metrics import anomaly_metrics, bootstrap_intervals, class_metrics, confusion
 
@@ -117,7 +118,7 @@ def evaluate(
     recordings: Recordings | None = None,    # None: the test part of the run
     part: str = "test",                      # "all": keep what the run has trained on or validated by
 ) -> Evaluation:
-    """Judge a run or a detector on labelled recordings. A run's `evaluation/` is filled.
+    """Judge a run or a detector on labelled recordings. A run's `evaluation/` is filled, and its trackers are told.
 
     Raises `ValueError` when nothing is left to judge.
     """
@@ -139,6 +140,7 @@ def evaluate(
     evaluation = _judge(run.detector if run else source, recordings, judged_on)
     if run is not None:
         evaluation.save(run.path / "evaluation")
+        track_evaluation(run, evaluation.metrics)
     return evaluation
 
 

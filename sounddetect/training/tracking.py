@@ -168,7 +168,7 @@ class Guarded(_Channel):
         name: str,                      # for messages, such as ClearML
         tracker: str,                   # where its class is: "module:Class"
         options: dict | None = None,    # for the class; what JSON can carry
-        patience: float = 30,           # seconds that a call may take
+        patience: float = 60,           # seconds that a call may take
         capacity: int = 1000,           # calls that may wait
     ):
         self.patience = patience
