@@ -129,7 +129,7 @@ def _reachable(settings):
         return None, "no keys were found (sounddetect setup-clearml)"
     try:
         log_in(keys, verify=bool(settings.get("api.verify_certificate", True)))
-    except ConnectionError as error:
+    except OSError as error:
         return None, str(error)
     return keys.api_server, ""
 
