@@ -29,15 +29,17 @@ _SETTINGS = {"api": {"http": {"retries": {"total": 2, "connect": 2, "read": 2, "
              "sdk": {"development": {"report_use_subprocess": False}}}
 
 
-def _load_clearml():
-    """The library, set up for this process alone. Raises `ImportError` with the line that installs it."""
+def _load_clearml(cache):
+    """The library, set up for this process alone; its notes about sessions go into `cache`. Raises `ImportError` with the line that installs it."""
     try:
         import clearml
     except ImportError as error:
         raise ImportError(f"ClearML is asked for but cannot be loaded ({error}); install it by: pip install clearml") from None
     from clearml.backend_api import Session
     from clearml.config import ConfigWrapper
+    from clearml.config.cache import SessionCache
 
+    SessionCache.SESSION_CACHE_FOLDER = cache
     ConfigWrapper.set_overrides(_SETTINGS)
     Session._session_initial_timeout, Session._session_timeout = (3.0, 10.0), (3.0, 30.0)
     return clearml, ConfigWrapper
@@ -66,7 +68,7 @@ class ClearMLTracker:
         self.folder, self.run = Path(about["folder"]), about["run"]
         self.cache, self.begun = tempfile.mkdtemp(prefix="clearml-"), time.time()
         os.environ["CLEARML_CACHE_DIR"] = self.cache
-        clearml, settings = _load_clearml()
+        clearml, settings = _load_clearml(self.cache)
         self.server, reason = _reachable(settings)
         clearml.Task.set_offline(self.server is None)
         continued = _open(self, clearml, about["remembered"] or {})

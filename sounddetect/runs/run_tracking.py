@@ -49,7 +49,7 @@ class _Told:
         self.guarded = {name: Guarded(*TRACKERS[name], options) for name, options in trackers_of(config).items() if name in names}
         if set(self.guarded) - set(self.remembered):
             self._remember({name: self.remembered.get(name, {}) for name in self.guarded})
-        about = {"run": path.name, "folder": str(path.absolute()), "settings": config.model_dump(mode="json"), "config": config.to_yaml(), "earlier": earlier}
+        about = {"run": path.name, "folder": str(path), "settings": config.model_dump(mode="json"), "config": config.to_yaml(), "earlier": earlier}
         for name, guarded in self.guarded.items():
             guarded.tell("start", about | {"remembered": self.remembered[name] or None})
 
