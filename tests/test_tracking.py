@@ -16,7 +16,7 @@ from contextlib import contextmanager
 
 import pytest
 from clearml_server import ACCESS, SECRET, clearml_server, variables
-from conftest import program
+from conftest import program, run_in
 from tiny import SETTINGS, options, write_folder
 
 import sounddetect as sd
@@ -194,7 +194,7 @@ def test_the_command_keeps_all_of_it_offline_and_the_key_to_itself(home, recordi
     for name, value in variables(f"http://127.0.0.1:{port}").items():
         monkeypatch.setenv(name, value)
     words = ["train", str(recordings), "--run", "run", *options(training__epochs=EPOCHS), "--debug"]
-    done = subprocess.run([*program(), *words], cwd=home, capture_output=True, text=True)
+    done = run_in(home, *program(), *words)
     assert done.returncode == 0, done.stderr
     run = sd.Run(home / "run")
     assert done.stdout.splitlines()[-1] == "run: run"

@@ -25,6 +25,11 @@ VARIABLES = {
     "CLEARML_API_ACCESS_KEY": "access_key", "CLEARML_API_SECRET_KEY": "secret_key"}
 
 
+def _beside(api_server, name, port):
+    """Where a server's web page or file store is by custom, from the address of its API."""
+    return api_server.removesuffix("8008") + port if api_server.endswith(":8008") else api_server.replace("://api.", f"://{name}.", 1)
+
+# %% ../../nbs/7_runs/00a_clearml_server.ipynb #a952c11b
 @dataclass(frozen=True)
 class Keys:
     """Addresses of a ClearML server and the keys for it; the keys are not shown."""
@@ -64,9 +69,6 @@ class Keys:
         return cls(**given)
 
 
-def _beside(api_server, name, port):
-    """Where a server's web page or file store is by custom, from the address of its API."""
-    return api_server.removesuffix("8008") + port if api_server.endswith(":8008") else api_server.replace("://api.", f"://{name}.", 1)
 
 # %% ../../nbs/7_runs/00a_clearml_server.ipynb #1ee58b52
 def configuration_path(environ: Mapping[str, str] = os.environ) -> Path:
@@ -125,7 +127,7 @@ def log_in(keys: Keys, seconds: float = 3, verify: bool = True) -> None:
     if outcome[0] is not None:
         raise ConnectionError(_in_words(keys.api_server, outcome[0])) from None
 
-
+# %% ../../nbs/7_runs/00a_clearml_server.ipynb #fcbb4f5a
 class _StayHere(urllib.request.HTTPRedirectHandler):
     """A redirection would carry the keys to another server."""
 

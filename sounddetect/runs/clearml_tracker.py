@@ -57,33 +57,8 @@ def _find_keys(settings) -> Keys | None:
     return Keys(*pair, api_server=Session.get_api_server_host(settings).rstrip("/"))
 
 # %% ../../nbs/7_runs/01a_clearml_tracker.ipynb #472c4d5a
-class ClearMLTracker:
-    """A `Tracker`. Settings become hyperparameters, pictures plots, files artifacts, the detector an artifact or, with `output_uri`, a model."""
-
-    def __init__(self, say: Say, project_name: str, task_name: str | None, output_uri: str | None):
-        self.say, self.project_name, self.task_name, self.output_uri = say, project_name, task_name, output_uri
-
-    def start(self, about: dict) -> None:
-        """Open the task; one that is new is told what was before."""
-        self.folder, self.run = Path(about["folder"]), about["run"]
-        self.cache, self.begun = tempfile.mkdtemp(prefix="clearml-"), time.time()
-        os.environ["CLEARML_CACHE_DIR"] = self.cache
-        clearml, settings = _load_clearml(self.cache)
-        self.server, reason = _reachable(settings)
-        clearml.Task.set_offline(self.server is None)
-        continued = _open(self, clearml, about["remembered"] or {})
-        self.logger = self.task.get_logger()
-        _listen_to_complaints(self.say)
-        if self.server is None:
-            self.say("note", f"ClearML: {reason}, so the task is kept offline, in {self.folder / OFFLINE_FILE}; to send it later: "
-                             f"clearml-task --import-offline-session {self.folder / OFFLINE_FILE}")
-        else:
-            self.say("note", f"ClearML: {self.task.get_output_log_web_page()}")
-            self.say("remember", {"task_id": self.task.id, "server": self.server})
-        self.task.set_parameters_as_dict(about["settings"])
-        self.task.set_configuration_object("config.yaml", config_text=about["config"])
-        for call, arguments in () if continued else about["earlier"]:
-            getattr(self, call)(*arguments)
+class _Reports:
+    """What an open task is told: by `self.task` and its `self.logger`."""
 
     def scalars(self, epoch: int, values: dict[str, float]) -> None:
         """`train_loss` and `val_loss` share a diagram."""
@@ -118,6 +93,35 @@ class ClearMLTracker:
 
             clearml.OutputModel(task=self.task, name=self.run, framework="PyTorch").update_weights_package(
                 weights_path=path, auto_delete_file=False, async_enable=False)
+
+# %% ../../nbs/7_runs/01a_clearml_tracker.ipynb #0c4f4f74
+class ClearMLTracker(_Reports):
+    """A `Tracker` that reports to a task of ClearML, on its server or offline."""
+
+    def __init__(self, say: Say, project_name: str, task_name: str | None, output_uri: str | None):
+        self.say, self.project_name, self.task_name, self.output_uri = say, project_name, task_name, output_uri
+
+    def start(self, about: dict) -> None:
+        """Open the task; one that is new is told what was before."""
+        self.folder, self.run = Path(about["folder"]), about["run"]
+        self.cache, self.begun = tempfile.mkdtemp(prefix="clearml-"), time.time()
+        os.environ["CLEARML_CACHE_DIR"] = self.cache
+        clearml, settings = _load_clearml(self.cache)
+        self.server, reason = _reachable(settings)
+        clearml.Task.set_offline(self.server is None)
+        continued = _open(self, clearml, about["remembered"] or {})
+        self.logger = self.task.get_logger()
+        _listen_to_complaints(self.say)
+        if self.server is None:
+            self.say("note", f"ClearML: {reason}, so the task is kept offline, in {self.folder / OFFLINE_FILE}; to send it later: "
+                             f"clearml-task --import-offline-session {self.folder / OFFLINE_FILE}")
+        else:
+            self.say("note", f"ClearML: {self.task.get_output_log_web_page()}")
+            self.say("remember", {"task_id": self.task.id, "server": self.server})
+        self.task.set_parameters_as_dict(about["settings"])
+        self.task.set_configuration_object("config.yaml", config_text=about["config"])
+        for call, arguments in () if continued else about["earlier"]:
+            getattr(self, call)(*arguments)
 
     def close(self, state: str) -> None:
         """End the task."""
