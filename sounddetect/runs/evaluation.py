@@ -29,6 +29,7 @@ from .errors import ErrorCase, collect_errors, errors_by_source
 from .findings import Findings
 from .report import write_report
 from .run_folder import CONDITIONS, Run, write_json, write_text
+from .run_tracking import track_evaluation
 from ..scoring.calibration import calibration_error, reliability_bins
 from ..scoring.detector import Detector
 from ..scoring.intervals import anomaly_intervals, bootstrap_intervals, rate_interval
@@ -286,7 +287,7 @@ def evaluate(
     part: str = "test",                      # "all": keep what the run has trained on or validated by
     errors: int = DRAWN,                     # misjudged recordings to draw, the most confident first
 ) -> Evaluation:
-    """Judge a run or a detector on labelled recordings. A run's `evaluation/` is filled.
+    """Judge a run or a detector on labelled recordings. A run's `evaluation/` is filled, and its trackers are told.
 
     Raises `ValueError` when nothing is left to judge.
     """
@@ -308,6 +309,7 @@ def evaluate(
     evaluation = _judge(run.detector if run else source, recordings, judged_on, run)
     if run is not None:
         evaluation.save(run.path / "evaluation", errors)
+        track_evaluation(run, evaluation.metrics)
     return evaluation
 
 
