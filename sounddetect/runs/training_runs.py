@@ -26,7 +26,9 @@ from ..plotting.results import plot_training_curves
 from .evaluation import own_recordings, save_picture
 from .listeners import ProgressBar, RunWriter
 from .run_folder import Run, create_run_folder, describe_data, write_json
-from ..scoring.detector import Detector, check_audio, refuse_foreign
+from ..scoring.detector import Detector
+from ..scoring.model_folder import refuse_foreign
+from ..scoring.waveforms import check_audio
 from ..training.checkpoint import CheckpointFolder
 from ..training.tasks import prepare_recordings
 from ..training.trainer import MACHINE_COLUMNS, Trainer
