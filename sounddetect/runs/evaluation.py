@@ -23,7 +23,8 @@ from ..plotting.results import (
     plot_confusion_matrix, plot_f1_curve, plot_pr_curve, plot_roc_curve, plot_score_histogram)
 from .run_folder import Run, write_json, write_text
 from ..scoring.detector import Detector
-from ..scoring.metrics import anomaly_metrics, bootstrap_intervals, class_metrics, confusion
+from ..scoring.intervals import anomaly_intervals, bootstrap_intervals
+from ..scoring.metrics import anomaly_metrics, class_figures, class_metrics, confusion
 
 # %% ../../nbs/7_runs/02_evaluation.ipynb #1f3d1b7d
 @dataclass
@@ -41,17 +42,10 @@ class Evaluation:
     @cached_property
     def metrics(self) -> dict[str, float | list[float]]:
         """Figures, each with its 95 % interval over groups beside it: `auc` and `auc_ci`."""
-        figures = self._figures(np.arange(len(self.predictions)))
-        intervals = bootstrap_intervals(self._figures, self.predictions["group"].tolist())
+        figures, intervals = _figures(self)
         with_intervals = {key: value for name in figures for key, value in ((name, figures[name]), (f"{name}_ci", intervals[name]))}
         return with_intervals | {"n": len(self.predictions), "n_groups": self.predictions["group"].nunique(), "threshold": self.threshold,
                                  "judged_on": self.judged_on}
-
-    def _figures(self, rows):
-        part = self.predictions.iloc[rows]
-        if len(self.classes) == 2:
-            return anomaly_metrics(part["label"] == self.classes[1], part["anomaly_score"], self.threshold)
-        return class_metrics(part["label"].tolist(), part["decision"].tolist(), self.classes)
 
     @property
     def confusion(self) -> np.ndarray:
@@ -79,6 +73,16 @@ class Evaluation:
     def save(self, folder: str | os.PathLike) -> Path:
         """Write `metrics.json`, `predictions.csv` and the pictures, see `save_evaluation`."""
         return save_evaluation(self, folder)
+
+# %% ../../nbs/7_runs/02_evaluation.ipynb #d037ddd6
+def _figures(evaluation):
+    """Each figure, and its interval."""
+    table, classes = evaluation.predictions, evaluation.classes
+    if len(classes) == 2:
+        facts = table["label"].to_numpy() == classes[1], table["anomaly_score"].to_numpy(), evaluation.threshold
+        return anomaly_metrics(*facts), anomaly_intervals(*facts, table["group"])
+    facts = table["label"].tolist(), table["decision"].tolist(), classes
+    return class_metrics(*facts), bootstrap_intervals(lambda counts: class_figures(*facts, counts), table["group"])
 
 # %% ../../nbs/7_runs/02_evaluation.ipynb #5698053c
 def pictures_of(evaluation: Evaluation) -> Iterator[tuple[str, object]]:

@@ -25,7 +25,8 @@ from ..plotting.recordings import plot_examples
 from ..plotting.results import plot_training_curves
 from .evaluation import own_recordings, save_picture
 from .listeners import ProgressBar, RunWriter
-from .run_folder import Run, create_run_folder, describe_data, write_json
+from .run_folder import Run, create_run_folder, describe_data, write_json, write_text
+from .thresholds import VALIDATION, settle
 from ..scoring.detector import Detector
 from ..scoring.model_folder import refuse_foreign
 from ..scoring.waveforms import check_audio
@@ -161,9 +162,11 @@ def train(
 # %% ../../nbs/7_runs/03_training_runs.ipynb #47dd3961
 def _write_detector(run: Run, trainer: Trainer, split: Split) -> None:
     """Write the detector and the pictures that belong to a training."""
-    detector = Detector(trainer.model.network, run.config, str(trainer.device), _about(run, trainer))
     pictures = run.path / "evaluation"
     pictures.mkdir(exist_ok=True)
+    detector = Detector(trainer.model.network, run.config, str(trainer.device), _about(run, trainer))
+    detector, predictions = settle(detector, split.validation, run.config.inference)
+    write_text(run.path / VALIDATION, predictions.to_csv(index=False))
     save_picture(plot_training_curves(run.results), pictures / "training_curves.png")
     examples = _examples(split.train)
     waveforms = [recording.waveform for recording in examples]

@@ -24,7 +24,7 @@ from ..config import Config
 # %% ../../nbs/4_scoring/01_model_folder.ipynb #6679b231
 FORMAT_VERSION = 2
 SETTINGS, WEIGHTS = "model.json", "model.safetensors"
-_SHAPING = {"task", "audio", "preprocessing", "model", "inference"}     # sections of the configuration that shape a score
+_SHAPING = {"task", "audio", "preprocessing", "model"}     # sections of the configuration that shape a score
 _REMEDY = "copy the whole model folder again from its run"
 
 
@@ -32,6 +32,7 @@ def settings_of_model(config: Config) -> dict:
     """What shapes a score, as plain values."""
     return config.model_dump(include=_SHAPING) | {
         "data": {"classes": list(config.data.classes), "labels": dict(config.data.labels)},
+        "inference": {"threshold": config.inference.working_threshold, "temperature": config.inference.working_temperature},
         "memory": {"efficient_attention": config.memory.efficient_attention}}
 
 

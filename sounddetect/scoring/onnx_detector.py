@@ -34,7 +34,7 @@ class _Exported(nn.Module):
     def __init__(self, detector: Detector):
         super().__init__()
         self.front_end, self.network = copy.deepcopy(detector.front_end).cpu(), copy.deepcopy(detector.network).cpu()
-        self.temperature = getattr(detector, "temperature", 1.0)
+        self.temperature = detector.temperature
         if self.front_end.apply_filter:
             self.front_end.fourier_filter = FourierMatrices(self.front_end.n_fft, self.front_end.response)
         for module in self.network.modules():
@@ -76,7 +76,7 @@ _REMEDY = "export it again by: sounddetect export RUN --format onnx"
 def _metadata(detector: Scorer) -> dict[str, str]:
     """What a program needs to know beside the graph; and all of it once more, for `OnnxDetector`."""
     config = detector.config
-    said = {"classes": detector.classes, "threshold": detector.threshold, "temperature": getattr(detector, "temperature", 1.0), "sample_rate": config.audio.sample_rate,
+    said = {"classes": detector.classes, "threshold": detector.threshold, "temperature": detector.temperature, "sample_rate": config.audio.sample_rate,
             "input_length": config.model.input_length, "hop": config.model.input_length, "channel": config.audio.channel, "format_version": FORMAT_VERSION,
             "versions": detector.about.get("versions", {}), "training_data": detector.about.get("training_data", [])}
     model = {"kind": "detector", "format_version": FORMAT_VERSION, "config": settings_of_model(config), "about": detector.about}

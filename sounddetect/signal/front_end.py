@@ -137,7 +137,7 @@ def _rms(x, n):
 class FourierMatrices(nn.Module):
     """What `FourierFilter` does, for gains `(n_fft // 2 + 1,)` that are known beforehand, by four matrix products.
 
-    Input and output float32 `(batch, time)`. The constants are small: about `8 * n_fft` numbers.
+    Input and output float32 `(batch, time)`, computed in float64. The constants are small: about `8 * n_fft` numbers.
     """
 
     def __init__(self, n_fft: int, gains: Tensor):
@@ -154,15 +154,15 @@ class FourierMatrices(nn.Module):
         constants = dict(first_real=first.real, first_imag=first.imag, phase_real=phase.real, phase_imag=phase.imag,
                          second_real=second.real, second_imag=second.imag, gains=ordered)
         for name, value in constants.items():
-            self.register_buffer(name, torch.from_numpy(value.astype(np.float32)), persistent=False)
+            self.register_buffer(name, torch.from_numpy(np.ascontiguousarray(value)), persistent=False)
 
     def forward(self, x: Tensor, gains: Tensor | None = None) -> Tensor:    # the gains are those of `__init__`
-        rows = nn.functional.pad(x, (0, self.n_fft - x.shape[-1])).reshape(-1, self.a, self.b)
+        rows = nn.functional.pad(x.double(), (0, self.n_fft - x.shape[-1])).reshape(-1, self.a, self.b)
         spectrum = _times(self.first_real @ rows, self.first_imag @ rows, self.phase_real, self.phase_imag)
         real, imag = _through(*spectrum, self.second_real, self.second_imag)
         back = _through(real * self.gains, imag * self.gains, self.second_real, -self.second_imag)
         real, imag = _times(*back, self.phase_real, -self.phase_imag)
-        return (self.first_real.T @ real + self.first_imag.T @ imag).reshape(-1, self.n_fft)[:, :x.shape[-1]]
+        return (self.first_real.T @ real + self.first_imag.T @ imag).reshape(-1, self.n_fft)[:, :x.shape[-1]].to(x.dtype)
 
 
 def _times(real, imag, other_real, other_imag):
