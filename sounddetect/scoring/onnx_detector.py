@@ -155,7 +155,7 @@ def _checked_on(config, recordings: Recordings | None, n_windows: int = 200) -> 
     length, rate, rng = config.model.input_length, config.audio.sample_rate, np.random.default_rng(0)
     noise, time = rng.normal(0, 0.1, (12, length)).astype(np.float32), np.arange(length, dtype=np.float32) / rate
     knock = noise[0] * np.exp(-200 * (time % 0.1))
-    tones = (np.sin(2 * np.pi * f * rate * time).astype(np.float32) + 1e-3 * noise[k] for k, f in enumerate((0.001, 0.01, 0.1, 0.4)))
+    tones = (np.sin(2 * np.pi * f * rate * time).astype(np.float32) + 0.01 * noise[k] for k, f in enumerate((0.001, 0.01, 0.1, 0.4)))
     yield from (*noise, 1e-4 * noise[1], 10 * noise[2], np.rint(3000 * noise[3]), knock, *tones, 0.3 + noise[4], 0 * noise[5])
     yield from (noise[k][:max(1, length * k // 12)] for k in range(12))
     if recordings is not None:

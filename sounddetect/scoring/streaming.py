@@ -83,6 +83,30 @@ class _Prepared:
         self.past = self.past[max(0, needed - first):]
         return new
 
+# %% ../../nbs/4_scoring/01_streaming.ipynb #7a93f4b3
+class _Windows:
+    """Cuts prepared samples into windows as they come: `add(samples)` gives those that are full, `finish()` the last; each with its first sample."""
+
+    def __init__(self, length: int, hop: int):
+        self.length, self.hop = length, hop
+        self.kept, self.first = np.empty(0, np.float32), 0       # samples that a window may still need, number of the first
+        self.next, self.last_end = 0, 0                          # where the next window begins, where the last one ended
+
+    def add(self, samples: np.ndarray) -> list[tuple[int, np.ndarray]]:
+        self.kept = np.concatenate([self.kept, samples]) if len(self.kept) else samples
+        end = self.first + len(self.kept)
+        windows = [(start, self.kept[start - self.first:][:self.length]) for start in range(self.next, end - self.length + 1, self.hop)]
+        if windows:
+            self.next, self.last_end = windows[-1][0] + self.hop, windows[-1][0] + self.length
+        first = max(self.first, min(self.next, end - self.length))           # the last window may begin before the next one
+        self.kept, self.first = self.kept[first - self.first:], first
+        return windows
+
+    def finish(self) -> list[tuple[int, np.ndarray]]:
+        end = self.first + len(self.kept)
+        start = max(0, end - self.length)
+        return [(start, self.kept[start - self.first:])] if end > self.last_end else []
+
 # %% ../../nbs/4_scoring/01_streaming.ipynb #3345fcf2
 @dataclass(frozen=True)
 class WindowScore:
@@ -115,63 +139,61 @@ class Stream:
         release: float | None = None,
         batch_size: int = 32,              # windows scored at a time, if several are full
     ):
-        audio, self.length = detector.config.audio, detector.config.model.input_length
-        self.rate, self.detector, self.batch_size = audio.sample_rate, detector, batch_size
-        self.hop = self.length if hop is None else round(hop * self.rate)
-        if not 1 <= self.hop <= self.length:
-            raise ValueError(f"hop needs to be from {1 / self.rate:g} s to the length of a window, {self.length / self.rate:g} s, got {hop:g} s")
+        audio, length = detector.config.audio, detector.config.model.input_length
+        self.detector, self.rate, self.batch_size = detector, audio.sample_rate, batch_size
+        n_hop = length if hop is None else round(hop * self.rate)
+        if not 1 <= n_hop <= length:
+            raise ValueError(f"hop needs to be from {1 / self.rate:g} s to the length of a window, {length / self.rate:g} s, got {hop:g} s")
         self._prepared = _Prepared(check_rate(sample_rate, "sample_rate"), self.rate, audio.channel)
-        self._kept, self._first, self._next = np.empty(0, np.float32), 0, 0      # prepared samples, number of the first, start of the next window
-        self._last_end, self._n_channels, self._unusable = 0, None, False
+        self._windows, self._n_channels, self._usable, self._finished = _Windows(length, n_hop), None, True, False
         self._alarm = Alarm(detector.threshold, release, on_after, off_after) if len(detector.classes) == 2 else None
 
     def feed(self, samples: np.ndarray) -> list[WindowScore]:
         """Take samples `(time,)` or `(channel, time)`, any number of them: float32, float64, or 16-bit integers. Raises `ValueError` for another shape or after `finish`."""
-        samples = np.asarray(samples)
-        if samples.ndim not in (1, 2):
-            raise ValueError(f"a stream takes samples `(time,)` or `(channel, time)`, got shape {samples.shape}")
-        samples = np.atleast_2d(samples)
-        if self._prepared is None:
-            raise ValueError("the stream is finished: begin another one by detector.stream(sample_rate)")
-        if len(samples) != (self._n_channels or len(samples)) or not len(samples):
-            raise ValueError(f"the stream began with {self._n_channels or 'no'} channels, got shape {samples.shape}: channels cannot change on the way")
+        samples = _checked(self, samples)
         self._n_channels = len(samples)
         pieces = (as_samples(samples[:, k:k + _PIECE]) for k in range(0, samples.shape[1], _PIECE))
-        return [window for piece in pieces for window in self._take(self._prepared.add(piece))]
+        return [score for piece in pieces for score in _scored(self, self._windows.add(self._prepared.add(piece)))]
 
     def finish(self) -> list[WindowScore]:
         """The windows that are left when nothing more comes; a stream shorter than a window gives one that is filled with zeros."""
-        if self._prepared is None:
+        if self._finished:
             return []
-        windows = self._take(self._prepared.finish())
-        self._prepared, end = None, self._first + len(self._kept)
-        return windows + (self._score([max(0, end - self.length)]) if end > self._last_end else [])
+        self._finished = True
+        return _scored(self, self._windows.add(self._prepared.finish()) + self._windows.finish())
 
-    def _take(self, prepared: np.ndarray) -> list[WindowScore]:
-        """Add prepared samples; score what is full; forget what no window needs any more."""
-        self._kept = np.concatenate([self._kept, prepared])
-        end = self._first + len(self._kept)
-        starts = range(self._next, end - self.length + 1, self.hop)
-        windows = [window for k in range(0, len(starts), self.batch_size) for window in self._score(starts[k:k + self.batch_size])]
-        self._next += len(starts) * self.hop
-        first = max(self._first, min(self._next, end - self.length))             # the last window may begin before the next one
-        self._kept, self._first = self._kept[first - self._first:], first
-        return windows
+# %% ../../nbs/4_scoring/01_streaming.ipynb #ec3e9e5a
+def _checked(stream: Stream, samples: np.ndarray) -> np.ndarray:
+    """Samples as `(channel, time)`."""
+    samples = np.asarray(samples)
+    if stream._finished:
+        raise ValueError("the stream is finished: begin another one by detector.stream(sample_rate)")
+    if samples.ndim not in (1, 2) or not len(np.atleast_2d(samples)):
+        raise ValueError(f"a stream takes samples `(time,)` or `(channel, time)`, got shape {samples.shape}")
+    samples = np.atleast_2d(samples)
+    if len(samples) != (stream._n_channels or len(samples)):
+        raise ValueError(f"the stream began with {stream._n_channels} channels, got shape {samples.shape}: channels cannot change on the way")
+    return samples
 
-    def _score(self, starts) -> list[WindowScore]:
-        windows = [self._kept[start - self._first:][:self.length] for start in starts]
-        usable = [bool(np.isfinite(window).all()) for window in windows]
-        good = [window for window, good in zip(windows, usable) if good]
-        scores = iter(self.detector.score_windows(good) if good else [])
-        return [self._describe(start, len(window), next(scores) if good else None) for start, window, good in zip(starts, windows, usable)]
 
-    def _describe(self, start: int, n_samples: int, probability: np.ndarray | None) -> WindowScore:
-        self._last_end = start + n_samples
-        start_s, end_s = start / self.rate, self._last_end / self.rate
-        if probability is None and not self._unusable:
-            warnings.warn(f"from {start_s:.2f} s on: samples that are not finite or too large, so these windows get no score", stacklevel=4)
-        self._unusable = probability is None
-        score = math.nan if self._unusable or self._alarm is None else float(probability[1])
-        alarm = self._alarm is not None and self._alarm.update(score)
-        decision = None if self._unusable else self.detector.decisions(probability[None])[0]
-        return WindowScore(start_s, end_s, score, decision, alarm, () if self._unusable else tuple(map(float, probability)))
+def _scored(stream: Stream, windows: list[tuple[int, np.ndarray]]) -> list[WindowScore]:
+    """What is heard in windows, scored some at a time."""
+    found = []
+    for k in range(0, len(windows), stream.batch_size):
+        batch = windows[k:k + stream.batch_size]
+        usable = [bool(np.isfinite(window).all()) for _, window in batch]
+        good = [window for (_, window), good in zip(batch, usable) if good]
+        scores = iter(stream.detector.score_windows(good) if good else [])
+        found += [_described(stream, start, start + len(window), next(scores) if good else None) for (start, window), good in zip(batch, usable)]
+    return found
+
+
+def _described(stream: Stream, start: int, end: int, probability: np.ndarray | None) -> WindowScore:
+    start_s, end_s, usable = start / stream.rate, end / stream.rate, probability is not None
+    if stream._usable and not usable:
+        warnings.warn(f"from {start_s:.2f} s on: samples that are not finite or too large, so these windows get no score", stacklevel=4)
+    stream._usable = usable
+    score = float(probability[1]) if usable and stream._alarm is not None else math.nan
+    alarm = stream._alarm is not None and stream._alarm.update(score)
+    decision = stream.detector.decisions(probability[None])[0] if usable else None
+    return WindowScore(start_s, end_s, score, decision, alarm, tuple(map(float, probability)) if usable else ())
