@@ -28,7 +28,9 @@ from .listeners import ProgressBar, RunWriter
 from .run_folder import Run, create_run_folder, describe_data, refuse_folds, write_json, write_text
 from .run_tracking import RunTracking
 from .thresholds import VALIDATION, settle
-from ..scoring.detector import Detector, check_audio, refuse_foreign
+from ..scoring.detector import Detector
+from ..scoring.model_folder import refuse_foreign
+from ..scoring.waveforms import check_audio
 from ..training.checkpoint import CheckpointFolder
 from ..training.tasks import prepare_recordings
 from ..training.trainer import MACHINE_COLUMNS, Trainer
