@@ -16,8 +16,8 @@ import typer
 from .commands import PathsArgument, RunArgument, app
 
 # %% ../../nbs/8_app/02_judging_commands.ipynb #e7827171
-def judge_and_print(run, recordings=None, errors: int = 0) -> None:
-    """Evaluate a `Run`, on its own test part or on other recordings, and print the table, the confusion matrix, the errors, and where the pictures are.
+def judge_and_print(run, recordings=None, errors: int = 6) -> None:
+    """Evaluate a `Run`, on its own test part or on other recordings, and print the table, the confusion matrix, the errors, and where the report is.
 
     `errors` is how many of the misjudged recordings to draw, the most confident first.
     """
@@ -26,24 +26,21 @@ def judge_and_print(run, recordings=None, errors: int = 0) -> None:
     from sounddetect.runs.evaluation import evaluate
     from sounddetect.scoring.intervals import MIN_GROUPS
 
-    result = evaluate(run, recordings)
+    result = evaluate(run, recordings, errors=errors)
     n_groups = result.predictions["group"].nunique()
     intervals = "with 95 % intervals" if n_groups >= MIN_GROUPS else f"too few groups for intervals, which need {MIN_GROUPS}"
     print(f"{len(result.predictions)} recordings from {n_groups} groups, threshold {result.threshold:g}; {intervals}:")
     print(result.table().to_string(float_format="{:.3f}".format, index_names=False, na_rep="-"))
     print(pd.DataFrame(result.confusion, [f"really {name}" for name in result.classes], [f"judged {name}" for name in result.classes]).to_string())
-    print_errors(run, recordings, result, errors)
-    print(f"pictures: {run.path / 'evaluation'}")
+    print_errors(run, result, errors)
+    print(f"pictures: {run.path / 'evaluation'}\nreport: {run.path / 'evaluation' / 'report.html'}")
 
 
-def print_errors(run, recordings, result, n_drawn: int) -> None:
-    """Fill `evaluation/errors/`, and say how many there are and which sources stand out."""
-    from sounddetect.runs.errors import collect_errors, errors_by_source
-    from sounddetect.runs.evaluation import own_recordings
+def print_errors(run, result, n_drawn: int) -> None:
+    """Say how many errors there are, where their pictures are, and which sources stand out."""
+    from sounddetect.runs.errors import errors_by_source
 
-    folder = run.path / "evaluation" / "errors"
-    recordings = own_recordings(run) if recordings is None else recordings
-    errors = collect_errors(run.detector, recordings, result.predictions, folder, n_drawn)
+    folder, errors = run.path / "evaluation" / "errors", result.errors
     drawn = min(n_drawn, len(errors))
     print(f"misjudged: {len(errors)}, {drawn if drawn < len(errors) else 'all'} of them drawn: {folder}" if len(errors) else "misjudged: none")
     for source, row in errors_by_source(result.predictions).query("flagged").iterrows():
@@ -65,9 +62,9 @@ def evaluate(
     opened = Run(run)
     recordings = paths and load_recordings(paths, Loading.of(opened.config))
     if json:
-        result = judge(opened, recordings or None)
+        result = judge(opened, recordings or None, errors=errors)
         with redirect_stdout(sys.stderr):
-            print_errors(opened, recordings or None, result, errors)
+            print_errors(opened, result, errors)
         print((opened.path / "evaluation" / "metrics.json").read_text(encoding="utf-8"), end="")
     else:
         judge_and_print(opened, recordings or None, errors)

@@ -26,8 +26,11 @@ from ..plotting.results import plot_training_curves
 from .evaluation import own_recordings, save_picture
 from .listeners import ProgressBar, RunWriter
 from .run_folder import Run, create_run_folder, describe_data, refuse_folds, write_json, write_text
+from .run_tracking import RunTracking
 from .thresholds import VALIDATION, settle
-from ..scoring.detector import Detector, check_audio, refuse_foreign
+from ..scoring.detector import Detector
+from ..scoring.model_folder import refuse_foreign
+from ..scoring.waveforms import check_audio
 from ..training.checkpoint import CheckpointFolder
 from ..training.tasks import prepare_recordings
 from ..training.trainer import MACHINE_COLUMNS, Trainer
@@ -68,7 +71,8 @@ class TrainingRun:
     def __init__(self, run: Run, trainer: Trainer, split: Split, progress: bool, listeners: Iterable[Callable[[dict], None]]):
         self.run, self.trainer, self.split = run, trainer, split
         trainer.stop_file = run.path / "stop"
-        trainer.listeners = [RunWriter(run.path), *([ProgressBar()] if progress else []), *listeners]
+        self.tracking = RunTracking(run.path, trainer.config, trainer.emit)
+        trainer.listeners = [RunWriter(run.path), *([ProgressBar()] if progress else []), self.tracking, *listeners]
 
     def fit(self) -> Run:
         """Train to the end, or until it is stopped: `run.finished` tells."""
@@ -90,6 +94,7 @@ class TrainingRun:
     def _close(self, reason: str) -> Run:
         if reason in ("finished", "early_stopping") and self.trainer.processes.is_first:
             _write_detector(self.run, self.trainer, self.split)
+            self.tracking.close()
         return self.run
 
 # %% ../../nbs/7_runs/03_training_runs.ipynb #e9b1c2b9
@@ -119,8 +124,6 @@ def prepare_training(
         refuse_foreign(place)
     split = split_recordings(recordings, config.data.test_split, config.training.validation_split, config.seed)
     check_audio(recordings, config)
-    if config.clearml.enabled is True:
-        warnings.warn("clearml.enabled is true, but this version does not track with ClearML; results.csv holds the figures", stacklevel=3)
     trainer = Trainer(prepare_recordings(split.train, config), prepare_recordings(split.validation, config), config)
     path = trainer.processes.from_first(str(_new_folder(trainer, run, recordings, split)) if trainer.processes.is_first else None, trainer.device)
     trainer.checkpoints = checkpoint_folder(Path(path))
