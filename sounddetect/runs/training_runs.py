@@ -25,7 +25,7 @@ from ..plotting.recordings import plot_examples
 from ..plotting.results import plot_training_curves
 from .evaluation import own_recordings, save_picture
 from .listeners import ProgressBar, RunWriter
-from .run_folder import Run, create_run_folder, describe_data, write_json, write_text
+from .run_folder import Run, create_run_folder, describe_data, refuse_folds, write_json, write_text
 from .run_tracking import RunTracking
 from .thresholds import VALIDATION, settle
 from ..scoring.detector import Detector, check_audio, refuse_foreign
@@ -200,17 +200,19 @@ def prepare_resume(
     path: str | os.PathLike,                             # a run folder
     overrides: dict | None = None,                       # settings to change on purpose, such as {"training.epochs": 100}
     *,
+    recordings: Recordings | None = None,                # None: read again from where they were
     progress: bool = True,
     listeners: Iterable[Callable[[dict], None]] = (),
 ) -> TrainingRun:
     """Everything up to the next step of a run that was stopped. Raises as `resume` does."""
     run, overrides = Run(path), overrides or {}
+    refuse_folds(run)
     config = run.config.replace(overrides)
     extends = config.training.epochs > run.config.training.epochs
     if run.finished and not extends:
         raise ValueError(f"{run.path} is finished after {len(run.results)} epochs: to add some, sounddetect resume {run.path} --epochs "
                          f"{config.training.epochs + 10}. To evaluate it: sounddetect evaluate {run.path}")
-    split = run.parts(own_recordings(run))
+    split = run.parts(own_recordings(run) if recordings is None else recordings)
     trainer = Trainer(prepare_recordings(split.train, config), prepare_recordings(split.validation, config), config, (), checkpoint_folder(run.path))
     trainer.config = _resolved(trainer)
     if not trainer.restore(overrides):
@@ -226,6 +228,7 @@ def resume(
     path: str | os.PathLike,                             # a run folder
     overrides: dict | None = None,                       # settings to change on purpose, such as {"training.epochs": 100}
     *,
+    recordings: Recordings | None = None,                # None: read again from where they were
     progress: bool = True,
     listeners: Iterable[Callable[[dict], None]] = (),
 ) -> Run:
@@ -234,12 +237,12 @@ def resume(
     Raises `ValueError` when it is finished already, when its recordings are gone or changed, or when settings in its config.yaml were changed that are not
     named in `overrides`.
     """
-    return prepare_resume(path, overrides, progress=progress, listeners=listeners).fit()
+    return prepare_resume(path, overrides, recordings=recordings, progress=progress, listeners=listeners).fit()
 
-
+# %% ../../nbs/7_runs/03_training_runs.ipynb #5d244292
 def newest_unfinished(folder: str | os.PathLike = "runs") -> Path:
     """The run below `folder` that was stopped last. Raises `FileNotFoundError` when there is none."""
-    found = [path.parent for path in Path(folder).glob("*/config.yaml") if not Run(path.parent).finished]
+    found = [path.parent for path in Path(folder).glob("*/config.yaml") if not (run := Run(path.parent)).finished and not run.holds_folds]
     if not found:
         raise FileNotFoundError(f"no unfinished run below {folder}")
     return max(found, key=lambda path: (path / "log.txt").stat().st_mtime if (path / "log.txt").exists() else 0)
