@@ -6,7 +6,7 @@
 __all__ = ['SIZES', 'MOVED', 'GONE', 'Section', 'parse_bytes', 'Audio', 'Data', 'FilterParams', 'Preprocessing', 'CnnLayer',
            'Attention', 'FullyConnected', 'Network', 'Model', 'LossFunction', 'LrScheduler', 'EarlyStoppingSettings',
            'Augmentation', 'Training', 'Memory', 'Checkpoint', 'Session', 'Output', 'FalseAlarmRate', 'Inference',
-           'ClearML', 'Config', 'differences']
+           'ClearML', 'Tracking', 'Config', 'differences']
 
 # %% ../nbs/00_config.ipynb #a910a4ae
 import difflib
@@ -274,10 +274,15 @@ class Inference(Section):
 
 
 class ClearML(Section):
-    enabled: Literal["auto"] | bool = _key("auto", "true asks for ClearML; auto and false do without")
+    enabled: Literal["auto"] | bool = _key("auto", "auto: where keys are found (sounddetect setup-clearml); true: always, offline without keys or server; false: never")
     project_name: str = _key("SoundDetect", "project in ClearML")
     task_name: str | None = _key(None, "task in ClearML; null: the run's name")
-    output_uri: str | None = _key(None, "where ClearML stores models; null: its default")
+    output_uri: str | None = _key(None, "storage for the detector, such as s3://bucket/models; null: an artifact of the task")
+
+
+class Tracking(Section):
+    tensorboard: bool = _key(False, "write event files for TensorBoard into the run folder")
+    mlflow: str | None = _key(None, "folder of MLflow's local store, such as mlruns; null: none")
 
 # %% ../nbs/00_config.ipynb #51505f91
 class _Sections(Section):
@@ -294,7 +299,8 @@ class _Sections(Section):
     session: Session = _key(Session, "the limit of a Colab session")
     output: Output = _key(Output, "where results go")
     inference: Inference = _key(Inference, "how a score becomes a verdict")
-    clearml: ClearML = _key(ClearML, "experiment tracking")
+    clearml: ClearML = _key(ClearML, "experiment tracking with ClearML")
+    tracking: Tracking = _key(Tracking, "experiment tracking with others; results.csv is always written")
 
     @model_validator(mode="after")
     def _check(self):

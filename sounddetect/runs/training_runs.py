@@ -25,9 +25,12 @@ from ..plotting.recordings import plot_examples
 from ..plotting.results import plot_training_curves
 from .evaluation import own_recordings, save_picture
 from .listeners import ProgressBar, RunWriter
-from .run_folder import Run, create_run_folder, describe_data, write_json, write_text
+from .run_folder import Run, create_run_folder, describe_data, refuse_folds, write_json, write_text
+from .run_tracking import RunTracking
 from .thresholds import VALIDATION, settle
-from ..scoring.detector import Detector, check_audio, refuse_foreign
+from ..scoring.detector import Detector
+from ..scoring.model_folder import refuse_foreign
+from ..scoring.waveforms import check_audio
 from ..training.checkpoint import CheckpointFolder
 from ..training.tasks import prepare_recordings
 from ..training.trainer import MACHINE_COLUMNS, Trainer
@@ -68,7 +71,8 @@ class TrainingRun:
     def __init__(self, run: Run, trainer: Trainer, split: Split, progress: bool, listeners: Iterable[Callable[[dict], None]]):
         self.run, self.trainer, self.split = run, trainer, split
         trainer.stop_file = run.path / "stop"
-        trainer.listeners = [RunWriter(run.path), *([ProgressBar()] if progress else []), *listeners]
+        self.tracking = RunTracking(run.path, trainer.config, trainer.emit)
+        trainer.listeners = [RunWriter(run.path), *([ProgressBar()] if progress else []), self.tracking, *listeners]
 
     def fit(self) -> Run:
         """Train to the end, or until it is stopped: `run.finished` tells."""
@@ -90,6 +94,7 @@ class TrainingRun:
     def _close(self, reason: str) -> Run:
         if reason in ("finished", "early_stopping") and self.trainer.processes.is_first:
             _write_detector(self.run, self.trainer, self.split)
+            self.tracking.close()
         return self.run
 
 # %% ../../nbs/7_runs/03_training_runs.ipynb #e9b1c2b9
@@ -119,8 +124,6 @@ def prepare_training(
         refuse_foreign(place)
     split = split_recordings(recordings, config.data.test_split, config.training.validation_split, config.seed)
     check_audio(recordings, config)
-    if config.clearml.enabled is True:
-        warnings.warn("clearml.enabled is true, but this version does not track with ClearML; results.csv holds the figures", stacklevel=3)
     trainer = Trainer(prepare_recordings(split.train, config), prepare_recordings(split.validation, config), config)
     path = trainer.processes.from_first(str(_new_folder(trainer, run, recordings, split)) if trainer.processes.is_first else None, trainer.device)
     trainer.checkpoints = checkpoint_folder(Path(path))
@@ -199,17 +202,19 @@ def prepare_resume(
     path: str | os.PathLike,                             # a run folder
     overrides: dict | None = None,                       # settings to change on purpose, such as {"training.epochs": 100}
     *,
+    recordings: Recordings | None = None,                # None: read again from where they were
     progress: bool = True,
     listeners: Iterable[Callable[[dict], None]] = (),
 ) -> TrainingRun:
     """Everything up to the next step of a run that was stopped. Raises as `resume` does."""
     run, overrides = Run(path), overrides or {}
+    refuse_folds(run)
     config = run.config.replace(overrides)
     extends = config.training.epochs > run.config.training.epochs
     if run.finished and not extends:
         raise ValueError(f"{run.path} is finished after {len(run.results)} epochs: to add some, sounddetect resume {run.path} --epochs "
                          f"{config.training.epochs + 10}. To evaluate it: sounddetect evaluate {run.path}")
-    split = run.parts(own_recordings(run))
+    split = run.parts(own_recordings(run) if recordings is None else recordings)
     trainer = Trainer(prepare_recordings(split.train, config), prepare_recordings(split.validation, config), config, (), checkpoint_folder(run.path))
     trainer.config = _resolved(trainer)
     if not trainer.restore(overrides):
@@ -225,6 +230,7 @@ def resume(
     path: str | os.PathLike,                             # a run folder
     overrides: dict | None = None,                       # settings to change on purpose, such as {"training.epochs": 100}
     *,
+    recordings: Recordings | None = None,                # None: read again from where they were
     progress: bool = True,
     listeners: Iterable[Callable[[dict], None]] = (),
 ) -> Run:
@@ -233,12 +239,12 @@ def resume(
     Raises `ValueError` when it is finished already, when its recordings are gone or changed, or when settings in its config.yaml were changed that are not
     named in `overrides`.
     """
-    return prepare_resume(path, overrides, progress=progress, listeners=listeners).fit()
+    return prepare_resume(path, overrides, recordings=recordings, progress=progress, listeners=listeners).fit()
 
-
+# %% ../../nbs/7_runs/03_training_runs.ipynb #5d244292
 def newest_unfinished(folder: str | os.PathLike = "runs") -> Path:
     """The run below `folder` that was stopped last. Raises `FileNotFoundError` when there is none."""
-    found = [path.parent for path in Path(folder).glob("*/config.yaml") if not Run(path.parent).finished]
+    found = [path.parent for path in Path(folder).glob("*/config.yaml") if not (run := Run(path.parent)).finished and not run.holds_folds]
     if not found:
         raise FileNotFoundError(f"no unfinished run below {folder}")
     return max(found, key=lambda path: (path / "log.txt").stat().st_mtime if (path / "log.txt").exists() else 0)
