@@ -56,9 +56,10 @@ def settle(
     detector: Detector,
     validation: Recordings,       # labelled, not trained on, not tested on
     settings: Inference,
+    batch_size: int = 32,         # windows at a time
 ) -> tuple[Detector, pd.DataFrame]:
     """The detector with its temperature fitted and its threshold chosen, and its scores of the validation part."""
-    table = detector.predict(validation).assign(group=validation.table["group"].to_numpy())
+    table = detector.predict(validation, batch_size=batch_size).assign(group=validation.table["group"].to_numpy())
     probability = _scores(table, detector.classes)
     if settings.temperature == "auto":
         number = {name: k for k, name in enumerate(detector.classes)}

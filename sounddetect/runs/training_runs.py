@@ -166,7 +166,8 @@ def _write_detector(run: Run, trainer: Trainer, split: Split) -> None:
     pictures = run.path / "evaluation"
     pictures.mkdir(exist_ok=True)
     detector = Detector(trainer.model.network, run.config, str(trainer.device), _about(run, trainer))
-    detector, predictions = settle(detector, split.validation, run.config.inference)
+    at_a_time = trainer.progress.evaluation_portion                    # what validation had room for
+    detector, predictions = settle(detector, split.validation, run.config.inference, at_a_time)
     write_text(run.path / VALIDATION, predictions.to_csv(index=False))
     save_picture(plot_training_curves(run.results), pictures / "training_curves.png")
     examples = _examples(split.train)
