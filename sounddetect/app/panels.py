@@ -19,7 +19,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from .colab import in_colab
-from .texts import LANGUAGES, text, translate_picture
+from .texts import LANGUAGE_NAMES, text, translate_picture
 from .updates import Background, Updates
 from ..config import Config
 from ..plotting.style import ACCENT, CLASS_COLORS, MUTED
@@ -29,8 +29,8 @@ class Wording:
     """Texts in the language of the user."""
 
     def __init__(self, lang: str = "en"):
-        if lang not in LANGUAGES:
-            raise ValueError(f"lang needs to be one of {', '.join(LANGUAGES)}, got {lang!r}")
+        if lang not in LANGUAGE_NAMES:
+            raise ValueError(f"lang needs to be one of {', '.join(LANGUAGE_NAMES)}, got {lang!r}")
         self.lang, self.listeners = lang, []
         self._bound: dict = {}
 

@@ -52,7 +52,9 @@ class TrainPanel(Panel):
         self.curves = self.make(widgets.Image, "curves", format="png", width="100%")
         self.log = self.make(widgets.HTML, "log")
         self.live, self.unfinished, self._drawn, self._told = None, None, (0, 0.0), None
+        self._wanted = False
         self.bench.on("run", self._show)
+        self.bench.on("plan", lambda: _planned(self))
         self.words.listeners.append(self._redraw)
         self._attach()
         lines = [row(self.bars[name], self.texts[name]) for name in self.bars]
@@ -67,6 +69,10 @@ class TrainPanel(Panel):
     def start(self) -> bool:
         """Begin a new training with the settings of the panels; False when it cannot begin."""
         return _start(self)
+
+    def start_when_ready(self) -> None:
+        """Begin as soon as recordings were checked, unless one is running or waits to be gone on with."""
+        _start_when_ready(self)
 
     def stop(self) -> bool:
         """End after the current step; False when nothing is running."""
@@ -134,6 +140,24 @@ def _start(panel: TrainPanel) -> bool:
         panel.fail(error)
         return False
     return _begin(panel, partial(prepare_training, config, bench.recordings, progress=False))
+
+
+def _start_when_ready(panel: TrainPanel) -> None:
+    if panel.unfinished is not None or panel.phase != "idle":
+        return
+    if panel.bench.plan is not None:
+        panel.start()
+    elif panel.bench.blocking:
+        panel.say("train.load_first", "error")             # what came before has failed, and said so
+    else:
+        panel._wanted = True
+
+
+def _planned(panel: TrainPanel) -> None:
+    """The recordings are there and the forecast is made: begin, if that was asked for."""
+    wanted, panel._wanted = panel._wanted, False
+    if wanted:
+        _start_when_ready(panel)
 
 
 def _resume(panel: TrainPanel) -> bool:
