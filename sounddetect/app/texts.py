@@ -52,7 +52,6 @@ _DATA = {
     "data.title": ("Recordings", "録音データ"),
     "data.about": ("Choose where your recordings are and load them. Simulated recordings let you try everything first.",
                    "録音データの場所を選んで読み込みます。まずは模擬録音ですべての手順を試すこともできます。"),
-    "data.source": ("Recordings from", "読み込み元"),
     "data.source.simulated": ("Simulated machine", "模擬録音"),
     "data.source.browse": ("Choose a folder", "フォルダーを選択"),
     "data.source.drive": ("Google Drive", "Google ドライブ"),

@@ -38,11 +38,11 @@ class TrainPanel(Panel):
 
     def build(self) -> list:
         icons = {"start": "play", "stop": "stop", "resume": "step-forward", "extend": "plus"}
-        self.buttons = {name: self.make(widgets.Button, name, description=f"train.{name}", icon=icon, width="170px") for name, icon in icons.items()}
+        self.buttons = {name: self.make(widgets.Button, name, description=f"train.{name}", icon=icon, width="158px") for name, icon in icons.items()}
         self.buttons["start"].button_style = "primary"
         for name, button in self.buttons.items():
             button.on_click(lambda clicked, act=getattr(self, name): act())
-        self.extra = self.make(widgets.BoundedIntText, "extra", description="train.extra", value=10, min=1, max=10_000, width="250px")
+        self.extra = self.make(widgets.BoundedIntText, "extra", description="train.extra", value=10, min=1, max=10_000, width="170px", style={"description_width": "95px"})
         self.bars = {name: self.make(widgets.FloatProgress, name, description=f"train.{name}", max=1.0, width="430px") for name in ("progress", "memory", "gpu")}
         self.bars["progress"].style.bar_color, self.bars["memory"].style.bar_color, self.bars["gpu"].style.bar_color = ACCENT, CLASS_COLORS["OK"], "#009E73"
         self.texts = {name: self.make(widgets.HTML, text) for name, text in (("progress", "left"), ("memory", "memory-text"), ("gpu", "gpu-text"))}
@@ -59,7 +59,7 @@ class TrainPanel(Panel):
         self._attach()
         lines = [row(self.bars[name], self.texts[name]) for name in self.bars]
         lines[2].layout.display = "none" if gpu_use() is None else ""
-        return [row(*self.buttons.values()), self.extra, self.state, *lines, row(self.clock, self.best), self.curves, self.log]
+        return [row(*self.buttons.values(), self.extra), self.state, *lines, row(self.clock, self.best), self.curves, self.log]
 
     @property
     def phase(self) -> str:
