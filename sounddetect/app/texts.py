@@ -192,6 +192,10 @@ _RESULTS = {
     "try.choose": ("Give a file or folder first.", "先にファイルまたはフォルダーを指定してください。"),
     "try.scoring": ("Scoring…", "判定しています…"),
     "try.recording": ("Recording {seconds} s…", "{seconds} 秒間録音しています…"),
+    "try.column.key": ("key", "録音"),
+    "try.column.anomaly_score": ("anomaly_score", "異常スコア"),
+    "try.column.decision": ("decision", "判定"),
+    "try.column.label": ("label", "ラベル"),
     "try.done": ("{n} recordings scored. The picture is of {key}.", "{n} 件を判定しました。図は {key} のものです。"),
     "home.title": ("Take it home", "持ち帰る"),
     "home.about": ("The detector with its report in one ZIP file. At home: unpack it, and sd.Detector.load(folder).predict(\"new.wav\") gives the same scores.",
@@ -332,7 +336,9 @@ _WORDS = {
     "recall of {} (0 to 1)": "{} の再現率 (0～1)", "precision (0 to 1)": "適合率 (0～1)", "{}: missed {} of {} ({})": "{}：見逃し {} / {} 件（{}）", "{}: false alarms {} of {} ({})": "{}：誤報 {} / {} 件（{}）",
     "right: {}": "正判定：{}", "missed: {}": "見逃し：{}", "false alarms: {}": "誤報：{}", "anomaly score (line: threshold {})": "異常スコア（縦線：しきい値 {}）", "time (s)": "時間 (秒)",
     "amplitude (full scale 1)": "振幅 (最大 1)", "amplitude\n(full scale 1)": "振幅\n(最大 1)", "frequency (kHz)": "周波数 (kHz)", "frequency (Hz)": "周波数 (Hz)", "level (dB re full scale)": "レベル (dB)",
-    "power (dB re 1/Hz)": "パワー (dB)", "attention\nweight": "注目度", "even attention: {}": "均等な場合：{}", "by class": "クラス別", "by group": "録音元別", "mean, band 10-90 %": "平均と 10～90 % の範囲",
+    "duration (s)": "長さ (秒)", "level (dB)": "レベル (dB)", "mean spectrum": "平均スペクトル", "mean spectrum, band 10-90 %": "平均スペクトルと 10～90 % の範囲",
+    "{} recordings, {} s": "録音 {} 件、{} 秒", "{} recordings, {} min": "録音 {} 件、{} 分", "{} recordings, {} h": "録音 {} 件、{} 時間", "{} class": "{} クラス", "{} classes": "{} クラス", "{} group": "録音元 {} 個",
+    "{} groups": "録音元 {} 個", "{} clipped": "振り切れ {} 件", "{} with a silent channel": "無音チャンネルあり {} 件", "{} mostly offset": "直流成分が大きい {} 件", "power (dB re 1/Hz)": "パワー (dB)", "attention\nweight": "注目度", "even attention: {}": "均等な場合：{}", "by class": "クラス別", "by group": "録音元別", "mean, band 10-90 %": "平均と 10～90 % の範囲",
 }
 
 
@@ -351,6 +357,9 @@ def _word_patterns() -> list[tuple[re.Pattern, str]]:
 
 
 def _translated(written: str) -> str:
+    """A text of a picture; of a headline, each part."""
+    if " · " in written:
+        return " · ".join(map(_translated, written.split(" · ")))
     for pattern, japanese in _word_patterns():
         match = pattern.match(written)
         if match:

@@ -144,7 +144,8 @@ class TryPanel(Panel):
 
     def _scored(self, scored) -> None:
         table, picture, key = scored
-        self.table.value = html_table(table.head(self.MOST_SHOWN))
+        headings = {name: self.words(f"try.column.{name}") for name in ("key", "anomaly_score", "decision", "label")}
+        self.table.value = html_table(table.head(self.MOST_SHOWN).rename(columns=headings))
         self.picture.value, self.picture.layout.display = picture, "" if picture else "none"
         self.say("try.done", "good", n=len(table), key=key)
         self.show_code()
