@@ -23,6 +23,7 @@ from ..plotting.results import plot_confusion_matrix, plot_roc_curve, plot_score
 from ..plotting.style import CLASS_COLORS
 from ..runs.evaluation import Evaluation, evaluate, own_recordings
 from ..runs.run_folder import Run
+from ..runs.thresholds import set_threshold
 
 # %% ../../nbs/8_app/20_results_panel.ipynb #d84e2b20
 def misses_and_false_alarms(
@@ -67,6 +68,13 @@ class ResultsPanel(Panel):
         self._filled = widgets.VBox([self.table, row(self.pictures["confusion"], self.pictures["roc"]), self.pictures["curves"], self.threshold, self.effect, self.histogram,
                                      self.errors, self.error_picture, self.player])
         self._filled.layout.display = "none"
+        self.keep_button = self.make(widgets.Button, "keep", description="results.keep", icon="check", width="200px")
+        self.rate = self.make(widgets.BoundedFloatText, "rate", description="results.rate", value=5.0, min=0.01, max=99.0, step=0.5, width="270px", style={"description_width": "170px"})
+        self.choose_button = self.make(widgets.Button, "choose", description="results.choose", icon="magic", width="200px")
+        self._setting = row(self.keep_button, self.rate, self.choose_button)
+        self._filled.children = [*self._filled.children[:5], self._setting, *self._filled.children[5:]]
+        self.keep_button.on_click(lambda button: self.set_threshold(self.threshold.value))
+        self.choose_button.on_click(lambda button: self.set_threshold({"false_alarm_rate": self.rate.value / 100}))
         self._newest = Newest(self.bench.updates, self._draw_histogram, partial(setattr, self.histogram, "value"))
         self._newest_error = Newest(self.bench.updates, self._draw_error, self._show_error)
         self._test: Recordings | None = None
@@ -86,6 +94,16 @@ class ResultsPanel(Panel):
             return False
         lang = self.words.lang
         return self.begin(lambda: _judge(run, lang), self._judged, "results.evaluating")
+
+    def set_threshold(self, rule: float | dict) -> bool:
+        """Write another threshold into the detector of the run, and judge it anew; False when it cannot begin."""
+        run, lang = self.bench.run, self.words.lang
+
+        def done(made):
+            choice, judged = made
+            self._judged(judged)
+            self.say("results.set", "good", value=f"{choice.value:.3g}", alarms=choice.false_alarms, good=choice.n_good, found=choice.found, bad=choice.n_bad, bound=f"{choice.false_alarm_bound:.1%}")
+        return self.begin(lambda: (set_threshold(run, rule), _judge(run, lang)), done, "results.setting")
 
     def _judged(self, judged) -> None:
         evaluation, self._test, pictures = judged
@@ -147,7 +165,7 @@ def _show(panel: ResultsPanel) -> None:
     table["metric"] = [words(f"results.metric.{name}") for name in table["metric"]]
     table.columns = [words(f"results.column.{name}") for name in ("metric", "value", "low", "high")]
     panel.table.value = html_table(table)
-    for widget in (panel.threshold, panel.effect, panel.histogram):
+    for widget in (panel.threshold, panel.effect, panel.histogram, panel._setting):
         widget.layout.display = "" if _has_threshold(evaluation) else "none"
     wrong = evaluation.errors
     scores = wrong["anomaly_score"] if len(evaluation.classes) == 2 else wrong[evaluation.classes].max(axis=1)
