@@ -207,17 +207,21 @@ _RESULTS = {
     "home.about": ("The detector with its report in one ZIP file. At home: unpack it, and sd.Detector.load(folder).predict(\"new.wav\") gives the same scores.",
                    "検出器とレポートを 1 つの ZIP ファイルにまとめます。展開後、sd.Detector.load(フォルダー).predict(\"new.wav\") で同じスコアが得られます。"),
     "home.download": ("Download", "ダウンロード"),
+    "home.report": ("Report", "レポート"),
+    "home.onnx": ("Export ONNX", "ONNX に書き出す"),
+    "home.exporting": ("Exporting and checking…", "書き出して照合しています…"),
     "home.drive": ("Save to Google Drive", "Google ドライブに保存"),
     "home.wait": ("This works when a training has ended (step 6).", "学習（ステップ 6）が終わると使えるようになります。"),
     "home.ready": ("The detector is ready to be packed.", "検出器をまとめる準備ができました。"),
     "home.packing": ("Packing…", "まとめています…"),
-    "home.packed": ("Packed: {path} ({size} MB).", "まとめました：{path}（{size} MB）。"),
+    "home.packed": ("Ready: {path} ({size} MB).", "準備ができました：{path}（{size} MB）。"),
     "home.saved": ("Saved: {path}", "保存しました：{path}"),
 }
 
 _METRICS = {f"results.metric.{name}": texts for name, texts in {
     "accuracy": ("accuracy", "正解率"), "precision": ("precision", "適合率"), "recall": ("recall", "再現率"), "f1": ("F1", "F1"),
-    "auc": ("AUC", "AUC"), "p_auc": ("pAUC (few false alarms)", "pAUC（誤報の少ない範囲）")}.items()}
+    "auc": ("AUC", "AUC"), "p_auc": ("pAUC (few false alarms)", "pAUC（誤報の少ない範囲）"), "p_auc_plain": ("pAUC, plain (chance 0.05)", "pAUC（補正なし、偶然 0.05）"),
+    "specificity": ("specificity", "特異度"), "false_alarms_per_1000": ("false alarms per 1000", "1000 件あたりの誤報"), "average_precision": ("average precision", "平均適合率")}.items()}
 
 TEXTS = {**_COMMON, **_DATA, **_TRAIN, **_TRAIN_SAID, **_RESULTS, **_METRICS}
 
@@ -342,7 +346,8 @@ _WORDS = {
     "amplitude (full scale 1)": "振幅 (最大 1)", "amplitude\n(full scale 1)": "振幅\n(最大 1)", "frequency (kHz)": "周波数 (kHz)", "frequency (Hz)": "周波数 (Hz)", "level (dB re full scale)": "レベル (dB)",
     "duration (s)": "長さ (秒)", "level (dB)": "レベル (dB)", "mean spectrum": "平均スペクトル", "mean spectrum, band 10-90 %": "平均スペクトルと 10～90 % の範囲",
     "{} recordings, {} s": "録音 {} 件、{} 秒", "{} recordings, {} min": "録音 {} 件、{} 分", "{} recordings, {} h": "録音 {} 件、{} 時間", "{} class": "{} クラス", "{} classes": "{} クラス", "{} group": "録音元 {} 個",
-    "{} groups": "録音元 {} 個", "{} clipped": "振り切れ {} 件", "{} with a silent channel": "無音チャンネルあり {} 件", "{} mostly offset": "直流成分が大きい {} 件", "power (dB re 1/Hz)": "パワー (dB)", "attention\nweight": "注目度", "even attention: {}": "均等な場合：{}", "by class": "クラス別", "by group": "録音元別", "mean, band 10-90 %": "平均と 10～90 % の範囲",
+    "{} groups": "録音元 {} 個", "{} clipped": "振り切れ {} 件", "{} with a silent channel": "無音チャンネルあり {} 件", "{} mostly offset": "直流成分が大きい {} 件", "power (dB re 1/Hz)": "パワー (dB)", "attention\n(1 = even)": "注目度\n(1 = 均等)", "evidence\nfor {}": "{} の\n根拠", "frequency\n(kHz)": "周波数\n(kHz)",
+    "time (s), from {} s of the recording on": "時間 (秒)、録音の {} 秒目から", "by class": "クラス別", "by group": "録音元別", "mean, band 10-90 %": "平均と 10～90 % の範囲",
 }
 
 
