@@ -54,9 +54,9 @@ def _draw_bands(axes, evidence, frequencies, duration, colors):
     return mesh
 
 # %% ../../nbs/6_plotting/03_errors.ipynb #7ee4452e
-def _draw_sums(for_target, looked, evidence, attention, frame_s, colors, target):
+def _draw_sums(for_target, looked, over_time, attention, frame_s, colors, target):
     """The two lower panels: evidence of all bands together, and attention."""
-    summed,even = _binned(evidence.sum(0)), _binned(attention)
+    summed,even = _binned(over_time), _binned(attention)
     edges = np.linspace(0, len(attention) * frame_s, len(summed) + 1)
     for values,color in ((np.minimum(summed, 0), colors[0]), (np.maximum(summed, 0), colors[1])):
         for_target.stairs(values, edges, fill=True, color=color)
@@ -67,7 +67,7 @@ def _draw_sums(for_target, looked, evidence, attention, frame_s, colors, target)
     looked.set(ylabel='attention\n(1 = even)', ylim=(0, 1.15 * max(even.max(), 1)))
 
 
-def _draw_panels(picture, axes, samples, sample_rate, attention, evidence, frequencies, frame_s, target, f_max):
+def _draw_panels(picture, axes, samples, sample_rate, attention, evidence, frequencies, frame_s, target, average, f_max):
     # Against OK one speaks for NG; where there are more classes, "against" has no colour of its own.
     colors = MUTED if target != 'NG' else class_colors(['OK'])['OK'], class_colors([target])[target]
     duration = len(samples) / sample_rate
@@ -79,7 +79,7 @@ def _draw_panels(picture, axes, samples, sample_rate, attention, evidence, frequ
     bands = _draw_bands(axes[2], evidence, frequencies, len(attention) * frame_s, colors)
     picture.colorbar(bands, ax=axes[2], label=f"for {shorten(target, 8)}", pad=.01)
     for below in axes[1:3]: below.set(ylabel='frequency\n(kHz)', xlabel='', ylim=axes[1].get_ylim())
-    _draw_sums(axes[3], axes[4], evidence, attention, frame_s, colors, target)
+    _draw_sums(axes[3], axes[4], evidence.sum(0) + average, attention, frame_s, colors, target)
     axes[0].set_xlim(0, duration)
 
 # %% ../../nbs/6_plotting/03_errors.ipynb #497fd241
@@ -92,6 +92,7 @@ def plot_judged(
     frame_s:float,           # duration of a frame (s)
     target:str='NG',         # the class in question
     title:str='',            # above it, such as the key and the judgement
+    average:float=0.,        # evidence that belongs to no band and no moment: added to the sum
     start_s:float=0.,        # where the waveform begins in its recording (s)
     f_max:float|None=None,   # top of the frequency axes (Hz), half of `sample_rate` when `None`
 )->Picture:                  # waveform, spectrogram, evidence by band, evidence, attention
@@ -103,7 +104,7 @@ def plot_judged(
     attention,evidence,frequencies = check_evidence(attention, evidence, frequencies)
     if not frame_s > 0: raise ValueError(f"plot_judged needs frame_s above 0 s, got {frame_s}")
     picture,axes = new_picture(5, 1, width=7.5, height=7.2, sharex=True, height_ratios=[2, 3, 2.4, 1.5, 1.2])
-    _draw_panels(picture, axes[:,0], samples, sample_rate, attention, evidence, frequencies, frame_s, target, f_max)
+    _draw_panels(picture, axes[:,0], samples, sample_rate, attention, evidence, frequencies, frame_s, target, average, f_max)
     picture.suptitle(title, fontsize=11)
     axes[-1,0].set_xlabel('time (s)' if not start_s else f"time (s), from {start_s:g} s of the recording on")
     return picture

@@ -104,7 +104,8 @@ def _picture(detector, waveform, rate, start, title, decision):
     f_max = min(rate / 2, 1.25 * filters.filter_params.high_freq) if filters.apply_filter else None
     # Of two classes the question is always about the last, so that colours mean the same in all pictures.
     shown = explain(detector, waveform, None if len(detector.classes) == 2 else decision)
-    figure = plot_judged(waveform, rate, shown.attention, shown.evidence, shown.frequencies, shown.frame_s, shown.target, title, start / rate, f_max)
+    figure = plot_judged(waveform, rate, shown.attention, shown.evidence, shown.frequencies, shown.frame_s, shown.target, title,
+                         shown.average, start / rate, f_max)
     file = BytesIO()
     figure.savefig(file, format="png", dpi=80)
     return file.getvalue()

@@ -81,8 +81,8 @@ class Explanation:
 
     @property
     def over_time(self) -> np.ndarray:
-        """Evidence of all bands together, float32 `(frame,)`."""
-        return self.evidence.sum(0)
+        """Evidence of all bands together and `average`, float32 `(frame,)`: what the log odds would be if all were like this moment."""
+        return self.evidence.sum(0) + np.float32(self.average)
 
     @property
     def times(self) -> np.ndarray:
