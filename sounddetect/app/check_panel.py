@@ -30,22 +30,26 @@ def findings_table(
     return pd.DataFrame(rows, columns=[words(f"check.column.{name}") for name in columns])
 
 # %% ../../nbs/8_app/16_check_panel.ipynb #1205f160
+def _widgets(panel) -> list:
+    """Make the widgets, from top to bottom."""
+    panel.run_button = panel.make(widgets.Button, "run", description="check.run", button_style="primary", icon="search", width="230px")
+    panel.skip = panel.make(widgets.Checkbox, "skip", description="check.skip", style={"description_width": "initial"}, indent=False)
+    panel.table = panel.make(widgets.HTML, "table")
+    panel.picture = panel.make(widgets.Image, "picture", format="png", width="100%")
+    panel.picture.layout.display = "none"
+    panel.run_button.on_click(lambda button: panel.check())
+    panel.skip.observe(lambda change: panel._choose(), "value")
+    panel.bench.on("recordings", panel.check)
+    panel.words.listeners.append(panel._show)
+    return [row(panel.run_button, panel.skip), panel.table, panel.picture]
+
+# %% ../../nbs/8_app/16_check_panel.ipynb #fb9283e6
 class CheckPanel(Panel):
     """Everything that is wrong with the recordings."""
 
     name, step = "check", 4
 
-    def build(self) -> list:
-        self.run_button = self.make(widgets.Button, "run", description="check.run", button_style="primary", icon="search", width="230px")
-        self.skip = self.make(widgets.Checkbox, "skip", description="check.skip", style={"description_width": "initial"}, indent=False)
-        self.table = self.make(widgets.HTML, "table")
-        self.picture = self.make(widgets.Image, "picture", format="png", width="100%")
-        self.picture.layout.display = "none"
-        self.run_button.on_click(lambda button: self.check())
-        self.skip.observe(lambda change: self._choose(), "value")
-        self.bench.on("recordings", self.check)
-        self.words.listeners.append(self._show)
-        return [row(self.run_button, self.skip), self.table, self.picture]
+    build = _widgets
 
     def _choose(self) -> None:
         self.bench.settings["data.skip_bad"] = self.skip.value

@@ -104,6 +104,25 @@ class FolderBrowser:
         self.changed(path)
 
 # %% ../../nbs/8_app/15_data_panel.ipynb #5d5ec50d
+def _widgets(panel) -> list:
+    """Make the widgets, from top to bottom."""
+    panel.source = panel.make(widgets.ToggleButtons, "source", width="100%", style={"button_width": "auto"})
+    drive = {"browse": "data.source.drive"} if in_colab() else {}
+    panel.words.bind_options(panel.source, {name: f"data.source.{name}" for name in SOURCES} | drive)
+    panel.count = panel.make(widgets.IntSlider, "count", description="data.count", value=240, min=24, max=960, step=24)
+    panel.browser = FolderBrowser(panel, "browse", lambda path: None)
+    panel.path = panel.make(widgets.Text, "path", description="data.path", continuous_update=False)
+    panel.upload = panel.make(widgets.FileUpload, "upload", description="data.upload", multiple=True, width="300px", accept=".zip,.json,.wav,.flac,.ogg,.mat,.csv")
+    panel.rate = panel.make(widgets.BoundedIntText, "rate", description="data.rate", value=44100, min=1000, max=1_000_000)
+    panel.labels = panel.make(widgets.Text, "labels", description="data.labels", placeholder="gut=OK, kaputt=NG")
+    panel.load_button = panel.make(widgets.Button, "load", description="data.load", button_style="primary", icon="folder-open", width="230px")
+    panel.source.observe(lambda change: panel._show_source(), "value")
+    panel.load_button.on_click(lambda button: panel.load())
+    panel._fields = widgets.VBox()
+    panel._show_source()
+    return [panel.source, panel._fields, panel.load_button]
+
+# %% ../../nbs/8_app/15_data_panel.ipynb #4c18a312
 SOURCES = ("simulated", "browse", "path", "upload")
 
 
@@ -112,22 +131,7 @@ class DataPanel(Panel):
 
     name, step = "data", 3
 
-    def build(self) -> list:
-        self.source = self.make(widgets.ToggleButtons, "source", width="100%", style={"button_width": "auto"})
-        drive = {"browse": "data.source.drive"} if in_colab() else {}
-        self.words.bind_options(self.source, {name: f"data.source.{name}" for name in SOURCES} | drive)
-        self.count = self.make(widgets.IntSlider, "count", description="data.count", value=240, min=24, max=960, step=24)
-        self.browser = FolderBrowser(self, "browse", lambda path: None)
-        self.path = self.make(widgets.Text, "path", description="data.path", continuous_update=False)
-        self.upload = self.make(widgets.FileUpload, "upload", description="data.upload", multiple=True, width="300px", accept=".zip,.json,.wav,.flac,.ogg,.mat,.csv")
-        self.rate = self.make(widgets.BoundedIntText, "rate", description="data.rate", value=44100, min=1000, max=1_000_000)
-        self.labels = self.make(widgets.Text, "labels", description="data.labels", placeholder="gut=OK, kaputt=NG")
-        self.load_button = self.make(widgets.Button, "load", description="data.load", button_style="primary", icon="folder-open", width="230px")
-        self.source.observe(lambda change: self._show_source(), "value")
-        self.load_button.on_click(lambda button: self.load())
-        self._fields = widgets.VBox()
-        self._show_source()
-        return [self.source, self._fields, self.load_button]
+    build = _widgets
 
     def _show_source(self) -> None:
         """The fields of the chosen source, and no others."""
@@ -196,7 +200,7 @@ def _chosen(panel: DataPanel) -> Callable[[], Path]:
         raise ValueError(panel.words("data.choose_path"))
     return lambda: path
 
-
+# %% ../../nbs/8_app/15_data_panel.ipynb #d5860976
 def _tell(panel: DataPanel, recordings: Recordings) -> None:
     """Say what was recognised."""
     table = recordings.table

@@ -43,23 +43,28 @@ def pack_run(
     return target
 
 # %% ../../nbs/8_app/22_home_panel.ipynb #16d2a366
+def _widgets(panel) -> list:
+    """Make the widgets, from top to bottom."""
+    icons = {"download": "download", "report": "file-text-o", "onnx": "cube", "drive": "cloud-upload"}
+    panel.buttons = {name: panel.make(widgets.Button, name, description=f"home.{name}", icon=icon, width="205px") for name, icon in icons.items()}
+    panel.buttons["download"].button_style = "primary"
+    panel.buttons["drive"].layout.display = "" if in_colab() else "none"
+    panel.link = panel.make(widgets.HTML, "link")
+    for name, button in panel.buttons.items():
+        button.on_click(lambda clicked, act=getattr(panel, name): act())
+    for name in ("run", "opened"):
+        panel.bench.on(name, panel._fresh)
+    panel.say("home.wait")
+    return [row(*panel.buttons.values()), panel.link]
+
+# %% ../../nbs/8_app/22_home_panel.ipynb #f501f99d
 class HomePanel(Panel):
     """The detector and its report in one archive."""
 
     name, step = "home", 9
     MOST_LINKED = 50 * 2**20      # bytes of a file that is offered as a link
 
-    def build(self) -> list:
-        icons = {"download": "download", "report": "file-text-o", "onnx": "cube", "drive": "cloud-upload"}
-        self.buttons = {name: self.make(widgets.Button, name, description=f"home.{name}", icon=icon, width="205px") for name, icon in icons.items()}
-        self.buttons["download"].button_style = "primary"
-        self.buttons["drive"].layout.display = "" if in_colab() else "none"
-        self.link = self.make(widgets.HTML, "link")
-        for name, button in self.buttons.items():
-            button.on_click(lambda clicked, act=getattr(self, name): act())
-        self.bench.on("run", self._fresh)
-        self.say("home.wait")
-        return [row(*self.buttons.values()), self.link]
+    build = _widgets
 
     def _fresh(self) -> None:
         self.link.value = ""
@@ -96,15 +101,7 @@ class HomePanel(Panel):
         return self.begin(lambda: work(run), then, key)
 
     def _hand_out(self, path: Path) -> None:
-        if in_colab():
-            try:
-                download(path)
-            except (ValueError, OSError) as error:
-                self.fail(error)
-                return
-        elif path.stat().st_size <= self.MOST_LINKED:
-            self.link.value = _link(path)
-        self.say("home.packed", "good", path=path.as_posix(), size=f"{path.stat().st_size / 1e6:.1f}")
+        _hand_out(self, path)
 
     def code(self) -> str:
         folder = self.bench.run.path.as_posix() if self.bench.run is not None else "runs/NAME"
@@ -112,6 +109,18 @@ class HomePanel(Panel):
 
 archive = pack_run(sd.Run({folder!r}), {(self.bench.folder / 'downloads').as_posix()!r})
 print(archive)"""
+
+# %% ../../nbs/8_app/22_home_panel.ipynb #1b4aee9e
+def _hand_out(panel: HomePanel, path: Path) -> None:
+    if in_colab():
+        try:
+            download(path)
+        except (ValueError, OSError) as error:
+            panel.fail(error)
+            return
+    elif path.stat().st_size <= panel.MOST_LINKED:
+        panel.link.value = _link(path)
+    panel.say("home.packed", "good", path=path.as_posix(), size=f"{path.stat().st_size / 1e6:.1f}")
 
 
 def _report_of(run: Run) -> Path:

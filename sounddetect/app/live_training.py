@@ -10,6 +10,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
@@ -38,7 +39,7 @@ class LiveTraining:
         self.began, self.ended = time.time(), None
         self.listeners: list[Callable[[], None]] = []  # called in the thread, a few times a second
         self._stop, self._training = threading.Event(), None
-        self._thread = threading.Thread(target=self._work, name="sounddetect training", daemon=True)
+        self._thread = threading.Thread(target=_work, args=(self,), name="sounddetect training", daemon=True)
 
     @classmethod
     def of(cls, folder) -> "LiveTraining | None":
@@ -75,17 +76,11 @@ class LiveTraining:
         """A row an epoch, as `results.csv` has them."""
         return pd.DataFrame(list(self.rows))
 
-    def _work(self):
-        _work(self)
-
-    def _hear(self, event: dict) -> None:
-        _hear(self, event)
-
 # %% ../../nbs/8_app/18_live_training.ipynb #e93a3f2b
 def _work(live: LiveTraining) -> None:
     try:
         with quietly() as said:
-            training = live.prepare(listeners=[live._hear])
+            training = live.prepare(listeners=[partial(_hear, live)])
         live.log.extend(said)
         live.run, live.deadline = training.run, session_deadline(training.trainer.config)
         live._training = training

@@ -35,40 +35,45 @@ def misses_and_false_alarms(
     return int((positive & ~alarm).sum()), int(positive.sum()), int((~positive & alarm).sum()), int((~positive).sum())
 
 # %% ../../nbs/8_app/20_results_panel.ipynb #7c4a40d2
+def _widgets(panel) -> list:
+    """Make the widgets, from top to bottom."""
+    panel.evaluate_button = panel.make(widgets.Button, "evaluate", description="results.evaluate", button_style="primary", icon="balance-scale", width="230px")
+    panel.table = panel.make(widgets.HTML, "table")
+    panel.pictures = {name: panel.make(widgets.Image, name, format="png") for name in ("confusion", "roc", "curves")}
+    panel.threshold = panel.make(widgets.FloatSlider, "threshold", description="results.threshold", min=0.0, max=1.0, step=0.01, value=0.5, readout_format=".2f", width="620px")
+    panel.effect = panel.make(widgets.HTML, "effect")
+    panel.histogram = panel.make(widgets.Image, "histogram", format="png")
+    panel.errors = panel.make(widgets.Dropdown, "errors", description="results.errors", width="620px")
+    panel.error_picture = panel.make(widgets.Image, "error-picture", format="png")
+    panel.player = panel.make(widgets.Audio, "player", value=wav_bytes(np.zeros(800), 8000), format="wav", autoplay=False, loop=False)
+    panel._filled = widgets.VBox([panel.table, row(panel.pictures["confusion"], panel.pictures["roc"]), panel.pictures["curves"], panel.threshold, panel.effect, panel.histogram,
+                                 panel.errors, panel.error_picture, panel.player])
+    panel._filled.layout.display = "none"
+    panel.keep_button = panel.make(widgets.Button, "keep", description="results.keep", icon="check", width="200px")
+    panel.rate = panel.make(widgets.BoundedFloatText, "rate", description="results.rate", value=5.0, min=0.01, max=99.0, step=0.5, width="270px", style={"description_width": "170px"})
+    panel.choose_button = panel.make(widgets.Button, "choose", description="results.choose", icon="magic", width="200px")
+    panel._setting = row(panel.keep_button, panel.rate, panel.choose_button)
+    panel._filled.children = [*panel._filled.children[:5], panel._setting, *panel._filled.children[5:]]
+    panel.keep_button.on_click(lambda button: panel.set_threshold(panel.threshold.value))
+    panel.choose_button.on_click(lambda button: panel.set_threshold({"false_alarm_rate": panel.rate.value / 100}))
+    panel._newest = Newest(panel.bench.updates, panel._draw_histogram, partial(setattr, panel.histogram, "value"))
+    panel._newest_error = Newest(panel.bench.updates, panel._draw_error, panel._show_error)
+    panel.evaluate_button.on_click(lambda button: panel.evaluate())
+    panel.threshold.observe(lambda change: panel._move(), "value")
+    panel.errors.observe(lambda change: change["new"] is not None and panel._newest_error.ask(panel.bench.evaluation, change["new"]), "value")
+    panel.bench.on("run", panel.evaluate)
+    panel.bench.on("opened", lambda: panel.say("results.last", name=panel.bench.run.path.name))
+    panel.words.listeners.append(panel._show)
+    panel.say("results.wait")
+    return [panel.evaluate_button, panel._filled]
+
+# %% ../../nbs/8_app/20_results_panel.ipynb #431f3f53
 class ResultsPanel(Panel):
     """How good it is, what another threshold would change, what it got wrong."""
 
     name, step = "results", 7
 
-    def build(self) -> list:
-        self.evaluate_button = self.make(widgets.Button, "evaluate", description="results.evaluate", button_style="primary", icon="balance-scale", width="230px")
-        self.table = self.make(widgets.HTML, "table")
-        self.pictures = {name: self.make(widgets.Image, name, format="png") for name in ("confusion", "roc", "curves")}
-        self.threshold = self.make(widgets.FloatSlider, "threshold", description="results.threshold", min=0.0, max=1.0, step=0.01, value=0.5, readout_format=".2f", width="620px")
-        self.effect = self.make(widgets.HTML, "effect")
-        self.histogram = self.make(widgets.Image, "histogram", format="png")
-        self.errors = self.make(widgets.Dropdown, "errors", description="results.errors", width="620px")
-        self.error_picture = self.make(widgets.Image, "error-picture", format="png")
-        self.player = self.make(widgets.Audio, "player", value=wav_bytes(np.zeros(800), 8000), format="wav", autoplay=False, loop=False)
-        self._filled = widgets.VBox([self.table, row(self.pictures["confusion"], self.pictures["roc"]), self.pictures["curves"], self.threshold, self.effect, self.histogram,
-                                     self.errors, self.error_picture, self.player])
-        self._filled.layout.display = "none"
-        self.keep_button = self.make(widgets.Button, "keep", description="results.keep", icon="check", width="200px")
-        self.rate = self.make(widgets.BoundedFloatText, "rate", description="results.rate", value=5.0, min=0.01, max=99.0, step=0.5, width="270px", style={"description_width": "170px"})
-        self.choose_button = self.make(widgets.Button, "choose", description="results.choose", icon="magic", width="200px")
-        self._setting = row(self.keep_button, self.rate, self.choose_button)
-        self._filled.children = [*self._filled.children[:5], self._setting, *self._filled.children[5:]]
-        self.keep_button.on_click(lambda button: self.set_threshold(self.threshold.value))
-        self.choose_button.on_click(lambda button: self.set_threshold({"false_alarm_rate": self.rate.value / 100}))
-        self._newest = Newest(self.bench.updates, self._draw_histogram, partial(setattr, self.histogram, "value"))
-        self._newest_error = Newest(self.bench.updates, self._draw_error, self._show_error)
-        self.evaluate_button.on_click(lambda button: self.evaluate())
-        self.threshold.observe(lambda change: self._move(), "value")
-        self.errors.observe(lambda change: change["new"] is not None and self._newest_error.ask(self.bench.evaluation, change["new"]), "value")
-        self.bench.on("run", self.evaluate)
-        self.words.listeners.append(self._show)
-        self.say("results.wait")
-        return [self.evaluate_button, self._filled]
+    build = _widgets
 
     def evaluate(self) -> bool:
         """Judge the run; False when it cannot begin."""
@@ -81,13 +86,7 @@ class ResultsPanel(Panel):
 
     def set_threshold(self, rule: float | dict) -> bool:
         """Write another threshold into the detector of the run, and judge it anew; False when it cannot begin."""
-        run, lang = self.bench.run, self.words.lang
-
-        def done(made):
-            choice, judged = made
-            self._judged(judged)
-            self.say("results.set", "good", value=f"{choice.value:.3g}", alarms=choice.false_alarms, good=choice.n_good, found=choice.found, bad=choice.n_bad, bound=f"{choice.false_alarm_bound:.1%}")
-        return self.begin(lambda: (set_threshold(run, rule), _judge(run, lang)), done, "results.setting")
+        return _set_threshold(self, rule)
 
     def _judged(self, judged) -> None:
         evaluation, pictures = judged
@@ -136,11 +135,21 @@ def _judge(run: Run, lang: str) -> tuple[Evaluation, dict[str, bytes]]:
     return evaluation, pictures
 
 
+def _set_threshold(panel: ResultsPanel, rule: float | dict) -> bool:
+    run, lang = panel.bench.run, panel.words.lang
+
+    def done(made):
+        choice, judged = made
+        panel._judged(judged)
+        panel.say("results.set", "good", value=f"{choice.value:.3g}", alarms=choice.false_alarms, good=choice.n_good, found=choice.found, bad=choice.n_bad, bound=f"{choice.false_alarm_bound:.1%}")
+    return panel.begin(lambda: (set_threshold(run, rule), _judge(run, lang)), done, "results.setting")
+
+
 def _has_threshold(evaluation: Evaluation) -> bool:
     """Two classes, and recordings of both."""
     return len(evaluation.classes) == 2 and evaluation.predictions["label"].nunique() == 2
 
-
+# %% ../../nbs/8_app/20_results_panel.ipynb #ce9d8e57
 def _show(panel: ResultsPanel) -> None:
     """Table and list of errors, in the language of the user."""
     evaluation, words = panel.bench.evaluation, panel.words

@@ -31,6 +31,10 @@ _COMMON = {
     "error.value": ("{detail}", "このままでは実行できません。次の内容を確認してください。\n{detail}"),
     "error.unexpected": ("Something unforeseen happened ({detail}). Try again; if it stays, please report it with the code shown by the button above.",
                          "予期しないエラーが発生しました（{detail}）。もう一度お試しください。繰り返す場合は、上のボタンで表示されるコードを添えてご報告ください。"),
+}
+
+# %% ../../nbs/8_app/10_texts.ipynb #436fd409
+_MACHINE = {
     "machine.title": ("The machine", "計算環境"),
     "machine.about": ("What this machine has. Steps 3 to 5 need no GPU, so a session with one can wait until step 6.",
                       "この計算環境の構成です。ステップ 3～5 に GPU は不要なので、GPU の使用枠はステップ 6 まで温存できます。"),
@@ -47,7 +51,7 @@ _COMMON = {
                         "再起動が必要です（{listed}）。読み込み済みのライブラリがインストールによって置き換わりました。メニューの「ランタイム（カーネル）> 再起動」を選び、すべてのセルを再実行してください。データは失われません。"),
 }
 
-# %% ../../nbs/8_app/10_texts.ipynb #436fd409
+# %% ../../nbs/8_app/10_texts.ipynb #9ba47d08
 _DATA = {
     "data.title": ("Recordings", "録音データ"),
     "data.about": ("Choose where your recordings are and load them. Simulated recordings let you try everything first.",
@@ -74,6 +78,10 @@ _DATA = {
     "data.found.problems": ("{n} recordings: {counts}. {groups} sources, files: {forms}, {rates}. {problems} could not be used; step 4 lists them.{warned}",
                             "{n} 件の録音を読み込みました：{counts}。録音元 {groups} 個、ファイル：{forms}、{rates}。{problems} 件は使用できません（ステップ 4 に一覧があります）。{warned}"),
     "data.nothing": ("No recording at {path} can be used. {problem}", "{path} に使用できる録音がありません。{problem}"),
+}
+
+# %% ../../nbs/8_app/10_texts.ipynb #13e95c91
+_CHECK = {
     "check.title": ("Check", "データの確認"),
     "check.about": ("What is wrong with the recordings, the worst first, and what they look and sound like.", "録音データの問題点を重大な順に示します。あわせて、波形やスペクトルの様子も確認してください。"),
     "check.run": ("Check again", "もう一度確認"),
@@ -96,8 +104,8 @@ _DATA = {
     "check.column.remedy": ("remedy", "対処"),
 }
 
-# %% ../../nbs/8_app/10_texts.ipynb #9ba47d08
-_TRAIN = {
+# %% ../../nbs/8_app/10_texts.ipynb #6e6d7337
+_PLAN = {
     "plan.title": ("Plan", "学習計画"),
     "plan.about": ("Choose size and length of the training, and see what it will take of memory and time here.", "モデルの大きさと学習の長さを選び、この環境で必要なメモリと時間を確認します。"),
     "plan.size": ("Network", "モデルの大きさ"),
@@ -125,6 +133,10 @@ _TRAIN = {
     "plan.too_large": ("This batch does not fit into memory: take auto, or at most {largest}.", "このバッチサイズはメモリに収まりません。auto にするか、{largest} 以下にしてください。"),
     "plan.too_long": ("About {epochs} epochs fit into a session of {hours} hours. The training will stop in time and can go on in the next session.",
                       "{hours} 時間のセッションでは約 {epochs} エポックまでです。時間内に自動で停止し、次のセッションで続きから再開できます。"),
+}
+
+# %% ../../nbs/8_app/10_texts.ipynb #261fa8a3
+_TRAINING = {
     "train.title": ("Train", "学習"),
     "train.about": ("Training runs in the background: go on reading, stop it, or close the page. Closing the page does not stop it, ending the session does; then go on from the last checkpoint.",
                     "学習はバックグラウンドで実行されます。ページを閉じても学習は続きます。セッションが終了した場合は、最後のチェックポイントから再開できます。"),
@@ -149,7 +161,8 @@ _TRAIN = {
     "train.state.failed": ("Failed", "失敗しました"),
 }
 
-_TRAIN_SAID = {
+# %% ../../nbs/8_app/10_texts.ipynb #0aad4d7c
+_TRAINING_SAID = {
     "train.load_first": ("Load recordings in step 3 first.", "先にステップ 3 で録音を読み込んでください。"),
     "train.running_already": ("A training is running already: wait for its end, or stop it first.", "学習はすでに実行中です。終了を待つか、先に停止してください。"),
     "train.not_running": ("Nothing is running.", "実行中の学習はありません。"),
@@ -163,13 +176,14 @@ _TRAIN_SAID = {
     "train.finished": ("Done: {epochs} epochs, the weights of epoch {best} are kept ({name}). Steps 7 to 9 show what came out.", "学習が終了しました：{epochs} エポック中、エポック {best} の重みを採用しました（{name}）。ステップ 7～9 で結果を確認できます。"),
 }
 
-# %% ../../nbs/8_app/10_texts.ipynb #13e95c91
+# %% ../../nbs/8_app/10_texts.ipynb #07b4dfc7
 _RESULTS = {
     "results.title": ("Results", "結果"),
     "results.about": ("How the detector does on recordings from sources that it never met. Low and high bound a 95 % interval over sources.",
                       "学習に使っていない録音元に対する検出器の性能です。下限と上限は、録音元を単位とした 95 % 信頼区間を示します。"),
     "results.evaluate": ("Evaluate again", "もう一度評価"),
     "results.wait": ("This fills when a training has ended (step 6).", "学習（ステップ 6）が終わると、ここに結果が表示されます。"),
+    "results.last": ("A finished training was found: {name}. “Evaluate again” shows its results; steps 8 and 9 use it too.", "終了した学習が見つかりました：{name}。「もう一度評価」で結果を表示できます。ステップ 8 と 9 でも使えます。"),
     "results.evaluating": ("Evaluating…", "評価しています…"),
     "results.done": ("Judged on {n} recordings from {groups} sources that were kept apart ({name}).", "学習に使わずに取り分けた {groups} 個の録音元、{n} 件の録音で評価しました（{name}）。"),
     "results.threshold": ("Threshold", "しきい値"),
@@ -186,6 +200,10 @@ _RESULTS = {
     "results.column.value": ("value", "値"),
     "results.column.low": ("low", "下限"),
     "results.column.high": ("high", "上限"),
+}
+
+# %% ../../nbs/8_app/10_texts.ipynb #c58450ae
+_TRY = {
     "try.title": ("Try it", "判定を試す"),
     "try.about": ("Score recordings that the detector has not seen. Near 1 means NG, near 0 OK. Below: where the network looked in the most suspicious stretch.",
                   "新しい録音を判定します。スコアが 1 に近いほど NG、0 に近いほど OK です。下の図は、最も異常らしい区間でモデルが注目した箇所を示します。"),
@@ -223,7 +241,7 @@ _METRICS = {f"results.metric.{name}": texts for name, texts in {
     "auc": ("AUC", "AUC"), "p_auc": ("pAUC (few false alarms)", "pAUC（誤報の少ない範囲）"), "p_auc_plain": ("pAUC, plain (chance 0.05)", "pAUC（補正なし、偶然 0.05）"),
     "specificity": ("specificity", "特異度"), "false_alarms_per_1000": ("false alarms per 1000", "1000 件あたりの誤報"), "average_precision": ("average precision", "平均適合率")}.items()}
 
-TEXTS = {**_COMMON, **_DATA, **_TRAIN, **_TRAIN_SAID, **_RESULTS, **_METRICS}
+TEXTS = {**_COMMON, **_MACHINE, **_DATA, **_CHECK, **_PLAN, **_TRAINING, **_TRAINING_SAID, **_RESULTS, **_TRY, **_METRICS}
 
 # %% ../../nbs/8_app/10_texts.ipynb #5e2de583
 def text(
@@ -340,7 +358,7 @@ def translate_finding(
 _WORDS = {
     "loss": "損失", "training": "学習", "validation": "検証", "validation score (0 to 1)": "検証スコア (0～1)", "accuracy": "正解率", "learning rate": "学習率", "epoch": "エポック",
     "lowest: {}": "最小：{}", "best epoch: {}": "最良エポック：{}", "decision": "判定", "true class": "正解クラス", "recordings": "録音数", "class": "クラス", "group": "録音元",
-    "false alarm rate (0 to 1)": "誤報率 (0～1)", "detection rate of {} (0 to 1)": "{} の検出率 (0～1)", "chance, AUC = {}": "でたらめ, AUC = {}", "detector, AUC = {}": "検出器, AUC = {}",
+    "false alarm rate (0 to 1)": "誤報率 (0～1)", "detection rate of {} (0 to 1)": "{} の検出率 (0～1)", "chance, AUC = {}": "ランダム, AUC = {}", "detector, AUC = {}": "検出器, AUC = {}",
     "recall of {} (0 to 1)": "{} の再現率 (0～1)", "precision (0 to 1)": "適合率 (0～1)", "{}: missed {} of {} ({})": "{}：見逃し {} / {} 件（{}）", "{}: false alarms {} of {} ({})": "{}：誤報 {} / {} 件（{}）",
     "right: {}": "正判定：{}", "missed: {}": "見逃し：{}", "false alarms: {}": "誤報：{}", "anomaly score (line: threshold {})": "異常スコア（縦線：しきい値 {}）", "time (s)": "時間 (秒)",
     "amplitude (full scale 1)": "振幅 (最大 1)", "amplitude\n(full scale 1)": "振幅\n(最大 1)", "frequency (kHz)": "周波数 (kHz)", "frequency (Hz)": "周波数 (Hz)", "level (dB re full scale)": "レベル (dB)",

@@ -30,36 +30,41 @@ def clock(seconds: float) -> str:
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
 
 # %% ../../nbs/8_app/19_train_panel.ipynb #713a506c
+def _widgets(panel) -> list:
+    """Make the widgets, from top to bottom."""
+    icons = {"start": "play", "stop": "stop", "resume": "step-forward", "extend": "plus"}
+    panel.buttons = {name: panel.make(widgets.Button, name, description=f"train.{name}", icon=icon, width="158px") for name, icon in icons.items()}
+    panel.buttons["start"].button_style = "primary"
+    for name, button in panel.buttons.items():
+        button.on_click(lambda clicked, act=getattr(panel, name): act())
+    panel.extra = panel.make(widgets.BoundedIntText, "extra", description="train.extra", value=10, min=1, max=10_000, width="170px", style={"description_width": "95px"})
+    panel.bars = {name: panel.make(widgets.FloatProgress, name, description=f"train.{name}", max=1.0, width="430px") for name in ("progress", "memory", "gpu")}
+    panel.bars["progress"].style.bar_color, panel.bars["memory"].style.bar_color, panel.bars["gpu"].style.bar_color = ACCENT, CLASS_COLORS["OK"], "#009E73"
+    panel.texts = {name: panel.make(widgets.HTML, text) for name, text in (("progress", "left"), ("memory", "memory-text"), ("gpu", "gpu-text"))}
+    panel.state = panel.make(widgets.HTML, "state")
+    panel.clock = panel.make(widgets.HTML, "clock")
+    panel.best = panel.make(widgets.HTML, "best")
+    panel.curves = panel.make(widgets.Image, "curves", format="png", width="100%")
+    panel.log = panel.make(widgets.HTML, "log")
+    panel.live, panel.unfinished, panel._drawn, panel._told = None, None, (0, 0.0), None
+    panel._wanted = False
+    for name in ("run", "opened"):
+        panel.bench.on(name, panel._show)
+    panel.bench.on("plan", lambda: _planned(panel))
+    panel.words.listeners.append(panel._redraw)
+    panel._attach()
+    lines = [row(panel.bars[name], panel.texts[name]) for name in panel.bars]
+    lines[2].layout.display = "none" if gpu_use() is None else ""
+    return [row(*panel.buttons.values(), panel.extra), panel.state, *lines, row(panel.clock, panel.best), panel.curves, panel.log]
+
+# %% ../../nbs/8_app/19_train_panel.ipynb #f8b09c7b
 class TrainPanel(Panel):
     """Start, stop, go on, extend, and see how it goes."""
 
     name, step = "train", 6
     LOG_SHOWN, DRAW_EVERY = 6, 1.0            # lines; seconds between two pictures
 
-    def build(self) -> list:
-        icons = {"start": "play", "stop": "stop", "resume": "step-forward", "extend": "plus"}
-        self.buttons = {name: self.make(widgets.Button, name, description=f"train.{name}", icon=icon, width="158px") for name, icon in icons.items()}
-        self.buttons["start"].button_style = "primary"
-        for name, button in self.buttons.items():
-            button.on_click(lambda clicked, act=getattr(self, name): act())
-        self.extra = self.make(widgets.BoundedIntText, "extra", description="train.extra", value=10, min=1, max=10_000, width="170px", style={"description_width": "95px"})
-        self.bars = {name: self.make(widgets.FloatProgress, name, description=f"train.{name}", max=1.0, width="430px") for name in ("progress", "memory", "gpu")}
-        self.bars["progress"].style.bar_color, self.bars["memory"].style.bar_color, self.bars["gpu"].style.bar_color = ACCENT, CLASS_COLORS["OK"], "#009E73"
-        self.texts = {name: self.make(widgets.HTML, text) for name, text in (("progress", "left"), ("memory", "memory-text"), ("gpu", "gpu-text"))}
-        self.state = self.make(widgets.HTML, "state")
-        self.clock = self.make(widgets.HTML, "clock")
-        self.best = self.make(widgets.HTML, "best")
-        self.curves = self.make(widgets.Image, "curves", format="png", width="100%")
-        self.log = self.make(widgets.HTML, "log")
-        self.live, self.unfinished, self._drawn, self._told = None, None, (0, 0.0), None
-        self._wanted = False
-        self.bench.on("run", self._show)
-        self.bench.on("plan", lambda: _planned(self))
-        self.words.listeners.append(self._redraw)
-        self._attach()
-        lines = [row(self.bars[name], self.texts[name]) for name in self.bars]
-        lines[2].layout.display = "none" if gpu_use() is None else ""
-        return [row(*self.buttons.values(), self.extra), self.state, *lines, row(self.clock, self.best), self.curves, self.log]
+    build = _widgets
 
     @property
     def phase(self) -> str:
@@ -141,7 +146,7 @@ def _start(panel: TrainPanel) -> bool:
         return False
     return _begin(panel, partial(prepare_training, config, bench.recordings, progress=False))
 
-
+# %% ../../nbs/8_app/19_train_panel.ipynb #30918678
 def _start_when_ready(panel: TrainPanel) -> None:
     if panel.unfinished is not None or panel.phase != "idle":
         return

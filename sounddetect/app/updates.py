@@ -52,39 +52,60 @@ class Updates:
             change()
 
 # %% ../../nbs/8_app/12_updates.ipynb #a5a96b2e
-class _Silenced:
-    """`sys.stderr` for all threads but one."""
+class _Quiet:
+    """Stands before `sys.stderr` and the showing of warnings while at least one thread is quiet."""
 
-    def __init__(self, stream):
-        self.stream, self.thread = stream, threading.get_ident()
+    def __init__(self):
+        self.said: dict[int, list[str]] = {}            # warnings of each quiet thread
+        self._lock, self._way_back, self._stderr = threading.Lock(), None, None
+
+    def enter(self, thread: int) -> None:
+        with self._lock:
+            if not self.said:
+                self._way_back = warnings.catch_warnings()
+                if sys.stderr is not self:               # it may be: put back by somebody who had redirected it meanwhile
+                    self._stderr = sys.stderr
+                self._way_back.__enter__()                # which also makes warnings count anew that were shown already
+                self._show, warnings.showwarning, sys.stderr = warnings.showwarning, self.show, self
+            self.said[thread] = []
+
+    def leave(self, thread: int) -> None:
+        with self._lock:
+            del self.said[thread]
+            if not self.said:
+                self._way_back.__exit__(None, None, None)
+                if sys.stderr is self:
+                    sys.stderr = self._stderr
+
+    def show(self, message, category, *where, **others):
+        said = self.said.get(threading.get_ident())
+        if said is None:
+            self._show(message, category, *where, **others)
+        elif issubclass(category, UserWarning) and str(message) not in said:
+            said.append(str(message))
 
     def write(self, text):
-        return len(text) if threading.get_ident() == self.thread else self.stream.write(text)
+        return len(text) if threading.get_ident() in self.said else self._stderr.write(text)
 
     def __getattr__(self, name):
-        return getattr(self.stream, name)
+        return getattr(self.__dict__["_stderr"] or sys.__stderr__, name)
 
 
+_quiet = _Quiet()
+
+# %% ../../nbs/8_app/12_updates.ipynb #78a99c5a
 @contextmanager
 def quietly() -> Iterator[list[str]]:
     """Nothing of this thread goes to stderr; its warnings are the list, each once."""
-    said, before, thread = [], warnings.showwarning, threading.get_ident()
-
-    def show(message, category, *where, **others):
-        if threading.get_ident() != thread:
-            before(message, category, *where, **others)
-        elif issubclass(category, UserWarning) and str(message) not in said:
-            said.append(str(message))
-    stream = sys.stderr
-    silenced = sys.stderr = _Silenced(stream)
-    with warnings.catch_warnings():
-        warnings.simplefilter("always", UserWarning)
-        warnings.showwarning = show
-        try:
-            yield said
-        finally:
-            if sys.stderr is silenced:
-                sys.stderr = stream
+    thread = threading.get_ident()
+    if thread in _quiet.said:
+        yield _quiet.said[thread]
+        return
+    _quiet.enter(thread)
+    try:
+        yield _quiet.said[thread]
+    finally:
+        _quiet.leave(thread)
 
 # %% ../../nbs/8_app/12_updates.ipynb #b4446b36
 class Background:
@@ -134,7 +155,7 @@ class Background:
     def _is_done(self):                                # without a loop, `then` is called in the thread after `busy` is over
         return not self.busy and (self._thread is None or not self._thread.is_alive())
 
-
+# %% ../../nbs/8_app/12_updates.ipynb #ac1f2f38
 def wait_for(updates: Updates, done: Callable[[], bool], seconds: float | None = None) -> bool:
     """Wait until `done()`, and let widgets follow meanwhile; False when it is not true after `seconds`."""
     end = None if seconds is None else time.monotonic() + seconds

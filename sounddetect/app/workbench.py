@@ -11,11 +11,11 @@ import os
 import ipywidgets as widgets
 
 from .check_panel import CheckPanel
-from .colab import mount_drive
+from .colab import last_run, mount_drive
 from .data_panel import DataPanel
 from .home_panel import HomePanel
 from .machine_panel import MachinePanel
-from .panels import STYLE, Bench
+from .panels import PANEL_STYLE, Bench
 from .plan_panel import PlanPanel
 from .results_panel import ResultsPanel
 from .texts import LANGUAGE_NAMES
@@ -53,6 +53,7 @@ class Workbench:
         self.widget = widgets.VBox([self.header, *(panel.widget for panel in self.panels.values())])
         self.widget.add_class("sd-workbench")
         self.machine.refresh()
+        _open_last(self.bench)
         if self._drive_error is not None:
             self.data.fail(self._drive_error)
 
@@ -69,11 +70,22 @@ class Workbench:
         """The lines of Python that do what the panels did, from data to the archive."""
         return "\n\n".join(filter(None, (self.panels[name].code() for name in ("data", "check", "plan", "train", "results", "try", "home"))))
 
+# %% ../../nbs/8_app/23_workbench.ipynb #56da6405
+def _open_last(bench: Bench) -> None:
+    """Take up the run that was worked on last, if it is finished; an unfinished one is offered by the panel of the training."""
+    try:
+        run = last_run(bench.folder)
+        if run is not None and run.finished:
+            bench.run = run
+            bench.set(opened=run)
+    except (OSError, ValueError):                      # gone or damaged: then there is nothing to take up
+        bench.run = None
+
 
 def _header(workbench: Workbench) -> widgets.VBox:
     title, about = widgets.HTML(), widgets.HTML()
     words = workbench.bench.words
-    words.bind(title, "value", "workbench.title", lambda text: f'{STYLE}<div style="font-size: 22px; font-weight: 600; line-height: 32px">{text}</div>')
+    words.bind(title, "value", "workbench.title", lambda text: f'{PANEL_STYLE}<div style="font-size: 22px; font-weight: 600; line-height: 32px">{text}</div>')
     words.bind(about, "value", "workbench.about", lambda text: f'<div class="sd-about">{text}</div>')
     top = widgets.HBox([title, workbench.lang], layout=widgets.Layout(justify_content="space-between", flex_flow="row wrap", max_width="900px"))
     return widgets.VBox([top, about])
