@@ -28,6 +28,7 @@ _FACE = {
     "label_doubts": "runs.doubts",
     "error_cases": "runs.errors",
     "errors_by_source": "runs.errors",
+    "Workbench": "app.workbench",
 }
 __all__ = ["__version__", *_FACE]
 

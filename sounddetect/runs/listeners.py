@@ -10,6 +10,8 @@ import json
 import os
 import sys
 import time
+import warnings
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 
@@ -53,11 +55,14 @@ def in_words(seconds: float) -> str:
 
 # %% ../../nbs/7_runs/01_listeners.ipynb #70f88e59
 class RunWriter:
-    """Listener that keeps `results.csv`, `events.jsonl` and `log.txt` of a run folder."""
+    """Listener that keeps `results.csv`, `events.jsonl` and `log.txt` of a run folder; while the folder is away it remembers what to write."""
+
+    RETRY, MOST_WAITING = 5.0, 20_000                       # seconds between two tries; lines
 
     def __init__(self, path: str | os.PathLike):
         self.path, self.rows = Path(path), []
-        self._last_batch = 0.0
+        self._last_batch = self._next_try = 0.0
+        self._waiting, self._table_waits = {"events.jsonl": [], "log.txt": []}, False
 
     def __call__(self, event: dict) -> None:
         if event["event"] == "batch":
@@ -65,20 +70,57 @@ class RunWriter:
                 return
             self._last_batch = time.monotonic()
         now = datetime.now().astimezone().isoformat(timespec="milliseconds")
-        self._append("events.jsonl", json.dumps({"time": now, **{name: value for name, value in event.items() if name != "history"}}))
+        self._waiting["events.jsonl"].append(json.dumps({"time": now, **{name: value for name, value in event.items() if name != "history"}}))
         line = describe(event)
         if line:
-            self._append("log.txt", f"{now} {line}")
+            self._waiting["log.txt"].append(f"{now} {line}")
         if event["event"] == "epoch":
             self.rows.append({name: value for name, value in event.items() if name not in ("event", "best_epoch", "counter")})
         elif event["event"] == "start":
             self.rows = list(event["history"])
-        if event["event"] == "epoch" or event["event"] == "start" and self.rows:
-            write_text(self.path / "results.csv", pd.DataFrame(self.rows).to_csv(index=False))
+        self._table_waits |= event["event"] == "epoch" or event["event"] == "start" and bool(self.rows)
+        self._write(at_once=event["event"] in ("start", "stop"))
 
-    def _append(self, name, line):
-        with open(self.path / name, "a", encoding="utf-8") as file:
-            file.write(line + "\n")
+    def _write(self, at_once: bool) -> None:
+        """Write what waits; if the folder does not take it, let it wait."""
+        if time.monotonic() < self._next_try and not at_once:
+            return
+        try:
+            for name, lines in self._waiting.items():
+                _append(self.path / name, lines)
+            if self._table_waits:
+                write_text(self.path / "results.csv", pd.DataFrame(self.rows).to_csv(index=False))
+                self._table_waits = False
+            self._next_try = 0.0
+        except OSError as error:
+            if not self._next_try:
+                warnings.warn(f"{self.path} cannot be written ({error}): training goes on, and what belongs there is written when it can be", stacklevel=4)
+            self._next_try = time.monotonic() + self.RETRY
+            _shorten(self._waiting["events.jsonl"], self.MOST_WAITING)
+
+# %% ../../nbs/7_runs/01_listeners.ipynb #e62f1d87
+def _append(path: Path, lines: list[str]) -> None:
+    """Append lines to a file and forget them; a disk that takes only a part of them takes none."""
+    if not lines:
+        return
+    size = path.stat().st_size if path.exists() else 0
+    try:
+        with open(path, "a", encoding="utf-8") as file:
+            file.write("".join(line + "\n" for line in lines))
+    except OSError:
+        with suppress(OSError):
+            os.truncate(path, size)
+        raise
+    lines.clear()
+
+
+def _shorten(lines: list[str], most: int) -> None:
+    """Drop single steps, the oldest first, when too many events wait."""
+    surplus = len(lines) - most
+    if surplus > 0:
+        steps = [i for i, line in enumerate(lines) if '"event": "batch"' in line][:surplus]
+        for i in reversed(steps):
+            del lines[i]
 
 # %% ../../nbs/7_runs/01_listeners.ipynb #e8668d7e
 class ProgressBar:

@@ -93,7 +93,11 @@ class TrainingRun:
 
     def _close(self, reason: str) -> Run:
         if reason in ("finished", "early_stopping") and self.trainer.processes.is_first:
-            _write_detector(self.run, self.trainer, self.split)
+            try:
+                _write_detector(self.run, self.trainer, self.split)
+            except OSError as error:
+                raise OSError(f"the training is finished, but its detector cannot be written to {self.run.path} ({error}). Nothing is lost: when the folder can be "
+                              f"written again, sounddetect resume {self.run.path} writes it, or .wait() once more") from None
             self.tracking.close()
         return self.run
 

@@ -67,24 +67,24 @@ class CheckpointFolder:
         save_checkpoint(content, newest)
         _put_first(newest, self.path)
         if self.mirror is not None:
-            self.mirror.mkdir(parents=True, exist_ok=True)
+            self.mirror.mkdir(exist_ok=True)               # not its parents: without Drive they would be made on the machine's own disk
             _copy(self.path / LAST, copied := self.mirror / f"{LAST}.new")
             _put_first(copied, self.mirror)
 
     def save_best(self, content: dict) -> None:
         """Write `best.pt`: the best weights, for people; a training goes on without it."""
         for folder in filter(None, (self.path, self.mirror)):
-            folder.mkdir(parents=True, exist_ok=True)
+            folder.mkdir(parents=folder is self.path, exist_ok=True)
             save_checkpoint(content, folder / "best.pt")
 
     def load(self) -> dict | None:
         """The newest checkpoint that is whole, None when there is none at all.
 
-        Warns of damaged ones. Raises `ValueError` when there are only damaged ones.
+        Warns of damaged ones. Raises `ValueError` when there are only damaged ones, `OSError` when there is none here and the mirror cannot be read.
         """
-        places = [folder / name for folder in (self.path, self.mirror) if folder is not None for name in (LAST, PREVIOUS) if (folder / name).exists()]
+        places = _found(self.path, None) + (_found(self.mirror, self.path) if self.mirror is not None else [])
         damaged = []
-        for place in sorted(places, key=lambda place: place.stat().st_mtime_ns, reverse=True):      # a run may have gone on elsewhere
+        for _, place in sorted(places, reverse=True):      # the newest first: a run may have gone on elsewhere
             try:
                 content = load_checkpoint(place)
             except ValueError as error:
@@ -103,6 +103,17 @@ def _put_first(newest: Path, folder: Path) -> None:
     if (folder / LAST).exists():
         (folder / LAST).replace(folder / PREVIOUS)
     newest.replace(folder / LAST)
+
+
+def _found(folder: Path, instead: Path | None) -> list[tuple[int, Path]]:
+    """Checkpoints in a folder with their times; none when it cannot be read and there are some in `instead`."""
+    try:
+        return [((folder / name).stat().st_mtime_ns, folder / name) for name in (LAST, PREVIOUS) if (folder / name).exists()]
+    except OSError as error:
+        if instead is None or not _found(instead, None):
+            raise
+        warnings.warn(f"{folder} cannot be read ({error}); going on from {instead}", stacklevel=3)
+        return []
 
 
 def _copy(source: Path, target: Path) -> None:

@@ -8,6 +8,7 @@ __all__ = ['MACHINE_COLUMNS', 'REMEDY', 'keep_freed_memory', 'Progress', 'epoch_
 
 # %% ../../nbs/5_training/13_trainer.ipynb #b5a10b87
 import asyncio
+import atexit
 import ctypes
 import math
 import os
@@ -485,13 +486,20 @@ def _start(trainer: Trainer) -> None:
         raise RuntimeError("this training is running already: stop it by .stop(), or wait for it by .wait()")
     trainer._failure, trainer._ended_by, trainer._stop_reason = None, None, None
 
+    def end_with_the_program():
+        trainer.stop("end of the program")
+        trainer._thread.join(60)
+
     def work():
         try:
             trainer._ended_by = _fit(trainer)
         except BaseException as error:
             trainer._failure = error
+        finally:
+            atexit.unregister(end_with_the_program)
 
     trainer._thread = threading.Thread(target=work, name="training", daemon=True)
+    atexit.register(end_with_the_program)
     trainer._thread.start()
 
 
