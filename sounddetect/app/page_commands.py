@@ -63,7 +63,8 @@ def make_server(notebook: Path, port: int, token: str, browser: bool):
 
     server = Server(config_file_paths=[], log_level="ERROR")
     pipes = ["--KernelManager.transport=ipc"] if os.name == "posix" else []        # instead of five ports that others on this machine could listen to
-    server.initialize(["--VoilaConfiguration.strip_sources=True", f"--KernelSpecManager.kernel_dirs={notebook.parent / 'kernels'}", *pipes])
+    widgets = "--VoilaConfiguration.extension_allowlist=@jupyter-widgets/jupyterlab-manager"      # and no extension that a user has for his notebooks
+    server.initialize(["--VoilaConfiguration.strip_sources=True", widgets, f"--KernelSpecManager.kernel_dirs={notebook.parent / 'kernels'}", *pipes])
     server.notebook_path, server.root_dir = str(notebook), str(notebook.parent)
     server.ip, server.port, server.token, server.open_browser = "127.0.0.1", port, token, True
     server.tornado_settings = {"allow_remote_access": False, "local_hostnames": ["localhost"], "websocket_max_message_size": MAX_MESSAGE}
