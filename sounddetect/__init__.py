@@ -23,6 +23,7 @@ _FACE = {
     "prepare_resume": "runs.training_runs",
     "resume": "runs.training_runs",
     "plan": "runs.planning",
+    "Workbench": "app.workbench",
 }
 __all__ = ["__version__", *_FACE]
 
