@@ -200,6 +200,7 @@ class Page:
     def run_all(self):
         """What the menu's entry does."""
         if self.front.kind == "lab":
+            self.tab.click(".jp-Notebook .jp-CodeCell .cm-content >> nth=0")  # the command is for the notebook that has the focus
             self.tab.evaluate("() => { window.jupyterapp.commands.execute('notebook:run-all-cells') }")
         elif self.front.kind == "classic":
             self.tab.evaluate("() => { Jupyter.notebook.execute_all_cells() }")
