@@ -88,7 +88,7 @@ def run(name):
     for cell in flagged:                         # as nbdev_test: not where there may be no GPU
         cell.metadata["tags"] = ["skip-execution"]
     kernel = dict(timeout=900, kernel_name="python3", resources={"metadata": {"path": str(path.parent)}})
-    NotebookClient(notebook, **kernel).execute()
+    NotebookClient(notebook, store_widget_state=False, **kernel).execute()      # the state of all widgets is larger than all else
     for cell in flagged:
         del cell.metadata["tags"]
     write(notebook, path)

@@ -16,7 +16,7 @@ from tempfile import mkdtemp
 import ipywidgets as widgets
 
 from .colab import drive_folders, in_colab, keep_files, mount_drive, unpack
-from .panels import WIDE, Bench, Panel, row
+from .panels import Panel
 from ..data.loading import Loading, load_recordings
 from ..data.recordings import Recordings
 from ..data.simulation import simulate
@@ -113,7 +113,7 @@ class DataPanel(Panel):
     name, step = "data", 3
 
     def build(self) -> list:
-        self.source = self.make(widgets.ToggleButtons, "source", description="data.source", width="100%", style={"button_width": "auto", "description_width": "150px"})
+        self.source = self.make(widgets.ToggleButtons, "source", width="100%", style={"button_width": "auto"})
         drive = {"browse": "data.source.drive"} if in_colab() else {}
         self.words.bind_options(self.source, {name: f"data.source.{name}" for name in SOURCES} | drive)
         self.count = self.make(widgets.IntSlider, "count", description="data.count", value=240, min=24, max=960, step=24)

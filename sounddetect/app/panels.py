@@ -19,7 +19,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from .colab import in_colab
-from .texts import LANGUAGES, text, translate_picture
+from .texts import LANGUAGE_NAMES, text, translate_picture
 from .updates import Background, Updates
 from ..config import Config
 from ..plotting.style import ACCENT, CLASS_COLORS, MUTED
@@ -29,8 +29,8 @@ class Wording:
     """Texts in the language of the user."""
 
     def __init__(self, lang: str = "en"):
-        if lang not in LANGUAGES:
-            raise ValueError(f"lang needs to be one of {', '.join(LANGUAGES)}, got {lang!r}")
+        if lang not in LANGUAGE_NAMES:
+            raise ValueError(f"lang needs to be one of {', '.join(LANGUAGE_NAMES)}, got {lang!r}")
         self.lang, self.listeners = lang, []
         self._bound: dict = {}
 
@@ -114,7 +114,7 @@ STYLE = f"""<style>
 .sd-table td.sd-number {{text-align: right; font-variant-numeric: tabular-nums}}
 .sd-log {{font: 12px/1.5 monospace; white-space: pre-wrap; overflow-wrap: anywhere; opacity: .8}}
 </style>"""
-WIDE, LABEL = "460px", {"description_width": "150px"}        # of fields, and of what stands before them
+WIDE, LABEL = "424px", {"description_width": "150px"}        # of fields, and of what stands before them
 
 
 def in_colours(message: str, kind: str = "note") -> str:
@@ -162,7 +162,7 @@ class _Shown:
         self.words.bind(title, "value", f"{self.name}.title", lambda words: f'{STYLE}<div class="sd-title"><b>{self.step}</b>{escape(words)}</div>')
         self.words.bind(about, "value", f"{self.name}.about", lambda words: f'<div class="sd-about">{escape(words)}</div>')
         head = widgets.HBox([title, self._code_button], layout=widgets.Layout(justify_content="space-between", flex_flow="row wrap"))
-        self.widget = widgets.VBox([head, about, *self.build(), self.message, self._code])
+        self.widget = widgets.VBox([head, about, self.message, self._code, *self.build()])
         for own in ("sd-panel", f"sd-{self.name}"):
             self.widget.add_class(own)
 
@@ -188,6 +188,8 @@ def make_widget(panel: _Shown, kind: type, name: str, width: str | None, descrip
     """A widget of a panel: buttons as wide as asked, fields all alike."""
     is_button = issubclass(kind, (widgets.Button, widgets.ToggleButton, widgets.FileUpload))
     is_field = description is not None and not is_button
+    if issubclass(kind, widgets.Image):
+        options.setdefault("layout", widgets.Layout(width=width or "auto", max_width="100%", align_self="flex-start"))
     options.setdefault("layout", widgets.Layout(width=width or (WIDE if is_field else "auto"), max_width="100%"))
     if is_field:
         options.setdefault("style", dict(LABEL))

@@ -12,7 +12,7 @@ from html import escape
 import ipywidgets as widgets
 import torch
 
-from .panels import LABEL, WIDE, Panel, row
+from .panels import Panel, row
 from ..config import Config
 from ..data.recordings import Recordings
 from ..data.splitting import split_recordings
@@ -33,10 +33,13 @@ def measured_epoch_seconds(
     split = split_recordings(recordings, config.data.test_split, config.training.validation_split, config.seed)
     few = prepare_recordings(split.train[:n_most], config)
     trainer = Trainer(few, few, config.replace({"training.batch_size": batch_size}))
-    batch_size_fits(trainer, batch_size, steps=1)
-    started = time.perf_counter()
-    batch_size_fits(trainer, batch_size, steps=2)
-    step = (time.perf_counter() - started) / (2 + 1 / 3)
+    def seconds(steps):
+        started = time.perf_counter()
+        batch_size_fits(trainer, batch_size, steps)
+        return time.perf_counter() - started
+    seconds(1)
+    few_steps, more_steps = seconds(1), seconds(4)
+    step = max(more_steps - few_steps, 0.1 * more_steps) / 3
     n_steps = -(-len(split.train) // batch_size)
     windows = sum(-(-n // config.model.input_length) for n in split.validation.n_samples * config.audio.sample_rate // split.validation.table["sample_rate"].to_numpy())
     return step * (n_steps + windows / batch_size / 3)
@@ -66,7 +69,7 @@ class PlanPanel(Panel):
         self.bench.on("recordings", self._recordings)
         self.words.listeners.append(self._show)
         self._seconds = None
-        return [self.size, self.epochs, self.batch, self.window, self.hours, self.plan_button, self.figures]
+        return [row(self.size, self.epochs), row(self.batch, self.window), row(self.hours), self.plan_button, self.figures]
 
     def settings(self) -> dict:
         """What the fields say, as keys of the configuration. Raises `ValueError` for a batch size that is none."""

@@ -63,7 +63,7 @@ class ResultsPanel(Panel):
         self.histogram = self.make(widgets.Image, "histogram", format="png")
         self.errors = self.make(widgets.Dropdown, "errors", description="results.errors", width="620px")
         self.error_picture = self.make(widgets.Image, "error-picture", format="png")
-        self.player = self.make(widgets.Audio, "player", format="wav", autoplay=False, loop=False)
+        self.player = self.make(widgets.Audio, "player", value=sound_of(np.zeros(800), 8000), format="wav", autoplay=False, loop=False)
         self._filled = widgets.VBox([self.table, row(self.pictures["confusion"], self.pictures["roc"]), self.pictures["curves"], self.threshold, self.effect, self.histogram,
                                      self.errors, self.error_picture, self.player])
         self._filled.layout.display = "none"

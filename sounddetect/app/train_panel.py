@@ -38,11 +38,11 @@ class TrainPanel(Panel):
 
     def build(self) -> list:
         icons = {"start": "play", "stop": "stop", "resume": "step-forward", "extend": "plus"}
-        self.buttons = {name: self.make(widgets.Button, name, description=f"train.{name}", icon=icon, width="170px") for name, icon in icons.items()}
+        self.buttons = {name: self.make(widgets.Button, name, description=f"train.{name}", icon=icon, width="158px") for name, icon in icons.items()}
         self.buttons["start"].button_style = "primary"
         for name, button in self.buttons.items():
             button.on_click(lambda clicked, act=getattr(self, name): act())
-        self.extra = self.make(widgets.BoundedIntText, "extra", description="train.extra", value=10, min=1, max=10_000, width="250px")
+        self.extra = self.make(widgets.BoundedIntText, "extra", description="train.extra", value=10, min=1, max=10_000, width="170px", style={"description_width": "95px"})
         self.bars = {name: self.make(widgets.FloatProgress, name, description=f"train.{name}", max=1.0, width="430px") for name in ("progress", "memory", "gpu")}
         self.bars["progress"].style.bar_color, self.bars["memory"].style.bar_color, self.bars["gpu"].style.bar_color = ACCENT, CLASS_COLORS["OK"], "#009E73"
         self.texts = {name: self.make(widgets.HTML, text) for name, text in (("progress", "left"), ("memory", "memory-text"), ("gpu", "gpu-text"))}
@@ -52,12 +52,14 @@ class TrainPanel(Panel):
         self.curves = self.make(widgets.Image, "curves", format="png", width="100%")
         self.log = self.make(widgets.HTML, "log")
         self.live, self.unfinished, self._drawn, self._told = None, None, (0, 0.0), None
+        self._wanted = False
         self.bench.on("run", self._show)
+        self.bench.on("plan", lambda: _planned(self))
         self.words.listeners.append(self._redraw)
         self._attach()
         lines = [row(self.bars[name], self.texts[name]) for name in self.bars]
         lines[2].layout.display = "none" if gpu_use() is None else ""
-        return [row(*self.buttons.values()), self.extra, self.state, *lines, row(self.clock, self.best), self.curves, self.log]
+        return [row(*self.buttons.values(), self.extra), self.state, *lines, row(self.clock, self.best), self.curves, self.log]
 
     @property
     def phase(self) -> str:
@@ -67,6 +69,10 @@ class TrainPanel(Panel):
     def start(self) -> bool:
         """Begin a new training with the settings of the panels; False when it cannot begin."""
         return _start(self)
+
+    def start_when_ready(self) -> None:
+        """Begin as soon as recordings were checked, unless one is running or waits to be gone on with."""
+        _start_when_ready(self)
 
     def stop(self) -> bool:
         """End after the current step; False when nothing is running."""
@@ -134,6 +140,24 @@ def _start(panel: TrainPanel) -> bool:
         panel.fail(error)
         return False
     return _begin(panel, partial(prepare_training, config, bench.recordings, progress=False))
+
+
+def _start_when_ready(panel: TrainPanel) -> None:
+    if panel.unfinished is not None or panel.phase != "idle":
+        return
+    if panel.bench.plan is not None:
+        panel.start()
+    elif panel.bench.blocking:
+        panel.say("train.load_first", "error")             # what came before has failed, and said so
+    else:
+        panel._wanted = True
+
+
+def _planned(panel: TrainPanel) -> None:
+    """The recordings are there and the forecast is made: begin, if that was asked for."""
+    wanted, panel._wanted = panel._wanted, False
+    if wanted:
+        _start_when_ready(panel)
 
 
 def _resume(panel: TrainPanel) -> bool:

@@ -7,7 +7,6 @@ __all__ = ['attention_of', 'record_microphone', 'TryPanel']
 
 # %% ../../nbs/8_app/21_try_panel.ipynb #3fd37436
 import base64
-from html import escape
 from pathlib import Path
 
 import ipywidgets as widgets

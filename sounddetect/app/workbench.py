@@ -11,13 +11,14 @@ import os
 import ipywidgets as widgets
 
 from .check_panel import CheckPanel
+from .colab import mount_drive
 from .data_panel import DataPanel
 from .home_panel import HomePanel
 from .machine_panel import MachinePanel
 from .panels import STYLE, Bench
 from .plan_panel import PlanPanel
 from .results_panel import ResultsPanel
-from .texts import LANGUAGES
+from .texts import LANGUAGE_NAMES
 from .train_panel import TrainPanel
 from .try_panel import TryPanel
 
@@ -37,18 +38,26 @@ class Workbench:
         lang: str = "en",                         # en or ja; there is a switch as well
         folder: str | os.PathLike | None = None,  # where runs, simulated recordings and uploads go; None: the current folder
         blocking: bool = False,                   # True: what is started from code is waited for, as in an automatic run of a notebook
+        use_drive: bool = False,                  # mount Google Drive first; without a `folder`, runs go there
     ):
-        self.bench = Bench(lang, folder, blocking)
+        drive, self._drive_error = _drive() if use_drive else (None, None)
+        self.bench = Bench(lang, folder or drive, blocking)
         self.panels = {name: panel(self.bench) for name, panel in PANELS.items()}
         for name, panel in self.panels.items():
             setattr(self, {"try": "try_it"}.get(name, name), panel)
-        self.lang = widgets.ToggleButtons(options=[(name, key) for key, name in LANGUAGES.items()], value=lang, style={"button_width": "90px"})
+        self.lang = widgets.ToggleButtons(options=[(name, key) for key, name in LANGUAGE_NAMES.items()], value=lang, style={"button_width": "90px"})
         self.lang.add_class("sd-lang")
         self.lang.observe(lambda change: self.bench.words.switch(change["new"]), "value")
         self.header = _header(self)
         self.widget = widgets.VBox([self.header, *(panel.widget for panel in self.panels.values())])
         self.widget.add_class("sd-workbench")
         self.machine.refresh()
+        if self._drive_error is not None:
+            self.data.fail(self._drive_error)
+
+    def show(self, name: str, **values):
+        """A panel for a cell of its own, begun with `values`, see `_STARTS`. Raises `ValueError` for a panel that is not known."""
+        return _show(self, name, values)
 
     def _ipython_display_(self):
         from IPython.display import display
@@ -67,3 +76,40 @@ def _header(workbench: Workbench) -> widgets.VBox:
     words.bind(about, "value", "workbench.about", lambda text: f'<div class="sd-about">{text}</div>')
     top = widgets.HBox([title, workbench.lang], layout=widgets.Layout(justify_content="space-between", flex_flow="row wrap", max_width="900px"))
     return widgets.VBox([top, about])
+
+# %% ../../nbs/8_app/23_workbench.ipynb #64e9b4b7
+def _show(workbench: Workbench, name: str, values: dict):
+    if name not in PANELS:
+        raise ValueError(f"a panel needs to be one of {', '.join(PANELS)}, got {name!r}")
+    panel = workbench.panels[name]
+    if name in _STARTS:
+        _STARTS[name](panel, **values)
+    return widgets.VBox([workbench.header, panel.widget]) if name == "machine" else panel.widget
+
+
+def _start_data(panel: DataPanel, path: str = "", count: int = 240) -> None:
+    """Load `path`, or without one `count` simulated recordings."""
+    panel.count.value, panel.path.value = count, str(path)
+    panel.source.value = "path" if path else "simulated"
+    panel.load()
+
+
+def _start_plan(panel: PlanPanel, size: str = "s", epochs: int = 20) -> None:
+    panel.size.value, panel.epochs.value = size, epochs
+
+
+def _start_train(panel: TrainPanel, start: bool = True) -> None:
+    """Begin as soon as recordings are there, unless there is something to go on with or running."""
+    if start:
+        panel.start_when_ready()
+
+
+_STARTS = {"data": _start_data, "plan": _start_plan, "train": _start_train}
+
+
+def _drive() -> tuple:
+    """Folder on Drive, and why there is none."""
+    try:
+        return mount_drive() / "SoundDetect", None
+    except OSError as error:
+        return None, error
