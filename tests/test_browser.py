@@ -206,6 +206,9 @@ def test_a_kernel_restarted_in_mid_training_loses_nothing(page, front):
 def _goes_on(page, front, run):
     """What was interrupted saved its last step, is offered, and goes on from there by one click."""
     page.wait("train-message", run.name)
+    end = time.monotonic() + 30
+    while events(run)[-1]["event"] != "stop" and time.monotonic() < end:  # the kernel that was let go has some seconds
+        time.sleep(0.1)
     last = events(run)[-1]
     assert (last["event"], last["reason"], last["resumable"]) == ("stop", "end of the program", True)
     assert page.state() == "idle"

@@ -51,10 +51,19 @@ def make_server(notebook: Path, port: int, token: str, browser: bool):
     """A Voila that serves one notebook on 127.0.0.1. Raises `ValueError` with the line that installs it when it is missing."""
     try:
         from voila.app import Voila
+        from voila.shutdown_kernel_handler import VoilaShutdownKernelHandler
     except ImportError:
         raise ValueError('the web page needs Voila, which is not installed: pip install "sounddetect[app]"') from None
 
+    class EndKernel(VoilaShutdownKernelHandler):
+        def check_xsrf_cookie(self):                    # the page that closes does not send it; it knows the kernel's id, and comes from here
+            if not self.check_origin():
+                super().check_xsrf_cookie()
+
     class Server(Voila):
+        def init_handlers(self):
+            return [(path, EndKernel if handler is VoilaShutdownKernelHandler else handler, *more) for path, handler, *more in super().init_handlers()]
+
         def launch_browser(self):                       # called when it listens
             address = f"http://127.0.0.1:{self.port}/?token={token}"
             print(f"the workbench is at {address}", flush=True)
