@@ -15,6 +15,8 @@ train: $(VENV)/.installed
 
 export OMP_NUM_THREADS ?= 2
 
+# Who has set ClearML up wants to see trainings there, not tests.
+test: export CLEARML_CONFIG_FILE = /dev/null
 test: $(VENV)/.installed-dev
 	$(BIN)/python tools/checks.py
 	$(BIN)/nbdev_test --n_workers 2

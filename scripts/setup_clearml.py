@@ -1,13 +1,7 @@
-"""Set ClearML up by its own program: python scripts/setup_clearml.py
-
-SoundDetect needs no experiment tracker: every run keeps its figures in results.csv and events.jsonl.
-"""
-import shutil
-import subprocess
+"""Set ClearML up, as in the older system: python scripts/setup_clearml.py [options of `sounddetect setup-clearml`]"""
 import sys
 
+from sounddetect.app.cli import main
+
 if __name__ == "__main__":
-    program = shutil.which("clearml-init")
-    if program is None:
-        sys.exit("error: ClearML is not installed; install it by: pip install clearml")
-    sys.exit(subprocess.call([program]))
+    main(["setup-clearml", *sys.argv[1:]])

@@ -23,6 +23,11 @@ _FACE = {
     "prepare_resume": "runs.training_runs",
     "resume": "runs.training_runs",
     "plan": "runs.planning",
+    "cross_validate": "runs.cross_validation",
+    "compare": "runs.comparison",
+    "label_doubts": "runs.doubts",
+    "error_cases": "runs.errors",
+    "errors_by_source": "runs.errors",
     "Workbench": "app.workbench",
 }
 __all__ = ["__version__", *_FACE]

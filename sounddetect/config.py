@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['SIZES', 'MOVED', 'GONE', 'Section', 'parse_bytes', 'Audio', 'Data', 'FilterParams', 'Preprocessing', 'CnnLayer',
            'Attention', 'FullyConnected', 'Network', 'Model', 'LossFunction', 'LrScheduler', 'EarlyStoppingSettings',
-           'Augmentation', 'Training', 'Memory', 'Checkpoint', 'Session', 'Output', 'Inference', 'ClearML', 'Config',
-           'differences']
+           'Augmentation', 'Training', 'Memory', 'Checkpoint', 'Session', 'Output', 'FalseAlarmRate', 'Inference',
+           'ClearML', 'Tracking', 'Config', 'differences']
 
 # %% ../nbs/00_config.ipynb #a910a4ae
 import difflib
@@ -253,15 +253,36 @@ class Output(Section):
     copy_detector_to: list[str] = _key(list, "folders that get a copy of the finished detector as well")
 
 
+class FalseAlarmRate(Section):
+    false_alarm_rate: float = _key(0.01, "share of good recordings that may be judged NG, 0 to 1", gt=0, lt=1)
+
+
 class Inference(Section):
-    threshold: float = _key(0.5, "anomaly score from which a recording is judged NG, 0 to 1", ge=0, le=1)
+    threshold: Annotated[float, Field(ge=0, le=1)] | Literal["best_f1"] | FalseAlarmRate = _key(
+        0.5, "anomaly score from which a recording is judged NG, 0 to 1; or chosen on the validation part: best_f1, or {false_alarm_rate: 0.01} for that share of false alarms at most")
+    temperature: Literal["auto"] | Annotated[float, Field(gt=0)] = _key(1.0, "logits are divided by it: above 1 scores are less sure; auto: as the validation part says")
+
+    @property
+    def working_threshold(self) -> float:
+        """The threshold, or 0.5 as long as none has been chosen."""
+        return self.threshold if isinstance(self.threshold, float) else 0.5
+
+    @property
+    def working_temperature(self) -> float:
+        """The temperature, or 1 as long as none has been fitted."""
+        return self.temperature if isinstance(self.temperature, float) else 1.0
 
 
 class ClearML(Section):
-    enabled: Literal["auto"] | bool = _key("auto", "true asks for ClearML; auto and false do without")
+    enabled: Literal["auto"] | bool = _key("auto", "auto: where keys are found (sounddetect setup-clearml); true: always, offline without keys or server; false: never")
     project_name: str = _key("SoundDetect", "project in ClearML")
     task_name: str | None = _key(None, "task in ClearML; null: the run's name")
-    output_uri: str | None = _key(None, "where ClearML stores models; null: its default")
+    output_uri: str | None = _key(None, "storage for the detector, such as s3://bucket/models; null: an artifact of the task")
+
+
+class Tracking(Section):
+    tensorboard: bool = _key(False, "write event files for TensorBoard into the run folder")
+    mlflow: str | None = _key(None, "folder of MLflow's local store, such as mlruns; null: none")
 
 # %% ../nbs/00_config.ipynb #51505f91
 class _Sections(Section):
@@ -278,7 +299,14 @@ class _Sections(Section):
     session: Session = _key(Session, "the limit of a Colab session")
     output: Output = _key(Output, "where results go")
     inference: Inference = _key(Inference, "how a score becomes a verdict")
-    clearml: ClearML = _key(ClearML, "experiment tracking")
+    clearml: ClearML = _key(ClearML, "experiment tracking with ClearML")
+    tracking: Tracking = _key(Tracking, "experiment tracking with others; results.csv is always written")
+
+    @model_validator(mode="after")
+    def _check(self):
+        if len(self.data.classes) > 2 and not isinstance(self.inference.threshold, float):
+            raise ValueError(f"inference.threshold is chosen between two classes, data.classes has {len(self.data.classes)}: leave it a number, which then does nothing")
+        return self
 
 # %% ../nbs/00_config.ipynb #94cda60f
 MOVED = {  # older key: key of today

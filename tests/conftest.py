@@ -11,6 +11,11 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 IN_PYTHON = [sys.executable, "-c", "from sounddetect.app.cli import main; main()"]
 
+# Who has set ClearML up wants to see trainings there, not tests.
+for variable in [variable for variable in os.environ if variable.startswith("CLEARML_")]:
+    del os.environ[variable]
+os.environ["CLEARML_CONFIG_FILE"] = os.devnull
+
 
 def environment():
     """The user's, but on one thread, with the package of this checkout, without colours and windows."""

@@ -57,9 +57,9 @@ def name(path):
 
 
 def place(module):
-    """Floor and number on it: what a module may import is less."""
-    floor = module.split(".")[0]
-    return FLOORS.index(floor), int(re.match(r"\d+", EXPORTING[module].name)[0])
+    """Floor, number on it and letter behind the number: what a module may import is less."""
+    number, letter = re.match(r"(\d+)([a-z]?)_", EXPORTING[module].name).groups()
+    return FLOORS.index(module.split(".")[0]), int(number), letter
 
 
 def imports(code, package=""):

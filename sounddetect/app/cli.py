@@ -9,7 +9,7 @@ __all__ = ['main']
 import sys
 import warnings
 
-from . import data_commands, deploying_commands, judging_commands, page_commands, training_commands    # importing them puts them on `app`
+from . import data_commands, deploying_commands, judging_commands, page_commands, tracking_commands, training_commands    # importing them puts them on `app`
 from .commands import app
 
 # %% ../../nbs/8_app/30_cli.ipynb #d26fe326

@@ -84,7 +84,7 @@ class FolderBrowser:
     def __init__(self, panel: Panel, name: str, changed: Callable[[Path], None]):
         self.panel, self.changed, self.path = panel, changed, None
         self.where = panel.make(widgets.HTML, f"{name}-where")
-        self.list = panel.make(widgets.Select, name, description=f"{panel.name}.{name}", rows=7)
+        self.list = panel.make(widgets.Select, name, description="data.browse", rows=7)
         self.list.observe(lambda change: change["new"] is not None and self.go(change["new"]), "value")
         self.widget = widgets.VBox([self.list, self.where])
 

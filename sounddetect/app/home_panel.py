@@ -18,7 +18,9 @@ from .colab import download, in_colab, mount_drive
 from .panels import Panel, row
 from ..data.files import replacing
 from ..plotting.style import ACCENT
+from ..runs.evaluation import evaluate
 from ..runs.run_folder import Run
+from ..scoring.onnx_detector import export_onnx
 
 # %% ../../nbs/8_app/22_home_panel.ipynb #3f567a6e
 LEFT_BEHIND = ("weights", "events.jsonl", "stop")      # of a run folder
@@ -48,8 +50,8 @@ class HomePanel(Panel):
     MOST_LINKED = 50 * 2**20      # bytes of a file that is offered as a link
 
     def build(self) -> list:
-        icons = {"download": "download", "drive": "cloud-upload"}
-        self.buttons = {name: self.make(widgets.Button, name, description=f"home.{name}", icon=icon, width="260px") for name, icon in icons.items()}
+        icons = {"download": "download", "report": "file-text-o", "onnx": "cube", "drive": "cloud-upload"}
+        self.buttons = {name: self.make(widgets.Button, name, description=f"home.{name}", icon=icon, width="205px") for name, icon in icons.items()}
         self.buttons["download"].button_style = "primary"
         self.buttons["drive"].layout.display = "" if in_colab() else "none"
         self.link = self.make(widgets.HTML, "link")
@@ -67,6 +69,14 @@ class HomePanel(Panel):
     def download(self) -> bool:
         """Pack the run and hand it to the browser; False when it cannot begin."""
         return self._with_run(lambda run: pack_run(run, self.bench.folder / "downloads"), self._hand_out, "home.packing")
+
+    def report(self) -> bool:
+        """Hand out the report of the evaluation, a page that needs nothing else; False when it cannot begin."""
+        return self._with_run(lambda run: _report_of(run), self._hand_out, "home.packing")
+
+    def onnx(self) -> bool:
+        """Export the detector as ONNX, front end inside, checked against PyTorch; False when it cannot begin."""
+        return self._with_run(lambda run: _exported(run, self.bench.folder / "downloads"), self._hand_out, "home.exporting")
 
     def drive(self) -> bool:
         """Pack the run and copy it to Google Drive; False when it cannot begin."""
@@ -102,6 +112,21 @@ class HomePanel(Panel):
 
 archive = pack_run(sd.Run({folder!r}), {(self.bench.folder / 'downloads').as_posix()!r})
 print(archive)"""
+
+
+def _report_of(run: Run) -> Path:
+    """The report, written now if the run was not evaluated yet."""
+    path = run.path / "evaluation" / "report.html"
+    if not path.exists():
+        evaluate(run)
+    return path
+
+
+def _exported(run: Run, folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"sounddetect_{run.path.resolve().name}.onnx"
+    export_onnx(run.detector, path)
+    return path
 
 
 def _link(path: Path) -> str:

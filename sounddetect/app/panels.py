@@ -111,6 +111,7 @@ STYLE = f"""<style>
 .sd-table {{max-height: 320px; overflow: auto}}
 .sd-table table {{border-collapse: collapse; font-size: 13px; line-height: 1.35}}
 .sd-table th, .sd-table td {{padding: 3px 10px; text-align: left; vertical-align: top; border-bottom: 1px solid rgba(128,128,128,.3)}}
+.sd-table th, .sd-table td:first-child {{white-space: nowrap}}
 .sd-table td.sd-number {{text-align: right; font-variant-numeric: tabular-nums}}
 .sd-log {{font: 12px/1.5 monospace; white-space: pre-wrap; overflow-wrap: anywhere; opacity: .8}}
 </style>"""

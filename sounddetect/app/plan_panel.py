@@ -66,7 +66,8 @@ class PlanPanel(Panel):
         for widget in (self.size, self.epochs, self.batch, self.window, self.hours):
             widget.observe(lambda change: self._choose(), "value")
         self.plan_button.on_click(lambda button: self.forecast())
-        self.bench.on("recordings", self._recordings)
+        self.bench.on("recordings", self._choose)
+        self.bench.on("report", self._checked)
         self.words.listeners.append(self._show)
         self._seconds = None
         return [row(self.size, self.epochs), row(self.batch, self.window), row(self.hours), self.plan_button, self.figures]
@@ -91,9 +92,8 @@ class PlanPanel(Panel):
         self.show_code()
         return True
 
-    def _recordings(self) -> None:
-        if self._choose():
-            self.forecast()
+    def _checked(self) -> None:
+        self.forecast()
 
     def forecast(self) -> bool:
         """Forecast memory and time; False when it cannot begin."""

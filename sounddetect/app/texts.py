@@ -174,6 +174,12 @@ _RESULTS = {
     "results.done": ("Judged on {n} recordings from {groups} sources that were kept apart ({name}).", "学習に使わずに取り分けた {groups} 個の録音元、{n} 件の録音で評価しました（{name}）。"),
     "results.threshold": ("Threshold", "しきい値"),
     "results.effect": ("Missed faults: {misses} of {faults} — false alarms: {alarms} of {healthy}", "見逃し：{faults} 件中 {misses} 件　／　誤報：{healthy} 件中 {alarms} 件"),
+    "results.keep": ("Keep this threshold", "このしきい値に決める"),
+    "results.rate": ("False alarms at most (%)", "誤報率の上限 (%)"),
+    "results.choose": ("Choose by this limit", "上限から決める"),
+    "results.setting": ("Setting the threshold…", "しきい値を設定しています…"),
+    "results.set": ("The threshold is now {value}. On the validation part, {alarms} of {good} good recordings raise an alarm and {found} of {bad} bad ones are found; at most {bound} false alarms can be promised with 95 % confidence.",
+                    "しきい値を {value} に設定しました。検証データでは、正常 {good} 件中 {alarms} 件が誤報となり、異常 {bad} 件中 {found} 件を検出します。95 % の信頼度で保証できる誤報率の上限は {bound} です。"),
     "results.errors": ("Wrong ones", "誤判定"),
     "results.error": ("{key}: is {label}, judged {decision} (score {score})", "{key}：正解 {label}、判定 {decision}（スコア {score}）"),
     "results.column.metric": ("metric", "指標"),
@@ -192,22 +198,30 @@ _RESULTS = {
     "try.choose": ("Give a file or folder first.", "先にファイルまたはフォルダーを指定してください。"),
     "try.scoring": ("Scoring…", "判定しています…"),
     "try.recording": ("Recording {seconds} s…", "{seconds} 秒間録音しています…"),
+    "try.column.key": ("key", "録音"),
+    "try.column.anomaly_score": ("anomaly_score", "異常スコア"),
+    "try.column.decision": ("decision", "判定"),
+    "try.column.label": ("label", "ラベル"),
     "try.done": ("{n} recordings scored. The picture is of {key}.", "{n} 件を判定しました。図は {key} のものです。"),
     "home.title": ("Take it home", "持ち帰る"),
     "home.about": ("The detector with its report in one ZIP file. At home: unpack it, and sd.Detector.load(folder).predict(\"new.wav\") gives the same scores.",
                    "検出器とレポートを 1 つの ZIP ファイルにまとめます。展開後、sd.Detector.load(フォルダー).predict(\"new.wav\") で同じスコアが得られます。"),
     "home.download": ("Download", "ダウンロード"),
+    "home.report": ("Report", "レポート"),
+    "home.onnx": ("Export ONNX", "ONNX に書き出す"),
+    "home.exporting": ("Exporting and checking…", "書き出して照合しています…"),
     "home.drive": ("Save to Google Drive", "Google ドライブに保存"),
     "home.wait": ("This works when a training has ended (step 6).", "学習（ステップ 6）が終わると使えるようになります。"),
     "home.ready": ("The detector is ready to be packed.", "検出器をまとめる準備ができました。"),
     "home.packing": ("Packing…", "まとめています…"),
-    "home.packed": ("Packed: {path} ({size} MB).", "まとめました：{path}（{size} MB）。"),
+    "home.packed": ("Ready: {path} ({size} MB).", "準備ができました：{path}（{size} MB）。"),
     "home.saved": ("Saved: {path}", "保存しました：{path}"),
 }
 
 _METRICS = {f"results.metric.{name}": texts for name, texts in {
     "accuracy": ("accuracy", "正解率"), "precision": ("precision", "適合率"), "recall": ("recall", "再現率"), "f1": ("F1", "F1"),
-    "auc": ("AUC", "AUC"), "p_auc": ("pAUC (few false alarms)", "pAUC（誤報の少ない範囲）")}.items()}
+    "auc": ("AUC", "AUC"), "p_auc": ("pAUC (few false alarms)", "pAUC（誤報の少ない範囲）"), "p_auc_plain": ("pAUC, plain (chance 0.05)", "pAUC（補正なし、偶然 0.05）"),
+    "specificity": ("specificity", "特異度"), "false_alarms_per_1000": ("false alarms per 1000", "1000 件あたりの誤報"), "average_precision": ("average precision", "平均適合率")}.items()}
 
 TEXTS = {**_COMMON, **_DATA, **_TRAIN, **_TRAIN_SAID, **_RESULTS, **_METRICS}
 
@@ -238,9 +252,7 @@ _FINDINGS = {
     "there is no label": "ラベルがありません",
     "It can be scored, but training refuses": "判定はできますが、学習には使えません",
     "{0}, or write a manifest": "フォルダー名を OK／NG にするか、ラベルの対応を指定するか、一覧表（マニフェスト）を用意してください（{0}）",
-    "{0} {1} was not read": "{0} 個の {1} は読み込まれませんでした",
-    "{0} {1} files were not read": "{1} ファイル {0} 個は読み込まれませんでした",
-    "{0} {1} file was not read": "{1} ファイル {0} 個は読み込まれませんでした",
+    "{0} {1} {2} not read": "{1} ファイル {0} 個は読み込まれませんでした",
     "What is in there is missing": "その内容は学習に使われません",
     "{0} is spelt {1}": "{0} の表記が複数あります：{1}",
     "All count as one class": "すべて同じクラスとして扱われます",
@@ -332,7 +344,10 @@ _WORDS = {
     "recall of {} (0 to 1)": "{} の再現率 (0～1)", "precision (0 to 1)": "適合率 (0～1)", "{}: missed {} of {} ({})": "{}：見逃し {} / {} 件（{}）", "{}: false alarms {} of {} ({})": "{}：誤報 {} / {} 件（{}）",
     "right: {}": "正判定：{}", "missed: {}": "見逃し：{}", "false alarms: {}": "誤報：{}", "anomaly score (line: threshold {})": "異常スコア（縦線：しきい値 {}）", "time (s)": "時間 (秒)",
     "amplitude (full scale 1)": "振幅 (最大 1)", "amplitude\n(full scale 1)": "振幅\n(最大 1)", "frequency (kHz)": "周波数 (kHz)", "frequency (Hz)": "周波数 (Hz)", "level (dB re full scale)": "レベル (dB)",
-    "power (dB re 1/Hz)": "パワー (dB)", "attention\nweight": "注目度", "even attention: {}": "均等な場合：{}", "by class": "クラス別", "by group": "録音元別", "mean, band 10-90 %": "平均と 10～90 % の範囲",
+    "duration (s)": "長さ (秒)", "level (dB)": "レベル (dB)", "mean spectrum": "平均スペクトル", "mean spectrum, band 10-90 %": "平均スペクトルと 10～90 % の範囲",
+    "{} recordings, {} s": "録音 {} 件、{} 秒", "{} recordings, {} min": "録音 {} 件、{} 分", "{} recordings, {} h": "録音 {} 件、{} 時間", "{} class": "{} クラス", "{} classes": "{} クラス", "{} group": "録音元 {} 個",
+    "{} groups": "録音元 {} 個", "{} clipped": "振り切れ {} 件", "{} with a silent channel": "無音チャンネルあり {} 件", "{} mostly offset": "直流成分が大きい {} 件", "power (dB re 1/Hz)": "パワー (dB)", "attention\n(1 = even)": "注目度\n(1 = 均等)", "evidence\nfor {}": "{} の\n根拠", "frequency\n(kHz)": "周波数\n(kHz)",
+    "time (s), from {} s of the recording on": "時間 (秒)、録音の {} 秒目から", "by class": "クラス別", "by group": "録音元別", "mean, band 10-90 %": "平均と 10～90 % の範囲",
 }
 
 
@@ -351,6 +366,9 @@ def _word_patterns() -> list[tuple[re.Pattern, str]]:
 
 
 def _translated(written: str) -> str:
+    """A text of a picture; of a headline, each part."""
+    if " · " in written:
+        return " · ".join(map(_translated, written.split(" · ")))
     for pattern, japanese in _word_patterns():
         match = pattern.match(written)
         if match:

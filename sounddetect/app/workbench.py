@@ -23,7 +23,7 @@ from .train_panel import TrainPanel
 from .try_panel import TryPanel
 
 # %% ../../nbs/8_app/23_workbench.ipynb #5db39b14
-PANELS = {panel.name: panel for panel in (MachinePanel, DataPanel, CheckPanel, PlanPanel, TrainPanel, ResultsPanel, TryPanel, HomePanel)}
+PANELS = {panel.name: panel for panel in (MachinePanel, DataPanel, PlanPanel, CheckPanel, TrainPanel, ResultsPanel, TryPanel, HomePanel)}
 
 
 class Workbench:
@@ -42,7 +42,8 @@ class Workbench:
     ):
         drive, self._drive_error = _drive() if use_drive else (None, None)
         self.bench = Bench(lang, folder or drive, blocking)
-        self.panels = {name: panel(self.bench) for name, panel in PANELS.items()}
+        made = [panel(self.bench) for panel in PANELS.values()]
+        self.panels = {panel.name: panel for panel in sorted(made, key=lambda panel: panel.step)}
         for name, panel in self.panels.items():
             setattr(self, {"try": "try_it"}.get(name, name), panel)
         self.lang = widgets.ToggleButtons(options=[(name, key) for key, name in LANGUAGE_NAMES.items()], value=lang, style={"button_width": "90px"})

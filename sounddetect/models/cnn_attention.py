@@ -120,6 +120,9 @@ class DeepPath(nn.Module):
         return self.attention.attention_weights(self.norm(self.tokens(bands)))
 
 # %% ../../nbs/3_models/01_cnn_attention.ipynb #a81a5c04
+BANK_PARTS = 8      # of a batch, one after the other through the filter bank, with gradient checkpointing
+
+
 def refuse_too_short(layers: Network, input_length: int) -> None:
     """Raise `ValueError` when a window of `input_length` samples is shorter than what the layers take."""
     length = input_length
@@ -132,9 +135,6 @@ def refuse_too_short(layers: Network, input_length: int) -> None:
         length = length // max(1, min(MAX_POOL, input_length // layer.stride // MIN_FRAMES)) if number == 0 else length
 
 # %% ../../nbs/3_models/01_cnn_attention.ipynb #93d69d94
-BANK_PARTS = 8      # of a batch, one after the other through the filter bank, with gradient checkpointing
-
-
 class CnnAttention(nn.Module):
     """1D-CNN with multi-head attention over windows of sound.
 
@@ -165,11 +165,14 @@ class CnnAttention(nn.Module):
         """Standardised log energies, float32 `(batch, band, 1, frame)`."""
         if not self.gradient_checkpointing:
             return self.band_scale(self.bank(waveform))
-        parts = waveform.chunk(BANK_PARTS)
-        return self.band_scale(torch.cat([checkpoint(self.bank, part, use_reentrant=False) if self.training else self.bank(part) for part in parts]))
+        return self.band_scale(torch.cat([
+            checkpoint(self.bank, part, use_reentrant=False) if self.training else self.bank(part) for part in waveform.chunk(BANK_PARTS)]))
 
     def forward(self, waveform: Tensor) -> Tensor:
-        bands = self.bands(waveform)
+        return self.from_bands(self.bands(waveform))
+
+    def from_bands(self, bands: Tensor) -> Tensor:
+        """Logits of what `bands` gives."""
         deep = self.deep_path(bands)
         deep = deep * F.dropout(torch.ones_like(deep[:, :1]), self.path_dropout, self.training)
         short = self.short_path(self.statistics_scale(statistics(bands[:, :, 0].transpose(1, 2))))

@@ -71,12 +71,15 @@ class Picture(Figure):
         for text in self.findobj(Text): text.set_fontfamily(families)
         super().draw(renderer)
 
-    def _repr_png_(self):
+    def to_png(self, **options)->bytes:
+        """The picture as PNG; `options` are those of `Figure.savefig`, such as `dpi`."""
         full,small = BytesIO(), BytesIO()
-        self.savefig(full, format='png', bbox_inches='tight')
-        # 256 colours look the same and keep notebooks that are full of pictures at half the size or less.
+        self.savefig(full, format='png', **options)
+        # 256 colours look the same and keep files that are full of pictures at half the size or less.
         Image.open(full).convert('RGB').quantize(256).save(small, format='png')
         return small.getvalue()
+
+    def _repr_png_(self): return self.to_png(bbox_inches='tight')
 
 # %% ../../nbs/6_plotting/00_style.ipynb #30b9bb19
 def style_axes(axes):  # one axes of a figure, changed in place

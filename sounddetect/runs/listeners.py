@@ -38,6 +38,8 @@ def describe(event: dict) -> str | None:
         return f"about {in_words(event['seconds_left'])} for all epochs, {event['epoch_seconds']:.3g} s each"
     if kind == "warning":
         return f"warning: {event['message']}"
+    if kind == "note":
+        return event["message"]
     if kind == "stop" and event["reason"] == "early_stopping":
         return f"{EARLY_STOPPING} after epoch {event['epoch']}: no better validation loss since epoch {event['best_epoch']}, whose weights are kept"
     if kind == "stop":

@@ -25,8 +25,12 @@ from ..plotting.recordings import plot_examples
 from ..plotting.results import plot_training_curves
 from .evaluation import own_recordings, save_picture
 from .listeners import ProgressBar, RunWriter
-from .run_folder import Run, create_run_folder, describe_data, write_json
-from ..scoring.detector import Detector, check_audio, refuse_foreign
+from .run_folder import Run, create_run_folder, describe_data, refuse_folds, write_json, write_text
+from .run_tracking import RunTracking
+from .thresholds import VALIDATION, settle
+from ..scoring.detector import Detector
+from ..scoring.model_folder import refuse_foreign
+from ..scoring.waveforms import check_audio
 from ..training.checkpoint import CheckpointFolder
 from ..training.tasks import prepare_recordings
 from ..training.trainer import MACHINE_COLUMNS, Trainer
@@ -67,7 +71,8 @@ class TrainingRun:
     def __init__(self, run: Run, trainer: Trainer, split: Split, progress: bool, listeners: Iterable[Callable[[dict], None]]):
         self.run, self.trainer, self.split, self._lock = run, trainer, split, None
         trainer.stop_file = run.path / "stop"
-        trainer.listeners = [RunWriter(run.path), *([ProgressBar()] if progress else []), self._let_go, *listeners]
+        self.tracking = RunTracking(run.path, trainer.config, trainer.emit)
+        trainer.listeners = [RunWriter(run.path), *([ProgressBar()] if progress else []), self.tracking, self._let_go, *listeners]
 
     def fit(self) -> Run:
         """Train to the end, or until it is stopped: `run.finished` tells. Raises `ValueError` when another process trains this run."""
@@ -104,6 +109,7 @@ class TrainingRun:
             except OSError as error:
                 raise OSError(f"the training is finished, but its detector cannot be written to {self.run.path} ({error}). Nothing is lost: when the folder can be "
                               f"written again, sounddetect resume {self.run.path} writes it, or .wait() once more") from None
+            self.tracking.close()
         return self.run
 
 # %% ../../nbs/7_runs/03_training_runs.ipynb #830f0a44
@@ -148,8 +154,6 @@ def prepare_training(
         refuse_foreign(place)
     split = split_recordings(recordings, config.data.test_split, config.training.validation_split, config.seed)
     check_audio(recordings, config)
-    if config.clearml.enabled is True:
-        warnings.warn("clearml.enabled is true, but this version does not track with ClearML; results.csv holds the figures", stacklevel=3)
     trainer = Trainer(prepare_recordings(split.train, config), prepare_recordings(split.validation, config), config)
     path = trainer.processes.from_first(str(_new_folder(trainer, run, recordings, split)) if trainer.processes.is_first else None, trainer.device)
     trainer.checkpoints = checkpoint_folder(Path(path))
@@ -189,9 +193,11 @@ def train(
 # %% ../../nbs/7_runs/03_training_runs.ipynb #47dd3961
 def _write_detector(run: Run, trainer: Trainer, split: Split) -> None:
     """Write the detector and the pictures that belong to a training."""
-    detector = Detector(trainer.model.network, run.config, str(trainer.device), _about(run, trainer))
     pictures = run.path / "evaluation"
     pictures.mkdir(exist_ok=True)
+    detector = Detector(trainer.model.network, run.config, str(trainer.device), _about(run, trainer))
+    detector, predictions = settle(detector, split.validation, run.config.inference)
+    write_text(run.path / VALIDATION, predictions.to_csv(index=False))
     save_picture(plot_training_curves(run.results), pictures / "training_curves.png")
     examples = _examples(split.train)
     waveforms = [recording.waveform for recording in examples]
@@ -226,17 +232,19 @@ def prepare_resume(
     path: str | os.PathLike,                             # a run folder
     overrides: dict | None = None,                       # settings to change on purpose, such as {"training.epochs": 100}
     *,
+    recordings: Recordings | None = None,                # None: read again from where they were
     progress: bool = True,
     listeners: Iterable[Callable[[dict], None]] = (),
 ) -> TrainingRun:
     """Everything up to the next step of a run that was stopped. Raises as `resume` does."""
     run, overrides = Run(path), overrides or {}
+    refuse_folds(run)
     config = run.config.replace(overrides)
     extends = config.training.epochs > run.config.training.epochs
     if run.finished and not extends:
         raise ValueError(f"{run.path} is finished after {len(run.results)} epochs: to add some, sounddetect resume {run.path} --epochs "
                          f"{config.training.epochs + 10}. To evaluate it: sounddetect evaluate {run.path}")
-    split = run.parts(own_recordings(run))
+    split = run.parts(own_recordings(run) if recordings is None else recordings)
     trainer = Trainer(prepare_recordings(split.train, config), prepare_recordings(split.validation, config), config, (), checkpoint_folder(run.path))
     trainer.config = _resolved(trainer)
     if not trainer.restore(overrides):
@@ -252,6 +260,7 @@ def resume(
     path: str | os.PathLike,                             # a run folder
     overrides: dict | None = None,                       # settings to change on purpose, such as {"training.epochs": 100}
     *,
+    recordings: Recordings | None = None,                # None: read again from where they were
     progress: bool = True,
     listeners: Iterable[Callable[[dict], None]] = (),
 ) -> Run:
@@ -260,12 +269,12 @@ def resume(
     Raises `ValueError` when it is finished already, when its recordings are gone or changed, or when settings in its config.yaml were changed that are not
     named in `overrides`.
     """
-    return prepare_resume(path, overrides, progress=progress, listeners=listeners).fit()
+    return prepare_resume(path, overrides, recordings=recordings, progress=progress, listeners=listeners).fit()
 
-
+# %% ../../nbs/7_runs/03_training_runs.ipynb #5d244292
 def newest_unfinished(folder: str | os.PathLike = "runs") -> Path:
     """The run below `folder` that was stopped last. Raises `FileNotFoundError` when there is none."""
-    found = [path.parent for path in Path(folder).glob("*/config.yaml") if not Run(path.parent).finished]
+    found = [path.parent for path in Path(folder).glob("*/config.yaml") if not (run := Run(path.parent)).finished and not run.holds_folds]
     if not found:
         raise FileNotFoundError(f"no unfinished run below {folder}")
     return max(found, key=lambda path: (path / "log.txt").stat().st_mtime if (path / "log.txt").exists() else 0)

@@ -18,7 +18,8 @@ from torch.nn import functional as F
 from ..config import Config
 from ..data.recordings import Recordings
 from ..models.cnn_attention import build_network
-from ..scoring.detector import decide, front_end_of, probabilities
+from ..scoring.calibration import probabilities
+from ..scoring.detector import decide, front_end_of
 from ..scoring.metrics import anomaly_metrics, class_metrics
 from ..scoring.windows import mean_by_owner
 from ..signal.augmentation import add_noise, change_gain, equalizer_gains, random_start
@@ -148,7 +149,7 @@ class Classify:
     def judge(self, recordings: Recordings, scores: np.ndarray) -> dict[str, float]:
         """Columns of `results.csv` for a whole set, see `judge_classes`."""
         targets = self.targets(recordings)
-        return judge_classes(scores, targets, targets @ self.class_weights, self.classes, self.config.inference.threshold)
+        return judge_classes(scores, targets, targets @ self.class_weights, self.classes, self.config.inference.working_threshold)
 
 # %% ../../nbs/5_training/00_tasks.ipynb #5286127b
 def judge_classes(

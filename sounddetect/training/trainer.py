@@ -471,7 +471,7 @@ def _restore(trainer: Trainer, named: set[str]) -> bool:
     return True
 
 # %% ../../nbs/5_training/13_trainer.ipynb #deca0b87
-_OF_THE_MACHINE = ("device", "output", "session", "checkpoint", "clearml", "inference", "data.path", "data.cache_dir", "data.max_memory_usage", "memory.keep_freed")
+_OF_THE_MACHINE = ("device", "output", "session", "checkpoint", "clearml", "tracking", "inference", "data.path", "data.cache_dir", "data.max_memory_usage", "memory.keep_freed")
 
 
 def _refuse_other_settings(trainer: Trainer, before: str, named: set[str]) -> None:

@@ -23,7 +23,7 @@ def take_over(
 ) -> list[nn.Parameter]:    # those that were taken over; the frozen ones no longer ask for gradients
     """Fill the deep path of a network from the detector at `training.base`.
 
-    Raises `FileNotFoundError` and `ValueError` as `load_detector` does, and `ValueError` when the layers differ.
+    Raises `FileNotFoundError` and `ValueError` as `Detector.load` does, and `ValueError` when the layers differ.
     """
     base = Detector.load(config.training.base, "cpu")
     last = f"deep_path.classifier.{len(network.deep_path.classifier) - 1}."
