@@ -200,8 +200,17 @@ class Page:
     def run_all(self):
         """What the menu's entry does."""
         if self.front.kind == "lab":
-            self.tab.click(".jp-Notebook .jp-CodeCell .cm-content >> nth=0")  # the command is for the notebook that has the focus
-            self.tab.evaluate("() => { window.jupyterapp.commands.execute('notebook:run-all-cells') }")
+            prompts = "Array.from(document.querySelectorAll('.jp-Notebook .jp-CodeCell .jp-InputPrompt'), prompt => prompt.innerText).join()"
+            before = self.tab.evaluate(f"() => {prompts}")
+            for _ in range(10):  # a notebook that has just been opened may not take the command yet
+                self.tab.click(".jp-Notebook .jp-CodeCell .cm-content >> nth=0")  # the command is for the notebook that has the focus
+                self.tab.evaluate("() => { window.jupyterapp.commands.execute('notebook:run-all-cells') }")
+                try:
+                    self.tab.wait_for_function(f"before => {prompts} !== before", arg=before, timeout=3000)
+                    break
+                except Exception as error:
+                    if "Timeout" not in type(error).__name__:
+                        raise
         elif self.front.kind == "classic":
             self.tab.evaluate("() => { Jupyter.notebook.execute_all_cells() }")
         return self
