@@ -86,6 +86,9 @@ class Front:
         settings.mkdir(parents=True)
         quiet = {"fetchNews": "false", "checkForUpdates": False, "doNotDisturbMode": True}
         (settings / "notification.jupyterlab-settings").write_text(json.dumps(quiet))
+        cells = home / "lab" / "@jupyterlab" / "notebook-extension"  # all cells are in the page, not only those that can be seen
+        cells.mkdir(parents=True)
+        (cells / "tracker.jupyterlab-settings").write_text(json.dumps({"windowingMode": "none"}))
         private = {"HOME": home, "JUPYTERLAB_SETTINGS_DIR": home / "lab", "JUPYTERLAB_WORKSPACES_DIR": home / "spaces"}
         private |= {"JUPYTER_CONFIG_DIR": home / "config", "JUPYTER_RUNTIME_DIR": home / "runtime", "IPYTHONDIR": home / "ipython"}
         variables = environment() | {name: str(path) for name, path in private.items()}
