@@ -54,7 +54,7 @@ class Workbench:
         self.widget.add_class("sd-workbench")
         self.machine.refresh()
         if self._drive_error is not None:
-            self.data.fail(self._drive_error)
+            self.machine.fail(self._drive_error)        # where no loading writes over it
 
     def show(self, name: str, **values):
         """A panel for a cell of its own, begun with `values`, see `_STARTS`. Raises `ValueError` for a panel that is not known."""
