@@ -2,7 +2,7 @@
 
     SOUNDDETECT_TEST_DATA=DIR python bench/ablation.py [--seeds 3]
 
-The splits are those of bench/recorded_machines.py. They were also looked at while the network was designed, so the last row
+The splits are those of bench/detection_quality.py. They were also looked at while the network was designed, so the last row
 shows what the chosen design gains over the others, not what it will reach elsewhere.
 """
 import argparse
@@ -15,12 +15,19 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from recorded_machines import BLDC, NO_AUGMENTATION, bldc_splits, measure, motor_files, network, write_motor_json
+from detection_quality import (
+    MOTORS,
+    NO_AUGMENTATION,
+    detector,
+    motor_held_out_splits,
+    motor_splits,
+    recordings_of,
+)
 from sklearn.metrics import roc_auc_score
 from torch.nn import functional as F
 
-import sounddetect as sd
 from sounddetect.models.cnn_attention import build_network, calibrate_network
+from sounddetect.scoring.thresholds import choose_threshold
 from sounddetect.training import tasks
 
 
@@ -33,8 +40,8 @@ def random_start(network):
     """Both paths begin at random; only the scale of the bands is measured."""
     network.deep_path.classifier[-1].reset_parameters()
 
-    def calibrate(batches, target, weight):
-        calibrate_network(network, batches, target, weight)
+    def calibrate(batches):
+        calibrate_network(network, batches)
         network.short_path.reset_parameters()
 
     network.calibrate = calibrate
@@ -45,8 +52,8 @@ def deep_path_alone(network):
     random_start(network)
     with_scale = network.calibrate
 
-    def calibrate(batches, target, weight):
-        with_scale(batches, target, weight)
+    def calibrate(batches):
+        with_scale(batches)
         for parameter in network.short_path.parameters():
             parameter.requires_grad_(False).zero_()
 
@@ -95,11 +102,12 @@ def another_microphone(test, folder, seed):
     return test.derive(change, f"another microphone, seed {seed}", f"{folder}/cache")
 
 
-def auc_elsewhere(recordings, is_test, settings, seed, folder):
-    test = recordings[is_test]
+def measure(train, test, settings, seed, folder):
+    """AUC and false-alarm rate at the threshold of best F1 on the validation part; NaN where only one class is tested."""
+    validation, validated, scores = detector(train, test, settings, seed, folder)
     truth = np.array(test.labels) == "NG"
-    scores, _ = network(recordings[~is_test], another_microphone(test, folder, seed), settings, seed, folder)
-    return roc_auc_score(truth, scores)
+    threshold = choose_threshold(np.array(validation.labels) == "NG", validated, "best_f1").value
+    return {"auc": roc_auc_score(truth, scores) if 0 < truth.mean() < 1 else np.nan, "false_alarms": (scores[~truth] >= threshold).mean()}
 
 
 def build_with(change):
@@ -122,23 +130,21 @@ if __name__ == "__main__":
     warnings.simplefilter("ignore", UserWarning)
     rows = []
     with tempfile.TemporaryDirectory() as folder:
-        for file in motor_files(Path(data)):
-            write_motor_json(file, f"{folder}/bldc")
-        recordings = sd.load_recordings(f"{folder}/bldc", cache_dir=f"{folder}/cache")
+        recordings = recordings_of("motors", Path(data), folder, 0)
         for name, (change, settings) in VARIANTS.items():
             if arguments.only and arguments.only not in name:
                 continue
             tasks.build_network = build_with(change)
             for seed in range(seeds):
-                for split, is_test in bldc_splits(recordings, seed):
-                    found = measure(recordings, is_test, BLDC | settings, seed, folder)
-                    rows.append({"variant": name, "seed": seed, "split": split.split(",")[0], "auc": found["auc"], "false_alarms": found["false_alarms"]})
-                    if split.startswith("rpm"):
-                        rows.append({"variant": name, "seed": seed, "split": "rpm, other microphone",
-                                     "auc": auc_elsewhere(recordings, is_test, BLDC | settings, seed, folder)})
+                for split, _, _, is_test in [*motor_splits(recordings, seed), *motor_held_out_splits(recordings, seed)]:
+                    train, test = recordings[~is_test], recordings[is_test]
+                    rows.append({"variant": name, "seed": seed, "split": split, **measure(train, test, MOTORS | settings, seed, folder)})
+                    if "rpm" in split:
+                        elsewhere = measure(train, another_microphone(test, folder, seed), MOTORS | settings, seed, folder)
+                        rows.append({"variant": name, "seed": seed, "split": "rpm, other microphone", "auc": elsewhere["auc"]})
             print(pd.DataFrame(rows)[lambda table: table.variant == name].groupby("split").auc.agg(["mean", "min"]).round(3), file=sys.stderr, flush=True)
     table = pd.DataFrame(rows)
     tested = table.dropna(subset="auc")
     wide = tested.pivot_table(index="variant", columns="split", values="auc", aggfunc=["mean", "min"], sort=False)
     print(wide.reindex([name for name in VARIANTS if name in wide.index]).round(3).to_string())
-    print(table[table.split == "M3 held out"].groupby("variant").false_alarms.mean().rename("M3 held out: false alarms").round(3).to_string())
+    print(table[table.split == "motors, M3 held out"].groupby("variant").false_alarms.mean().rename("M3 held out: false alarms").round(3).to_string())

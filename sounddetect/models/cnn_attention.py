@@ -84,7 +84,7 @@ def logistic_regression(
     return solution.detach().float()
 
 # %% ../../nbs/3_models/01_cnn_attention.ipynb #72e523e1
-MAX_POOL, MIN_FRAMES = 16, 64
+MAX_POOL, MIN_FRAMES = 16, 16
 
 
 class DeepPath(nn.Module):

@@ -32,7 +32,7 @@ from .run_folder import CONDITIONS, Run, write_json, write_text
 from .run_tracking import track_evaluation
 from ..scoring.calibration import calibration_error, reliability_bins
 from ..scoring.detector import Detector
-from ..scoring.intervals import anomaly_intervals, bootstrap_intervals, rate_interval
+from ..scoring.intervals import anomaly_intervals, bootstrap_intervals, bounded_interval
 from ..scoring.metrics import anomaly_figures, anomaly_metrics, class_figures, confusion, per_class_table
 from ..scoring.misjudged import misjudged
 
@@ -53,14 +53,7 @@ def figures_of(
         return class_figures(labels, decisions, classes, counts) | {"auc": _macro_auc(np.array(labels), scores, classes, counts)}
 
     once = {name: float(values[0]) for name, values in compute(np.ones((1, len(labels)))).items()}
-    return once, {name: _bounded(interval, len(set(groups))) for name, interval in bootstrap_intervals(compute, groups).items()}
-
-
-def _bounded(interval, n_groups):
-    """An interval; where all draws were perfect or all failed, what as many groups without an exception allow (Clopper & Pearson)."""
-    low, high = interval
-    allowed = rate_interval(0, n_groups)[1]
-    return [1 - allowed, 1.0] if low > 1 - 1e-9 else [0.0, allowed] if high < 1e-9 else interval     # areas are 1 but for rounding
+    return once, {name: bounded_interval(interval, len(set(groups))) for name, interval in bootstrap_intervals(compute, groups).items()}
 
 
 def _macro_auc(labels, scores, classes, counts):
@@ -196,7 +189,7 @@ def metrics_of(evaluation: Evaluation) -> dict[str, float | list[float]]:
     figures, intervals = figures_of(predictions, classes, evaluation.threshold)
     with_intervals = {key: value for name in figures for key, value in ((name, figures[name]), (f"{name}_ci", intervals[name]))}
     means = {key: value for column, table in evaluation.tables.items() for key, value in means_of(table, column).items()}
-    error = calibration_error(*winning_probability(predictions, classes), n_bins=n_bins_of(predictions))
+    error = calibration_error(reliability_bins(*winning_probability(predictions, classes), n_bins=n_bins_of(predictions)))
     calibration = {"calibration_error": float(error), "temperature": evaluation.temperature}
     return with_intervals | means | calibration | {
         "n": len(predictions), "n_groups": predictions["group"].nunique(), "threshold": evaluation.threshold, "judged_on": evaluation.judged_on}

@@ -44,13 +44,14 @@ def reliability_bins(
     return pd.DataFrame(rows, columns=["mean_probability", "share", "low", "high", "n"])
 
 
-def calibration_error(probability: np.ndarray, truth: np.ndarray, n_bins: int = 10) -> float:
-    """Mean distance between what was said and what was so, over the bins of `reliability_bins`; 0 is perfect.
+def calibration_error(
+    bins: pd.DataFrame,    # a row a bin, as `reliability_bins` returns them
+) -> float:                # 0 to 1; 0 is perfect
+    """Mean distance between what was said and what was so, each bin weighing as many recordings as it holds.
 
     The expected calibration error of Guo et al. (2017), here with bins of equally many recordings.
     """
-    bins = reliability_bins(probability, truth, n_bins)
-    return float(((bins["mean_probability"] - bins["share"]).abs() * bins["n"]).sum() / bins["n"].sum())
+    return float(np.average((bins["mean_probability"] - bins["share"]).abs(), weights=bins["n"]))
 
 # %% ../../nbs/4_scoring/00d_calibration.ipynb #cc7c9756
 _RANGE = 0.05, 20.0
