@@ -5,13 +5,17 @@ BIN := $(VENV)/bin
 DATA := $(firstword $(wildcard data/*.json data/*/))
 RECORDINGS := $(if $(DATA),data,.cache/simulated)
 
-.PHONY: train test nightly prepare readme config bench clean
+.PHONY: train app test nightly prepare readme config bench clean
 
 train: $(VENV)/.installed
 	@if [ "$(RECORDINGS)" = ".cache/simulated" ] && [ ! -d .cache/simulated ]; then \
 		echo "data/ holds no recordings: simulating a machine into .cache/simulated"; \
 		rm -rf .cache/simulated.tmp; $(BIN)/sounddetect simulate .cache/simulated.tmp --recordings 240 && mv .cache/simulated.tmp .cache/simulated; fi
 	$(BIN)/sounddetect train $(RECORDINGS) --config config.yaml
+
+# The workbench as a page in the browser.
+app: $(VENV)/.installed-app
+	$(BIN)/sounddetect app
 
 export OMP_NUM_THREADS ?= 2
 
@@ -29,8 +33,18 @@ $(VENV)/.installed: $(VENV)/bin/python settings.ini setup.py constraints.txt
 	$(BIN)/python -m pip install -q -c constraints.txt -e .
 	@touch $@
 
+$(VENV)/.installed-app: $(VENV)/.installed
+	$(BIN)/python -m pip install -q -c constraints.txt -e ".[app]"
+	@touch $@
+
 $(VENV)/.installed-dev: $(VENV)/.installed
 	$(BIN)/python -m pip install -q -c constraints.txt -e ".[dev]"
+	@touch $@
+
+# An environment with Colab's versions, for the tests of the widgets in the classic notebook; without it they skip.
+.venv-colab: .venv-colab/.installed
+.venv-colab/.installed: $(VENV)/.installed-dev tests/constraints-colab.txt tools/colab_environment.py
+	$(BIN)/python tools/colab_environment.py .venv-colab
 	@touch $@
 
 # Before a commit: export, clean, README, tests.

@@ -55,7 +55,7 @@ class Workbench:
         self.machine.refresh()
         _open_last(self.bench)
         if self._drive_error is not None:
-            self.data.fail(self._drive_error)
+            self.machine.fail(self._drive_error)        # where no loading writes over it
 
     def show(self, name: str, **values):
         """A panel for a cell of its own, begun with `values`, see `_STARTS`. Raises `ValueError` for a panel that is not known."""

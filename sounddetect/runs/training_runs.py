@@ -69,17 +69,19 @@ class TrainingRun:
     """A training and its run folder; `.fit()`, or `.start()`, `.stop()` and `.wait()`, return the `Run`."""
 
     def __init__(self, run: Run, trainer: Trainer, split: Split, progress: bool, listeners: Iterable[Callable[[dict], None]]):
-        self.run, self.trainer, self.split = run, trainer, split
+        self.run, self.trainer, self.split, self._lock = run, trainer, split, None
         trainer.stop_file = run.path / "stop"
         self.tracking = RunTracking(run.path, trainer.config, trainer.emit)
-        trainer.listeners = [RunWriter(run.path), *([ProgressBar()] if progress else []), self.tracking, *listeners]
+        trainer.listeners = [RunWriter(run.path), *([ProgressBar()] if progress else []), self.tracking, self._let_go, *listeners]
 
     def fit(self) -> Run:
-        """Train to the end, or until it is stopped: `run.finished` tells."""
+        """Train to the end, or until it is stopped: `run.finished` tells. Raises `ValueError` when another process trains this run."""
+        self._take()
         return self._close(self.trainer.fit())
 
     def start(self) -> None:
-        """Begin in a thread of its own. Raises `RuntimeError` when it is running already."""
+        """Begin in a thread of its own. Raises `RuntimeError` when it is running already, `ValueError` when another process trains this run."""
+        self._take()
         self.trainer.start()
 
     def stop(self) -> None:
@@ -91,6 +93,15 @@ class TrainingRun:
         reason = self.trainer.wait(seconds)
         return None if reason is None else self._close(reason)
 
+    def _take(self) -> None:
+        if self.trainer.processes.is_first and self._lock is None:
+            self._lock = _lock(self.run.path)
+
+    def _let_go(self, event: dict) -> None:
+        if event["event"] == "stop" and self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
     def _close(self, reason: str) -> Run:
         if reason in ("finished", "early_stopping") and self.trainer.processes.is_first:
             try:
@@ -100,6 +111,21 @@ class TrainingRun:
                               f"written again, sounddetect resume {self.run.path} writes it, or .wait() once more") from None
             self.tracking.close()
         return self.run
+
+# %% ../../nbs/7_runs/03_training_runs.ipynb #830f0a44
+def _lock(run_path: Path):
+    """The log of a run, open and locked as long as the training lasts."""
+    file = open(run_path / "log.txt", "a", encoding="utf-8")
+    try:
+        import fcntl
+
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.close()
+        raise ValueError(f"{run_path} is being trained right now, in another window or by another command: stop it there, or wait for its end") from None
+    except (ImportError, OSError):
+        pass
+    return file
 
 # %% ../../nbs/7_runs/03_training_runs.ipynb #e9b1c2b9
 def checkpoint_folder(run_path: Path, drive: str = "/content/drive", local: str = "/content/.sounddetect") -> CheckpointFolder:
