@@ -36,7 +36,6 @@ def _widgets(panel) -> list:
     panel.skip = panel.make(widgets.Checkbox, "skip", description="check.skip", style={"description_width": "initial"}, indent=False)
     panel.table = panel.make(widgets.HTML, "table")
     panel.picture = panel.make(widgets.Image, "picture", format="png", width="100%")
-    panel.picture.layout.display = "none"
     panel.run_button.on_click(lambda button: panel.check())
     panel.skip.observe(lambda change: panel._choose(), "value")
     panel.bench.on("recordings", panel.check)
@@ -71,7 +70,7 @@ class CheckPanel(Panel):
 
     def _found(self, found: tuple[Report, bytes]) -> None:
         report, picture = found
-        self.picture.value, self.picture.layout.display = picture, "" if picture else "none"
+        self.picture.value = picture
         self.bench.set(report=report)
         self._show()
         self._judge()

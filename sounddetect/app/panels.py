@@ -198,6 +198,9 @@ def make_widget(panel: _Shown, kind: type, name: str, width: str | None, descrip
     widget = kind(**options)
     panel.classes.append(f"sd-{panel.name}-{name}")
     widget.add_class(panel.classes[-1])
+    if issubclass(kind, widgets.Image):                 # a browser shows a picture without content as a broken one
+        widget.observe(lambda change: setattr(widget.layout, "display", "" if change["new"] else "none"), "value")
+        widget.layout.display = "none"
     if description is not None:
         panel.words.bind(widget, "description", description)
     return widget

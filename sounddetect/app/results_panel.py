@@ -157,8 +157,10 @@ def _show(panel: ResultsPanel) -> None:
     table["metric"] = [words(f"results.metric.{name}") if f"results.metric.{name}" in TEXTS else name for name in table["metric"]]
     table.columns = [words(f"results.column.{name}") for name in ("metric", "value", "low", "high")]
     panel.table.value = html_table(table)
-    for widget in (panel.threshold, panel.effect, panel.histogram, panel._setting):
+    for widget in (panel.threshold, panel.effect, panel._setting):
         widget.layout.display = "" if _has_threshold(evaluation) else "none"
+    if not _has_threshold(evaluation):
+        panel.histogram.value = b""
     wrong = evaluation.errors
     scores = wrong["anomaly_score"] if len(evaluation.classes) == 2 else wrong[evaluation.classes].max(axis=1)
     options = [(words("results.error", key=key, label=label, decision=decision, score=f"{score:.2f}"), key)
@@ -167,7 +169,9 @@ def _show(panel: ResultsPanel) -> None:
     panel.errors.options = options
     if options:
         panel.errors.value = chosen if chosen in [key for _, key in options] else options[0][1]
-    for widget in (panel.errors, panel.error_picture, panel.player):
+    else:
+        panel.error_picture.value = b""
+    for widget in (panel.errors, panel.player):
         widget.layout.display = "" if options else "none"
 
 

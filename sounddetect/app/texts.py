@@ -138,8 +138,8 @@ _PLAN = {
 # %% ../../nbs/8_app/10_texts.ipynb #261fa8a3
 _TRAINING = {
     "train.title": ("Train", "学習"),
-    "train.about": ("Training runs in the background: go on reading, stop it, or close the page. Closing the page does not stop it, ending the session does; then go on from the last checkpoint.",
-                    "学習はバックグラウンドで実行されます。ページを閉じても学習は続きます。セッションが終了した場合は、最後のチェックポイントから再開できます。"),
+    "train.about": ("Training runs in the background: go on reading, or stop it. In a notebook it goes on when the page is closed; the page of `sounddetect app` saves its state and stops then. “Go on” continues from there.",
+                    "学習はバックグラウンドで実行され、いつでも停止できます。ノートブックではページを閉じても学習は続きます。sounddetect app のページを閉じると、状態を保存して停止します。「再開」で続きから再開できます。"),
     "train.start": ("Start", "学習開始"),
     "train.stop": ("Stop", "停止"),
     "train.resume": ("Go on", "再開"),
