@@ -119,7 +119,7 @@ def _follow(bar: tqdm, size: int) -> Callable[[int], None]:
     return progress
 
 # %% ../../nbs/1_data/14_caching.ipynb #f80e6600
-ONCE = 16 << 20     # bytes of sources at a time, if they are smaller than that
+ONCE = 4 << 20      # bytes of sources at a time, if they are smaller than that
 
 
 def read_once(
