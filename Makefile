@@ -23,8 +23,8 @@ export OMP_NUM_THREADS ?= 2
 test: export CLEARML_CONFIG_FILE = /dev/null
 test: $(VENV)/.installed-dev
 	$(BIN)/python tools/checks.py
-	$(BIN)/nbdev_test --n_workers 2
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/nbdev_test --n_workers 2
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

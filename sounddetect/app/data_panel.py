@@ -23,7 +23,7 @@ from ..data.simulation import simulate
 from ..data.sources import kind_of
 
 # %% ../../nbs/8_app/15_data_panel.ipynb #5a1c31c3
-SIMULATED = dict(duration=1.0, sample_rate=22050, n_machines=12)
+SIMULATED = dict(duration=1.0, sample_rate=22050)
 
 
 def simulated_folder(
@@ -36,7 +36,7 @@ def simulated_folder(
         Path(folder).mkdir(parents=True, exist_ok=True)
         draft = Path(mkdtemp(prefix=".simulated-", dir=folder))
         try:
-            simulate(draft, n_recordings, **SIMULATED)
+            simulate(draft, n_recordings, n_machines=max(12, n_recordings // 8), **SIMULATED)
             draft.rename(target)
         finally:
             shutil.rmtree(draft, ignore_errors=True)

@@ -138,7 +138,7 @@ _PLAN = {
 # %% ../../nbs/8_app/10_texts.ipynb #261fa8a3
 _TRAINING = {
     "train.title": ("Train", "学習"),
-    "train.about": ("Training runs in the background: go on reading, or stop it. In a notebook it goes on when the page is closed; the page of `sounddetect app` saves its state and stops then. “Go on” continues from there.",
+    "train.about": ("Training runs in the background: go on reading, or stop it. In a notebook it goes on when the page is closed; the page of sounddetect app saves its state and stops then. “Go on” continues from there.",
                     "学習はバックグラウンドで実行され、いつでも停止できます。ノートブックではページを閉じても学習は続きます。sounddetect app のページを閉じると、状態を保存して停止します。「再開」で続きから再開できます。"),
     "train.start": ("Start", "学習開始"),
     "train.stop": ("Stop", "停止"),
