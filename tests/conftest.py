@@ -1,6 +1,7 @@
 """What all tests share: the recorded data, where there is any, and the real command."""
 
 import os
+import signal
 import shutil
 import subprocess
 import sys
@@ -9,6 +10,10 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
+# Started in the background, a shell has us ignore Ctrl-C, and the programs that we start would inherit it.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
 IN_PYTHON = [sys.executable, "-c", "from sounddetect.app.cli import main; main()"]
 
 # Who has set ClearML up wants to see trainings there, not tests.
