@@ -1,8 +1,8 @@
 """What all tests share: the recorded data, where there is any, and the real command."""
 
 import os
-import signal
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
