@@ -54,7 +54,7 @@ def go_away_and_come_back():
     while not list(drive.glob("**/results.csv")): time.sleep(0.02)
     drive.rename(drive.with_name("away"))
     drive.write_text("transport endpoint is not connected")
-    time.sleep(2)
+    time.sleep(1)
     drive.unlink()
     drive.with_name("away").rename(drive)
     stand_in.calls.append(("back",))
@@ -67,7 +67,7 @@ def session(tmp_path_factory):
     """A session in which Drive goes away during the training and comes back; its folder, what was asked of Colab, what was shown."""
     root = tmp_path_factory.mktemp("colab")
     after = "workbench.home.download(); workbench.home.job.wait(60)"
-    outputs, calls, notebook = run_notebook(root, {"EPOCHS": 40}, AWAY.format(root=str(root)), after)
+    outputs, calls, notebook = run_notebook(root, {"EPOCHS": 40, "simulated": 160}, AWAY.format(root=str(root)), after)
     return root, calls, notebook
 
 
