@@ -205,11 +205,12 @@ class Page:
         if self.front.kind == "lab":
             prompts = "Array.from(document.querySelectorAll('.jp-Notebook .jp-CodeCell .jp-InputPrompt'), prompt => prompt.innerText).join()"
             before = self.tab.evaluate(f"() => {prompts}")
-            for _ in range(10):  # a notebook that has just been opened may not take the command yet
+            ran = f"before => {{ const now = {prompts}; return now !== before && /\\[\\d+\\]/.test(now) }}"
+            for _ in range(4):  # a notebook that has just been opened may not take the command yet, or forget it
                 self.tab.click(".jp-Notebook .jp-CodeCell .cm-content >> nth=0")  # the command is for the notebook that has the focus
                 self.tab.evaluate("() => { window.jupyterapp.commands.execute('notebook:run-all-cells') }")
                 try:
-                    self.tab.wait_for_function(f"before => {prompts} !== before", arg=before, timeout=3000)
+                    self.tab.wait_for_function(ran, arg=before, timeout=20000)
                     break
                 except Exception as error:
                     if "Timeout" not in type(error).__name__:
