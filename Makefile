@@ -58,7 +58,7 @@ readme: $(VENV)/.installed-dev
 	$(BIN)/nbdev_export
 	$(BIN)/python tools/readme.py
 
-# After a default changed in nbs/00_config.ipynb: write the two configuration files again.
+# After a default changed in nbs/00_foundation/02_config.ipynb: write the two configuration files again.
 config: $(VENV)/.installed-dev
 	$(BIN)/python tools/write_configs.py
 

@@ -27,8 +27,8 @@ from sklearn.metrics import roc_auc_score
 from torch.nn import functional as F
 
 from sounddetect.models.cnn_attention import build_network, calibrate_network
-from sounddetect.scoring.thresholds import choose_threshold
-from sounddetect.training import tasks
+from sounddetect.judging.thresholds import choose_threshold
+from sounddetect.tasks import classify
 
 
 def random_filters(network):

@@ -34,11 +34,11 @@ from t4 import stand_for_t4
 import sounddetect as sd
 from sounddetect.training import forecast as forecasts
 from sounddetect.training.batch_size import search_batch_size
-from sounddetect.training.gpus import GPUS
-from sounddetect.training.memory_budget import MemoryBudget
-from sounddetect.training.out_of_memory import limited_memory
+from sounddetect.machine.devices import GPUS
+from sounddetect.machine.memory_budget import MemoryBudget
+from sounddetect.machine.out_of_memory import limited_memory
 from sounddetect.training.step import make_optimizer
-from sounddetect.training.tasks import collate
+from sounddetect.tasks.classify import collate
 from sounddetect.training.trainer import Trainer, _make_step, _unchanged, _validate, batch_size_fits, find_batch_size
 
 try:
@@ -260,7 +260,7 @@ if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as folder:
         sd.simulate(f"{folder}/data", 64)
         recordings = sd.load_recordings(f"{folder}/data", cache_dir=f"{folder}/cache")
-        with patch("sounddetect.training.tasks.CALIBRATION_WINDOWS", 32):                   # what it finds does not matter here
+        with patch("sounddetect.tasks.classify.CALIBRATION_WINDOWS", 32):                   # what it finds does not matter here
             searches = finders()
             table = []
             for name in arguments.only:

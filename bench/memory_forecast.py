@@ -29,7 +29,7 @@ from torch.profiler import ProfilerActivity, profile, record_function
 
 import sounddetect as sd
 from sounddetect.training.forecast import forecast
-from sounddetect.training.tasks import Listener
+from sounddetect.tasks.classify import Listener
 from sounddetect.training.trainer import Trainer, _make_step, _validate
 
 MIB = 2**20
@@ -167,7 +167,7 @@ def rows(recordings, name, overrides, sizes, cuda):
 RESIDENT = """
 import json, sys
 import sounddetect as sd
-from sounddetect.training.memory_budget import peak_resident_memory, resident_memory
+from sounddetect.machine.memory_budget import peak_resident_memory, resident_memory
 from sounddetect.training.trainer import Trainer
 folder, overrides = sys.argv[1], json.loads(sys.argv[2])
 recordings = sd.load_recordings(folder + "/data", cache_dir=folder + "/cache")

@@ -28,11 +28,11 @@ import torch
 from scipy.signal import butter, sosfiltfilt
 
 from sounddetect.config import Config
-from sounddetect.data.loading import load_recordings
+from sounddetect.data.collection.loading import load_recordings
 from sounddetect.models.cnn_attention import build_network
-from sounddetect.scoring.detector import Detector
-from sounddetect.scoring.onnx_detector import OnnxDetector, export_onnx
-from sounddetect.scoring.windows import exact_float32
+from sounddetect.detector.detector import Detector
+from sounddetect.detector.onnx_detector import OnnxDetector, export_onnx
+from sounddetect.tasks.windows import exact_float32
 
 RATE, LENGTH, SECONDS, N_RECORDINGS = 44100, 22050, 10, 3
 

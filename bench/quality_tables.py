@@ -8,9 +8,9 @@ group. Where no draw shows an error, the end is the exact bound for the number o
 import numpy as np
 import pandas as pd
 
-from sounddetect.scoring.intervals import bootstrap_intervals, rate_interval
-from sounddetect.scoring.metrics import anomaly_figures
-from sounddetect.scoring.thresholds import choose_threshold
+from sounddetect.judging.intervals import bootstrap_intervals, rate_interval
+from sounddetect.judging.metrics import anomaly_figures
+from sounddetect.judging.thresholds import choose_threshold
 
 RULES = {"fixed 0.5": 0.5, "best F1": "best_f1", "at most 5 %": {"false_alarm_rate": 0.05}}
 FIGURES = ["auc", "p_auc", "false alarms", "recall"]

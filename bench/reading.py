@@ -61,7 +61,7 @@ def write_wavs(folder, n_files, seconds, sample_rate, subtype):
 # Readers of one JSON file: each returns the function to be timed, so that imports are not
 
 def ours(path, cache):
-    from sounddetect.data.loading import load_recordings
+    from sounddetect.data.collection.loading import load_recordings
     return lambda: len(load_recordings(path, cache_dir=cache))
 
 
@@ -262,7 +262,7 @@ def batches_of_loader(folder, cache, n_workers, cold):
 
 def batches_of_store(folder, cache, cold):
     import torch
-    from sounddetect.data.loading import load_recordings
+    from sounddetect.data.collection.loading import load_recordings
     recordings, rng = load_recordings(folder, cache_dir=cache), np.random.default_rng(0)
     n_samples = recordings.n_samples
 

@@ -1,7 +1,7 @@
 """What makes another GPU stand for a T4."""
 import torch
 
-from sounddetect.training.gpus import GPUS
+from sounddetect.machine.devices import GPUS
 
 
 def stand_for_t4():

@@ -28,7 +28,7 @@ import sounddetect as sd
 from sounddetect.models.cnn_attention import build_network
 from sounddetect.models.layers import ENERGY_FLOOR, FilterBank, SameConv
 from sounddetect.runs.listeners import RunWriter
-from sounddetect.training.tasks import Listener
+from sounddetect.tasks.classify import Listener
 from sounddetect.training.trainer import Trainer, _begin, _finish_epoch, _run_epoch, keep_freed_memory
 
 

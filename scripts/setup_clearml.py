@@ -1,7 +1,7 @@
 """Set ClearML up, as in the older system: python scripts/setup_clearml.py [options of `sounddetect setup-clearml`]"""
 import sys
 
-from sounddetect.app.cli import main
+from sounddetect.cli.cli import main
 
 if __name__ == "__main__":
     main(["setup-clearml", *sys.argv[1:]])

@@ -1,7 +1,7 @@
 """Train with config.yaml, as in the older system: python scripts/train_model.py [PATH ...] [options of `sounddetect train`]"""
 import sys
 
-from sounddetect.app.cli import main
+from sounddetect.cli.cli import main
 
 if __name__ == "__main__":
     main(["train", "--config", "config.yaml", *sys.argv[1:]])

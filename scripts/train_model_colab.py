@@ -1,7 +1,7 @@
 """Train with config_colab.yaml: python scripts/train_model_colab.py [--resume] [PATH ...] [options of `sounddetect train`]"""
 import sys
 
-from sounddetect.app.cli import main
+from sounddetect.cli.cli import main
 
 if __name__ == "__main__":
     arguments = sys.argv[1:]

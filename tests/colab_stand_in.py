@@ -90,8 +90,8 @@ def install(root):
 
 def _move(root):
     """Colab's fixed places are folders of a test here, and its machine was started a minute ago."""
-    from sounddetect.app import colab
-    from sounddetect.runs import training_runs
+    from sounddetect.workbench import colab
+    from sounddetect.jobs import training_runs
     from sounddetect.training import session
 
     colab.mount_drive.__defaults__ = (str(root / "drive"), *colab.mount_drive.__defaults__[1:])

@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[1]
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-IN_PYTHON = [sys.executable, "-c", "from sounddetect.app.cli import main; main()"]
+IN_PYTHON = [sys.executable, "-c", "from sounddetect.cli.cli import main; main()"]
 
 # Who has set ClearML up wants to see trainings there, not tests.
 for variable in [variable for variable in os.environ if variable.startswith("CLEARML_")]:

@@ -20,7 +20,7 @@ def run(folder, arguments):
                 os.chdir(folder)
                 os.dup2(out.fileno(), 1)
                 os.dup2(err.fileno(), 2)
-                from sounddetect.app.cli import main
+                from sounddetect.cli.cli import main
 
                 main(arguments)
                 code = 0
@@ -42,6 +42,6 @@ def run(folder, arguments):
 
 
 if __name__ == "__main__":
-    import sounddetect.runs.training_runs  # noqa: F401, imported here so that the copies have it
+    import sounddetect.jobs.training_runs  # noqa: F401, imported here so that the copies have it
 
     print(json.dumps([run(folder, arguments) for folder, arguments in json.load(sys.stdin)]))

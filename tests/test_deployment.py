@@ -20,9 +20,9 @@ from tiny import RATE, SETTINGS, tone_or_noise, write_folder
 
 import sounddetect as sd
 from sounddetect.config import Config
-from sounddetect.data import stores
+from sounddetect.data.store import stores
 from sounddetect.models.cnn_attention import build_network
-from sounddetect.scoring.onnx_detector import MAX_DIFFERENCE, OnnxDetector, export_onnx
+from sounddetect.detector.onnx_detector import MAX_DIFFERENCE, OnnxDetector, export_onnx
 
 
 def untrained(classes=("OK", "NG"), **changes):
@@ -91,7 +91,7 @@ def test_folder_gives_the_scores_of_its_recordings(detector, folder, tmp_path, p
 def test_folder_is_read_piece_by_piece_and_nothing_is_left(detector, folder, tmp_path, monkeypatch):
     """Sources that are larger than the memory they may take lie in a file without a name."""
     wanted, _ = predicted(detector, folder)
-    monkeypatch.setattr("sounddetect.data.caching.ONCE", 1)
+    monkeypatch.setattr("sounddetect.data.store.caching.ONCE", 1)
     monkeypatch.setattr(stores, "SCRATCH", 1000)
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     got, _ = predicted(detector, folder)

@@ -16,8 +16,8 @@ from conftest import environment, program
 from tiny import SETTINGS, options, write_folder, write_json
 
 import sounddetect as sd
-from sounddetect.app.cli import main
-from sounddetect.runs.cross_validation import CrossValidation
+from sounddetect.cli.cli import main
+from sounddetect.jobs.cross_validation import CrossValidation
 
 Finished = namedtuple("Finished", "returncode stdout stderr")
 FOLDS_FILES = {"folds.csv", "predictions.csv", "metrics.json"}

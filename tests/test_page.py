@@ -129,7 +129,7 @@ def test_it_ends_with_its_kernels_and_ran_no_settings_of_the_folder(tmp_path):
 
 
 def test_without_voila_it_names_what_to_install(tmp_path):
-    code = "import sys; sys.modules['voila'] = None; from sounddetect.app.cli import main; main(['app'])"
+    code = "import sys; sys.modules['voila'] = None; from sounddetect.cli.cli import main; main(['app'])"
     done = run_in(tmp_path, sys.executable, "-c", code)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == 'error: the web page needs Voila, which is not installed: pip install "sounddetect[app]"\n'

@@ -15,7 +15,7 @@ from PIL import Image
 from tiny import N_SAMPLES, RATE, SETTINGS, write_folder, write_json
 
 import sounddetect as sd
-from sounddetect.runs.page import WAYS_TO_SAY
+from sounddetect.evaluation.page import WAYS_TO_SAY
 
 HOSTILE = "<script>alert('x')<img src=x onerror=alert(1)> & \"quoted\" 異常.json"
 VOID = {"meta", "img", "wbr", "path", "circle", "br"}

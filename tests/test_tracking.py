@@ -20,9 +20,9 @@ from conftest import program, run_in
 from tiny import SETTINGS, options, write_folder
 
 import sounddetect as sd
-from sounddetect.runs import run_tracking
-from sounddetect.runs.clearml_server import Keys, log_in, set_up_clearml
-from sounddetect.training.tracking import Guarded
+from sounddetect.tracking import run_tracking
+from sounddetect.tracking.clearml_server import Keys, log_in, set_up_clearml
+from sounddetect.tracking.guard import Guarded
 from sounddetect.training.trainer import MACHINE_COLUMNS
 
 EPOCHS = 3

@@ -12,8 +12,8 @@ import nbformat
 from conftest import ROOT, environment
 from nbclient import NotebookClient
 
-from sounddetect.app.texts import TEXTS
-from sounddetect.data.checking import SEVERITIES
+from sounddetect.workbench.texts import TEXTS
+from sounddetect.data.inspection.checking import SEVERITIES
 
 APP = ROOT / "sounddetect" / "app"
 PANELS = sorted(APP.glob("*_panel.py")) + [APP / name for name in ("panels.py", "live_training.py", "workbench.py")]
@@ -150,7 +150,7 @@ time.sleep(300)
 
 
 def test_a_kernel_that_dies_in_mid_training_is_gone_on_with(tmp_path):
-    from sounddetect.app.workbench import Workbench
+    from sounddetect.workbench.workbench import Workbench
 
     with subprocess.Popen([sys.executable, "-c", BEGIN, str(tmp_path)], env=environment(), stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout.readline() == "running\n"

@@ -4,7 +4,7 @@
     python tools/nbtext.py push [NOTEBOOK ...]    .nbtext/X.py -> nbs/X.ipynb, ids and unchanged outputs kept
     python tools/nbtext.py run  [NOTEBOOK ...]    execute in a fresh kernel, keep the outputs
 
-NOTEBOOK is a path below nbs/ without its suffix, such as 1_data/01_simulation. None means all.
+NOTEBOOK is a path below nbs/ without its suffix, such as 01_data/0_simulation. None means all.
 """
 import hashlib
 import os

@@ -1,4 +1,4 @@
-"""Write config.yaml and config_colab.yaml from the defaults in nbs/00_config.ipynb."""
+"""Write config.yaml and config_colab.yaml from the defaults in nbs/00_foundation/02_config.ipynb."""
 from pathlib import Path
 
 from sounddetect.config import Config
