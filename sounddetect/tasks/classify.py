@@ -63,14 +63,15 @@ class Classify:
     def build(self) -> Pipeline:
         return build_pipeline(self.config, len(self.classes))
 
-    def fit(self, recordings: Recordings, pipeline: Pipeline) -> None:
+    def fit(self, recordings: Recordings, pipeline: Pipeline) -> dict:
         """Set the weight of the last class, and let the network begin from the data."""
-        weight = getattr(self.config.training.loss_function, "pos_weight", 1.0)
+        weight = getattr(self.config.training.loss_function, "pos_weight", None)
         n_last = (recordings.table["label"] == self.classes[-1]).sum()
         balanced = (len(recordings) - n_last) / max(n_last, 1)
-        self.class_weights[-1] = balanced if weight == "auto" else weight
+        self.class_weights[-1] = {"auto": balanced, None: 1.0}.get(weight, weight)
         device = next(pipeline.parameters()).device
         pipeline.initialize_from_data(initial_batches(self, recordings, self.config.seed, device))
+        return {"training.loss_function.pos_weight": float(self.class_weights[-1])} if weight else {}
 
     def n_samples(self, recordings: Recordings) -> int:
         """One random window of each recording."""

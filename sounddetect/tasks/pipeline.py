@@ -51,7 +51,18 @@ class Pipeline(nn.Module):
 
     def output_of(self, batch: Batch) -> Tensor:
         """What the network answers to a training batch."""
-        return self.network(self.features_of(batch))
+        return self(batch["waveform"], batch["length"], batch.get("gains_db"))
+
+    def learned(self) -> dict[str, Tensor]:
+        """All weights and buffers to save; those of the front end, if it learns, begin with `front_end.`"""
+        own = {f"front_end.{name}": value for name, value in self.front_end.state_dict().items()}
+        return self.network.state_dict() | own
+
+    def load_learned(self, state: dict[str, Tensor]) -> None:
+        """Take over what `learned` gave."""
+        own = {name.removeprefix("front_end."): value for name, value in state.items() if name.startswith("front_end.")}
+        self.front_end.load_state_dict(own)
+        self.network.load_state_dict({name: value for name, value in state.items() if not name.startswith("front_end.")})
 
     @torch.no_grad()
     def initialize_from_data(self, batches: Iterable[Batch]) -> None:
