@@ -11,7 +11,7 @@ from collections import Counter
 from configparser import ConfigParser
 
 import pytest
-from conftest import ROOT, environment, run_in
+from support.commands import ROOT, environment, run_in
 
 import sounddetect
 from sounddetect.config import Config
