@@ -29,7 +29,8 @@ from sounddetect.models.cnn_attention import build_network
 from sounddetect.models.layers import ENERGY_FLOOR, FilterBank, SameConv
 from sounddetect.runs.listeners import RunWriter
 from sounddetect.tasks.classify import Listener
-from sounddetect.training.trainer import Trainer, _begin, _finish_epoch, _run_epoch, keep_freed_memory
+from sounddetect.machine.allocator import keep_freed_memory
+from sounddetect.training.trainer import Trainer, _begin, _finish_epoch, _run_epoch
 
 
 clock = time.perf_counter
