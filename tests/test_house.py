@@ -19,7 +19,7 @@ from sounddetect.config import Config
 PACKAGE, NOTEBOOKS = ROOT / "sounddetect", ROOT / "nbs"
 # Floors from below, each with its households in order; a module imports from what stands before its household.
 FLOORS = [
-    ["config", "parts", "files"],
+    ["parts", "files", "config"],
     ["data.simulation", "data.readers", "data.store", "data.collection", "data.inspection"],
     ["machine", "signal"],
     ["models"],
@@ -287,8 +287,6 @@ def test_notebook_reads_well(path):
     code = exported(cells)
     share = sum(map(n_lines, markdown)) / sum(map(n_lines, code))
     assert share >= 0.08, f"prose is {share:.1%} of the exported lines"
-    longest = max(map(n_lines, code))
-    assert longest <= 45, f"an exported cell has {longest} lines"
     assert path.stat().st_size < 250_000
 
 
