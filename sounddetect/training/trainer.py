@@ -27,7 +27,7 @@ import torch
 from ..config import Config, differences
 from ..data.collection.recordings import Recordings
 from ..machine.allocator import keep_freed_memory
-from ..machine.devices import best_device
+from ..machine.devices import SLOW_HALF, best_device
 from ..tasks.windows import window_outputs
 from .batch_size import BatchSize, Found, divide_step, search_batch_size, windows_per_step
 from .checkpoint import CheckpointFolder
@@ -37,7 +37,8 @@ from ..machine.devices import precision
 from ..machine.memory_budget import MemoryBudget, memory_budget, resident_memory
 from ..machine.out_of_memory import free_memory, halving, is_out_of_memory
 from ..machine.processes import Processes
-from .session import Pace, learning_rate_at, session_deadline
+from .pace import Pace, PaceReport
+from .session import learning_rate_at, session_deadline
 from .step import add_gradients, make_optimizer
 from ..tasks.classify import TASKS, collate
 from .transfer import take_over
@@ -305,11 +306,11 @@ def _machine_columns(trainer: Trainer) -> dict[str, float]:
     return columns
 
 
-def _finish_epoch(trainer: Trainer, pace: Pace) -> None:
+def _finish_epoch(trainer: Trainer, pace: PaceReport) -> None:
     """Judge the epoch, remember it, and keep its weights if it is the best."""
     progress, started = trainer.progress, time.time()
     judged = trainer.processes.from_first(_validate(trainer) if trainer.processes.is_first else None, trainer.device)
-    pace.add_validation(time.time() - started)
+    pace.pace.add_validation(time.time() - started)
     progress.seconds += time.time() - started
     row = {"epoch": progress.epoch, "train_loss": progress.loss_sum / progress.weight_sum, **judged, "learning_rate": learning_rate_at(progress.epoch, trainer.config)}
     is_best = trainer.stopping.update(progress.epoch, row["val_loss"])
@@ -318,7 +319,8 @@ def _finish_epoch(trainer: Trainer, pace: Pace) -> None:
     progress.history.append({**row, **_machine_columns(trainer)})
     progress.epoch, progress.step, progress.loss_sum, progress.weight_sum = progress.epoch + 1, 0, 0.0, 0.0
     trainer.save()
-    trainer.emit("epoch", **progress.history[-1], best_epoch=trainer.stopping.best_epoch, counter=trainer.stopping.counter)
+    trainer.emit("epoch", **progress.history[-1], best_epoch=trainer.stopping.best_epoch, counter=trainer.stopping.counter,
+                 patience=trainer.stopping.patience)
     _warn_of_epoch(trainer, progress.history)
 
 
@@ -338,7 +340,7 @@ def _steps(trainer: Trainer) -> list[np.ndarray]:
     return [order[start:start + size] for start in range(0, len(order), size)]
 
 
-def _run_epoch(trainer: Trainer, pace: Pace, deadline: float) -> bool:
+def _run_epoch(trainer: Trainer, pace: PaceReport) -> bool:
     """Make the steps of this epoch that are left; False when training has to stop before its end."""
     progress, steps = trainer.progress, _steps(trainer)
     for group in trainer.optimizer.param_groups:
@@ -349,14 +351,12 @@ def _run_epoch(trainer: Trainer, pace: Pace, deadline: float) -> bool:
         _make_step(trainer, indices)
         seconds = time.time() - started
         progress.seconds += seconds
-        pace.add_step(seconds)
         trainer.emit("batch", epoch=progress.epoch, step=progress.step, n_steps=len(steps), loss=progress.loss_sum / progress.weight_sum)
-        if time.time() + 2 * seconds > deadline:
+        if time.time() + 2 * seconds > pace.deadline:
             trainer.stop("end of the session")
         if _has_to_stop(trainer):
             return False
-        if pace.steps == 5 or progress.step == len(steps):
-            _tell_pace(trainer, pace, len(steps), deadline)
+        pace.after_step(progress.epoch, progress.step, seconds)
         if time.time() > trainer._next_save:
             trainer.save()
     return True
@@ -374,24 +374,10 @@ def _has_to_stop(trainer: Trainer) -> bool:
         return True
     return False
 
-
-def _tell_pace(trainer: Trainer, pace: Pace, n_steps: int, deadline: float) -> None:
-    """How long it will still take; once, a warning if the session ends before."""
-    epochs_left = trainer.config.training.epochs - trainer.progress.epoch
-    left = pace.seconds_left(epochs_left, n_steps - trainer.progress.step)
-    trainer.emit("forecast", seconds_left=round(left, 1), epoch_seconds=round(pace.epoch_seconds(), 3), first=not trainer._told_pace)
-    trainer._told_pace = True
-    if time.time() + left > deadline and not trainer._warned_of_session:
-        trainer._warned_of_session = True
-        possible = trainer.progress.epoch - 1 + int(max(0.0, deadline - time.time()) / max(pace.epoch_seconds(), 1e-9))
-        trainer.emit("warning", message=f"all {trainer.config.training.epochs} epochs take {left / 3600:.1f} h more, the session ends before; about {possible} will be done. "
-                     "It will stop in time and can go on in the next session")
-
 # %% ../../nbs/07_training/08_trainer.ipynb #eb4fc18a
-def _begin(trainer: Trainer) -> tuple[Pace, float]:
+def _begin(trainer: Trainer) -> PaceReport:
     if trainer.device.type == "cpu" and trainer.config.memory.keep_freed:
         keep_freed_memory()
-    trainer._told_pace = trainer._warned_of_session = False
     trainer._next_save, trainer._next_look = time.time() + trainer.config.checkpoint.every_minutes * 60, 0.0
     n_steps, progress = len(_steps(trainer)), trainer.progress
     chosen = {"batch_size_reason": trainer.batch_size.reason} if trainer.batch_size else {}
@@ -399,15 +385,18 @@ def _begin(trainer: Trainer) -> tuple[Pace, float]:
                  precision=str(trainer.dtype).removeprefix("torch."), batch_size=progress.portion, n_train=len(trainer.train), n_validation=len(trainer.validation),
                  history=progress.history, **chosen)
     windows = np.ceil(trainer.validation.n_samples / trainer.config.model.input_length).sum()
-    return Pace(n_steps, math.ceil(windows / progress.evaluation_portion)), session_deadline(trainer.config)
+    if trainer.device.type == "cpu" and trainer.dtype != torch.float32:
+        trainer.emit("warning", message=SLOW_HALF)
+    pace = Pace(n_steps, math.ceil(windows / progress.evaluation_portion))
+    return PaceReport(pace, trainer.config.training.epochs, session_deadline(trainer.config), trainer.emit)
 
 
 def _fit(trainer: Trainer) -> str:
     try:
         with torch.random.fork_rng(), _stop_on_signals(trainer.stop):
-            pace, deadline = _begin(trainer)
+            pace = _begin(trainer)
             while trainer.progress.epoch <= trainer.config.training.epochs and not trainer.stopping.triggered:
-                if not _run_epoch(trainer, pace, deadline):
+                if not _run_epoch(trainer, pace):
                     trainer.save()
                     trainer.emit("stop", reason=trainer._stop_reason, epoch=trainer.progress.epoch, resumable=True)
                     return trainer._stop_reason
