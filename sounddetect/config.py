@@ -51,7 +51,8 @@ def parse_bytes(
 # %% ../nbs/00_foundation/02_config.ipynb #cb408cc7
 class Audio(Section):
     sample_rate: int = _key(44100, "Hz; recordings of another rate are resampled to it", gt=0)
-    channel: Literal["mean"] | Annotated[int, Field(ge=0)] = _key("mean", "mean of all channels, or the number of one, from 0")
+    channel: Literal["mean", "all"] | Annotated[int, Field(ge=0)] = _key("mean", "mean of all channels, the number of one, from 0, or all of them")
+    n_channels: Literal["auto"] | Annotated[int, Field(ge=1)] = _key("auto", "channels that the model sees; auto: with channel: all as many as most recordings have, else one")
 
 
 class Data(Section):

@@ -16,6 +16,7 @@ from torch.utils.checkpoint import checkpoint
 
 from ..config import Config, Network
 from .layers import FilterBank, SameConv, SelfAttention, statistics
+from ..signal.preparation import n_channels_of
 
 # %% ../../nbs/03_models/01_cnn_attention.ipynb #998728a9
 class _ConvBlock(nn.Module):
@@ -90,9 +91,10 @@ MAX_POOL, MIN_FRAMES = 16, 16
 class DeepPath(nn.Module):
     """Convolutions over standardised bands `(batch, band, 1, frame)`, attention over what they found, and a classifier."""
 
-    def __init__(self, layers: Network, n_outputs: int, fused_attention: bool, gradient_checkpointing: bool):
+    def __init__(self, layers: Network, n_bands: int, n_outputs: int, fused_attention: bool, gradient_checkpointing: bool):
         super().__init__()
-        channels, dim = [layer.filters for layer in layers.cnn_layers], layers.attention.hidden_dim
+        channels = [n_bands, *(layer.filters for layer in layers.cnn_layers[1:])]
+        dim = layers.attention.hidden_dim
         self.blocks = nn.ModuleList(_ConvBlock(n, layer) for n, layer in zip(channels, layers.cnn_layers[1:]))
         self.to_tokens = nn.Linear(channels[-1], dim) if channels[-1] != dim else nn.Identity()
         self.norm = nn.LayerNorm(dim)
@@ -138,7 +140,7 @@ def refuse_too_short(layers: Network, input_length: int) -> None:
 class CnnAttention(nn.Module):
     """1D-CNN with multi-head attention over windows of sound.
 
-    Input float32 `(batch, time)`, output float32 logits `(batch, n_outputs)`. `attention_map` tells where it looked.
+    Input float32 `(batch, channel, time)`, output float32 logits `(batch, n_outputs)`. `attention_map` tells where it looked.
     """
 
     def __init__(
@@ -149,15 +151,17 @@ class CnnAttention(nn.Module):
         band: tuple[float, float] = (0, 0.5),        # what the front end lets pass, as a share of the sample rate
         fused_attention: bool = True,                # as in `SelfAttention`
         gradient_checkpointing: bool = False,        # compute the convolutions twice instead of keeping them
+        n_channels: int = 1,                         # that the front end gives
     ):
         super().__init__()
         refuse_too_short(layers, input_length)
         first = layers.cnn_layers[0]
         pool = max(1, min(MAX_POOL, input_length // first.stride // MIN_FRAMES))
         self.bank = FilterBank(first.filters, first.kernel_size, first.stride, pool, first.padding, band)
-        self.band_scale, self.statistics_scale = Standardize(first.filters), Standardize(2 * first.filters)
-        self.short_path = nn.Linear(2 * first.filters, n_outputs)
-        self.deep_path = DeepPath(layers, n_outputs, fused_attention, gradient_checkpointing)
+        n_bands = n_channels * first.filters
+        self.band_scale, self.statistics_scale = Standardize(n_bands), Standardize(2 * n_bands)
+        self.short_path = nn.Linear(2 * n_bands, n_outputs)
+        self.deep_path = DeepPath(layers, n_bands, n_outputs, fused_attention, gradient_checkpointing)
         self.path_dropout = layers.fully_connected[-1].dropout if layers.fully_connected else 0.0
         self.gradient_checkpointing = gradient_checkpointing
 
@@ -191,7 +195,7 @@ class CnnAttention(nn.Module):
 @torch.no_grad()
 def calibrate_network(
     network: CnnAttention,
-    batches: Iterable[tuple[Tensor, Tensor, Tensor]],    # windows `(batch, time)` as the front end gives them, share of each class `(batch, class)`, weight `(batch,)`
+    batches: Iterable[tuple[Tensor, Tensor, Tensor]],    # windows `(batch, channel, time)` as the front end gives them, share of each class `(batch, class)`, weight `(batch,)`
 ) -> None:
     """Measure the constants of both `Standardize` and solve the short path, before the first step. Keeps the bands of all windows, not the windows."""
     heard = [(network.bank(windows)[:, :, 0], target, weight) for windows, target, weight in batches]     # (batch, band, frame)
@@ -215,4 +219,4 @@ def build_network(
     low, high = (filters.low_freq, filters.high_freq) if config.preprocessing.apply_filter else (0, float("inf"))
     band = (low / config.audio.sample_rate, min(high / config.audio.sample_rate, 0.5))
     return CnnAttention(config.model.network, config.model.input_length, n_outputs, band,
-                        config.memory.efficient_attention, config.memory.gradient_checkpointing)
+                        config.memory.efficient_attention, config.memory.gradient_checkpointing, n_channels_of(config.audio))

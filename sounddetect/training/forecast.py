@@ -25,6 +25,7 @@ from torch.utils._pytree import tree_leaves
 from ..config import Config
 from ..machine.devices import best_device
 from ..signal.front_end import EQUALIZER_POINTS
+from ..signal.preparation import n_channels_of
 from ..machine.devices import gpu_named, precision
 from ..machine.memory_budget import MemoryBudget, memory_text
 from .step import add_gradients, make_optimizer
@@ -142,7 +143,8 @@ def _empty_like(tensor):
 def fake_batch(config: Config, n_windows: int) -> Batch:
     """Windows as the trainer makes them, without numbers. Call it within `FakeTensorMode`."""
     n_classes = len(config.data.classes)
-    inputs = (torch.empty(n_windows, config.model.input_length), torch.empty(n_windows, dtype=torch.int64), torch.empty(n_windows, EQUALIZER_POINTS))
+    windows = torch.empty(n_windows, n_channels_of(config.audio), config.model.input_length)
+    inputs = (windows, torch.empty(n_windows, dtype=torch.int64), torch.empty(n_windows, EQUALIZER_POINTS))
     return Batch(inputs, torch.empty(n_windows, n_classes), torch.empty(n_windows))
 
 # %% ../../nbs/07_training/03_forecast.ipynb #df8620b4
@@ -248,7 +250,7 @@ class MemoryForecast:
 
     def _windows(self, n_windows):
         """Bytes of windows that wait in main memory, where that is the device."""
-        return 0 if self.cuda else 4 * n_windows * self.config.model.input_length
+        return 0 if self.cuda else 4 * n_windows * n_channels_of(self.config.audio) * self.config.model.input_length
 
     def _with_margin(self, n_bytes):
         factor, extra = MARGIN["cuda" if self.cuda else "cpu"]
