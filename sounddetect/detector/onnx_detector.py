@@ -121,7 +121,7 @@ class OnnxDetector(Scorer):
         self.session = session                           # onnxruntime.InferenceSession
         self._rank = len(session.get_inputs()[0].shape)  # 2 in files of the first edition, which knew one channel
 
-    def logits(self, windows: torch.Tensor, lengths: torch.Tensor | None = None) -> torch.Tensor:
+    def window_answers(self, windows: torch.Tensor, lengths: torch.Tensor | None = None) -> torch.Tensor:
         refuse_other_shape(windows, n_channels_of(self.config.audio), self.config.model.input_length)
         lengths = torch.full((len(windows),), windows.shape[-1]) if lengths is None else lengths
         windows = windows[:, 0] if self._rank == 2 else windows
