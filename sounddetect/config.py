@@ -16,7 +16,7 @@ from pydantic import AfterValidator, BeforeValidator, ConfigDict, SerializeAsAny
 
 from . import parts
 from .files import replacing
-from .settings.automatic import RULES, Known
+from .settings.automatic import RULES_OF_AUTO, Known
 from .settings.bricks import FeatureSettings, ModelSettings, Section, setting
 from .settings.common import Audio, Checkpoint, ClearML, Data, Inference, Memory, Output, Preprocessing, Session, Tracking
 from .settings.messages import explained
@@ -183,7 +183,7 @@ class Config(_Sections):
         Raises `ValueError` where the recordings do not tell.
         """
         config, known = self, Known.of(recordings)
-        for rule in RULES:
+        for rule in RULES_OF_AUTO:
             values = rule(config, known)
             config = config.replace(values) if values else config
         return config

@@ -24,7 +24,7 @@ from ..config import Config
 # %% ../../nbs/06_detector/00_model_folder.ipynb #6679b231
 FORMAT_VERSION = 2
 SETTINGS, WEIGHTS = "model.json", "model.safetensors"
-_SHAPING = {"task", "audio", "preprocessing", "model"}     # sections of the configuration that shape a score
+_SHAPING = {"task", "audio", "preprocessing", "features", "model"}     # sections of the configuration that shape a score
 _REMEDY = "copy the whole model folder again from its run"
 
 
@@ -49,7 +49,10 @@ def read_settings(
     if not isinstance(content.get("config"), dict) or not isinstance(content.get("about", {}), dict):
         raise ValueError(f"{name} is damaged or not of SoundDetect: {_REMEDY}")
     try:
-        return Config.load(None, content["config"]), content.get("about", {})
+        settings = content["config"]
+        if version == 1:
+            settings = settings | {"model": {"min_frames": 64} | settings.get("model", {})}
+        return Config.load(None, settings), content.get("about", {})
     except (ValueError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(f"{name}: {error}") from None
 

@@ -228,7 +228,8 @@ def _configuration(findings):
     config = findings.run.config if findings.run else findings.detector.config if findings.detector else None
     if config is None:
         return ""
-    layers = ("model.cnn_layers", "model.attention", "model.fully_connected") if config.model.size else ()      # `size` stands for them
+    covered = [keys for key, keys in config.model.STANDS_FOR.items() if getattr(config.model, key) is not None]     # such as the layers, by `size`
+    layers = tuple(f"model.{key}" for keys in covered for key in keys)
     changes = {key: pair for key, pair in differences(Config(), config).items() if not key.startswith(layers)}
     groups = {key for key in changes if any(other.startswith(f"{key}.") for other in changes)}              # shown by what is in them
     changed = {key: {"here": f"<code>{breakable(now)}</code>", "default": f"<code>{breakable(before)}</code>"}

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ..config import FalseAlarmRate, Inference
+from ..settings.common import FalseAlarmRate, Inference
 from ..data.collection.recordings import Recordings
 from ..runs.run_folder import Run, write_text
 from ..judging.calibration import decide, fit_temperature, probabilities

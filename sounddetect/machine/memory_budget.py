@@ -15,7 +15,8 @@ from pathlib import Path
 
 import torch
 
-from ..config import Config, parse_bytes
+from ..config import Config
+from ..settings.bricks import parse_bytes
 from .devices import best_device
 from .devices import gpu_named
 

@@ -69,6 +69,7 @@ class CnnAttentionSettings(ModelSettings):
 
     STANDS_FOR = {"size": ("cnn_layers", "attention", "fully_connected")}
 
+    min_frames: int = setting(16, "frames that a short window keeps behind the filter bank, at least", ge=1)
     size: Literal["n", "s", "m", "l", "x"] | None = setting(
         None, "n, s, m, l or x instead of the layers below (giving both is an error)", examples=["s"])
     cnn_layers: list[CnnLayer] | None = setting(

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
-from ..config import Training
+from ..settings.training import Training
 from ..tasks.classify import Batch, Classify, Listener
 
 # %% ../../nbs/07_training/02_step.ipynb #cbe7f1d8

@@ -1,0 +1,119 @@
+"""A training that is killed, stopped or shared between processes ends as if nothing had happened."""
+
+import json
+import os
+import random
+import shutil
+import signal
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from support.commands import program, run_in, start, weights
+from support.tiny import options, write_folder
+
+from sounddetect.training.trainer import MACHINE_COLUMNS
+
+N_KILLS = int(os.environ.get("SOUNDDETECT_KILLS", 3))  # `make nightly` sets more
+SETTINGS = options(
+    training__epochs=40,
+    training__batch_size=2,
+    training__early_stopping=None,
+    checkpoint__every_minutes=0.002,
+)
+
+
+def outcome(run):
+    """What two equal trainings have in common: the detector, bit for bit, and the table without the machine's columns."""
+    return weights(run), pd.read_csv(Path(run) / "results.csv").drop(columns=MACHINE_COLUMNS, errors="ignore").to_csv()
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """Recordings, and a training of them that nobody disturbed; how many seconds it took after its start."""
+    folder = tmp_path_factory.mktemp("interruptions")
+    write_folder(folder / "data")
+    done = run_in(folder, *program(), "train", "data", "--run", "whole", *SETTINGS)
+    assert done.returncode == 0, done.stderr
+    times = [json.loads(line)["time"] for line in (folder / "whole" / "events.jsonl").read_text().splitlines()]
+    return folder, (pd.Timestamp(times[-1]) - pd.Timestamp(times[0])).total_seconds()
+
+
+def killed_after(folder, words, run, seconds):
+    """Start a command and kill it some seconds after its training has begun; False when it was quicker."""
+    events = folder / run / "events.jsonl"
+    before = events.stat().st_size if events.exists() else 0
+    process = start(folder, *program(), *words)
+    while process.poll() is None and (events.stat().st_size if events.exists() else 0) == before:
+        time.sleep(0.005)
+    time.sleep(seconds)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    return process.returncode == -signal.SIGKILL
+
+
+@pytest.mark.parametrize("number", range(N_KILLS))
+def test_killed_at_any_moment_it_ends_with_the_same_bits(whole, number):
+    folder, seconds = whole
+    draw = random.Random(number)
+    run = f"killed_{number}"
+    killed = killed_after(folder, ["train", "data", "--run", run, *SETTINGS], run, draw.uniform(0, seconds))
+    if killed and draw.random() < 0.5 and not (folder / run / "model").exists():  # and once more on its way
+        killed_after(folder, ["resume", run], run, draw.uniform(0, seconds / 2))
+    if not (folder / run / "model").exists():
+        done = run_in(folder, *program(), "resume", run)
+        assert done.returncode == 0, done.stderr
+    assert outcome(folder / run) == outcome(folder / "whole")
+    assert not list((folder / run).rglob("*.tmp")) or killed, "drafts were left behind"
+
+
+def test_killed_before_the_first_checkpoint_it_begins_again(whole):
+    folder, _ = whole
+    words = ["train", "data", "--run", "early", *SETTINGS, "--set", "checkpoint.every_minutes=100"]
+    killed_after(folder, words, "early", 0)
+    shutil.rmtree(folder / "early" / "weights", ignore_errors=True)
+    done = run_in(folder, *program(), "resume", "early")
+    assert done.returncode == 0 and "has no checkpoint yet" in done.stderr
+    assert outcome(folder / "early") == outcome(folder / "whole")
+
+
+def test_a_damaged_checkpoint_falls_back_to_the_one_before(whole):
+    folder, seconds = whole
+    killed_after(folder, ["train", "data", "--run", "damaged", *SETTINGS], "damaged", seconds / 2)
+    last = folder / "damaged" / "weights" / "last.pt"
+    last.write_bytes(last.read_bytes()[:1000])
+    done = run_in(folder, *program(), "resume", "damaged")
+    assert done.returncode == 0 and "last.pt is damaged" in done.stderr and "previous.pt" in done.stderr
+    assert outcome(folder / "damaged") == outcome(folder / "whole")
+
+
+def test_a_stop_file_stops_it_from_outside(whole):
+    folder, _ = whole
+    process = start(folder, *program(), "train", "data", "--run", "outside", *SETTINGS, "--set", "training.epochs=5000")
+    while not (folder / "outside" / "events.jsonl").exists():
+        time.sleep(0.01)
+    (folder / "outside" / "stop").write_text("")
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 75 and out.strip().splitlines()[-1] == "run: outside"
+    assert "stopped; go on with: sounddetect resume outside" in err
+    assert not (folder / "outside" / "stop").exists()
+
+
+def test_two_processes_train_as_one(whole):
+    folder, _ = whole
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", "-m", "--", "sounddetect"]
+    sgd = [*SETTINGS, "--set", "training.optimizer=sgd", "--set", "training.epochs=3", "--set", "training.batch_size=4"]
+    plain = ["--set", "model.size=null", "--set", "model.fully_connected=[{units: 8, dropout: 0}]"]
+    alone = run_in(folder, *program(), "train", "data", "--run", "alone", *sgd, *plain)
+    both = run_in(folder, *torchrun, "train", "data", "--run", "both", *sgd, *plain)
+    assert alone.returncode == 0 and both.returncode == 0, both.stderr
+    assert both.stdout.count("run: both") == 1
+    one, two = (pd.read_csv(folder / run / "results.csv").drop(columns=MACHINE_COLUMNS, errors="ignore") for run in ("alone", "both"))
+    pd.testing.assert_frame_equal(one, two, rtol=1e-4)
+    events = [json.loads(line)["event"] for line in (folder / "both" / "events.jsonl").read_text().splitlines()]
+    assert events.count("start") == events.count("stop") == 1 and events.count("epoch") == 3
+    more = run_in(folder, *torchrun, "resume", "both", "--epochs", "4")
+    assert more.returncode == 0, more.stderr
+    assert pd.read_csv(folder / "both" / "results.csv")["epoch"].tolist() == [1, 2, 3, 4]

@@ -1,0 +1,244 @@
+"""The workbench in a real browser: from recordings to a downloaded detector with the mouse, and what happens when something comes between.
+
+In JupyterLab (ipywidgets 8), in the classic notebook with Colab's versions (ipywidgets 7), and as a page. Pictures of it land in build/screenshots.
+"""
+
+import json
+import re
+import time
+import zipfile
+
+import nbformat
+import numpy as np
+import pandas as pd
+import pytest
+from support import browser
+from support.tiny import RATE, write_folder
+
+import sounddetect as sd
+
+WORKBENCH = "import sounddetect as sd\nsd.Workbench(lang={lang!r})"
+LANGUAGE = {"lab": "en", "classic": "ja", "voila": "ja"}
+
+
+@pytest.fixture(scope="module")
+def chrome():
+    with browser.browser() as chrome:
+        yield chrome
+
+
+@pytest.fixture(scope="module", params=["lab", "classic", "voila"])
+def front(request, tmp_path_factory):
+    """A folder with recordings and a notebook with the workbench, served."""
+    folder = tmp_path_factory.mktemp(request.param)
+    write_folder(folder / "motors", 8, ["OK", "NG"] * 5, n_samples=2400)
+    lang = LANGUAGE[request.param]
+    cell = nbformat.v4.new_code_cell(WORKBENCH.format(lang=lang))
+    kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3"}}
+    nbformat.write(nbformat.v4.new_notebook(cells=[cell], metadata=kernel), folder / "workbench.ipynb")
+    with browser.Front(request.param, folder, lang) as front:
+        yield front
+
+
+@pytest.fixture(scope="module")
+def page(chrome, front):
+    """A tab with the workbench in it; at its end, nothing went wrong in the console and nobody else was asked for anything."""
+    page = browser.Page(chrome, front, height=1400).open().run_all()
+    page.tab.wait_for_selector(".sd-data-load")
+    yield page
+    page.close()
+
+
+def runs(front):
+    return sorted(path.parent for path in front.folder.glob("runs/*/config.yaml"))
+
+
+def events(run):
+    return [json.loads(line) for line in (run / "events.jsonl").read_text(encoding="utf-8").splitlines()]
+
+
+def load(page):
+    """Choose the recordings by their path, and read them."""
+    page.press("data-source", 2)
+    page.fill("data-path", "motors")
+    page.fill("data-rate", RATE)
+    page.click("data-load")
+    page.wait("data-message", "sd-(good|error)")
+    page.wait("check-message", "sd-(good|warning|error)")
+
+
+def plan(page, epochs):
+    """The smallest network, in steps of two windows, so that a training takes some seconds."""
+    page.choose("plan-size", 0)
+    for name, value in (("epochs", epochs), ("batch", 2), ("window", 0.1)):
+        page.fill(f"plan-{name}", value)
+    page.click("plan-make")
+    page.wait("plan-message", "sd-(good|warning|error)")
+
+
+def percent(page):
+    found = re.match(r"\s*(\d+)\s*%", page.text("train-left"))
+    return int(found[1]) if found else 0
+
+
+def wait_for_progress(page, after=0):
+    """Wait until the bar has moved; how far it is."""
+    page.tab.wait_for_function(
+        "after => parseInt(document.querySelector('.sd-train-left').innerText) > after", arg=after
+    )
+    return percent(page)
+
+
+def test_recordings_are_chosen_and_checked(page, front):
+    page.screenshot(f"{front.kind}_empty")
+    load(page)
+    assert "sd-good" in page.widget("data-message").inner_html() and "80" in page.text("data-message")
+    picture = page.tab.wait_for_selector(".sd-check-picture")
+    page.tab.wait_for_function("image => image.naturalWidth > 300", arg=picture)
+    plan(page, 20)
+    assert "sd-error" not in page.widget("plan-message").inner_html()
+
+
+def test_training_moves_stops_and_goes_on(page, front):
+    page.widget("train-start").dblclick()  # two clicks in a row
+    page.wait_state("running")
+    first = wait_for_progress(page)
+    assert wait_for_progress(page, first) > first
+    page.screenshot(f"{front.kind}_training", "train")
+    began = time.monotonic()
+    page.click("train-stop")
+    assert page.wait_state("stopped", "finished", "failed") == "stopped"
+    assert time.monotonic() - began < 20  # bench/responsiveness.py measures how quick it is
+    (run,) = runs(front)
+    assert (run / "weights" / "last.pt").exists() and not (run / "model").exists()
+    stopped = events(run)[-1]
+    assert (stopped["event"], stopped["resumable"]) == ("stop", True)
+    page.click("train-resume")
+    assert page.wait_state("finished", "failed") == "finished"
+    (run,) = runs(front)
+    assert pd.read_csv(run / "results.csv")["epoch"].is_monotonic_increasing
+    steps = [(event["epoch"], event["step"]) for event in events(run) if event["event"] == "batch"]
+    assert len(set(steps)) == len(steps), "steps were made twice"
+
+
+def test_the_threshold_moves_misses_and_false_alarms(page, front):
+    page.wait("results-table", "<td")
+    page.tab.wait_for_selector(".sd-results-histogram")
+    before = page.text("results-effect")
+    handle = page.widget("results-threshold").locator(".noUi-handle, .ui-slider-handle").first
+    handle.focus()
+    handle.press("Home")
+    page.tab.wait_for_function(
+        "before => document.querySelector('.sd-results-effect').innerText !== before", arg=before
+    )
+    page.widget("results-title").scroll_into_view_if_needed()
+    page.tab.wait_for_function("() => document.querySelector('.sd-results-histogram').naturalWidth > 300")
+    page.screenshot(f"{front.kind}_results", "results")
+
+
+def test_the_detector_is_downloaded_and_gives_the_same_scores(page, front, tmp_path):
+    page.click("home-download")
+    link = page.tab.wait_for_selector(".sd-home-link a[download]")
+    with page.tab.expect_download() as caught:
+        link.click()
+    archive = tmp_path / caught.value.suggested_filename
+    caught.value.save_as(archive)
+    with zipfile.ZipFile(archive) as content:
+        content.extractall(tmp_path / "home")
+    (home,) = (tmp_path / "home").iterdir()
+    scores = sd.Detector.load(home).predict(front.folder / "motors").set_index("key")["anomaly_score"]
+    judged = pd.read_csv(home / "evaluation" / "predictions.csv").set_index("key")["anomaly_score"]
+    np.testing.assert_allclose(scores[judged.index], judged, atol=1e-5)
+    page.screenshot(f"{front.kind}_home", "home")
+
+
+def test_a_file_is_tried(page, front):
+    page.fill("try-path", "motors/machine_0.json")
+    page.click("try-score")
+    page.wait("try-table", "<td")
+    page.screenshot(f"{front.kind}_try", "try")
+
+
+def test_every_word_follows_the_language(page, front):
+    panels = ["data", "check", "plan", "train", "results", "try", "home"]
+    for lang in ("en", "ja", front.lang):
+        page.press("lang", ("en", "ja").index(lang))
+        page.tab.wait_for_function(
+            "([panels, japanese]) => panels.every(panel => /[ぁ-んァ-ン一-龥]/.test(document.querySelector('.sd-' + panel + '-about').innerText) === japanese)",
+            arg=[panels, lang == "ja"],
+        )
+        page.tab.evaluate("() => window.scrollTo(0, 0)")
+        page.screenshot(f"{front.kind}_{lang}")
+
+
+def test_a_tab_that_is_reloaded_loses_nothing(page, front):
+    """A notebook's widgets come back and follow the training that went on; a page's kernel ends with it, after a checkpoint."""
+    plan(page, 60)
+    page.click("train-start")
+    page.wait_state("running")
+    wait_for_progress(page)
+    page.save()
+    page.tab.reload()
+    page.wait_for_kernel()
+    page.tab.wait_for_selector(".sd-train-state [data-state]", state="attached")
+    run = runs(front)[-1]
+    if front.kind == "voila":
+        _goes_on(page, front, run)
+        return
+    assert page.state() == "running"
+    wait_for_progress(page, percent(page))
+    page.click("train-stop")
+    assert page.wait_state("stopped", "finished", "failed") == "stopped"
+    assert events(run)[-1]["reason"] == "stop"
+
+
+def test_a_kernel_restarted_in_mid_training_loses_nothing(page, front):
+    if front.kind == "voila":
+        pytest.skip("a page has no such button; reloading it does the same")
+    page.click("train-resume")
+    page.wait_state("running")
+    wait_for_progress(page)
+    front.restart_kernel()
+    page.wait_for_kernel()
+    page.run_all()
+    _goes_on(page, front, runs(front)[-1])
+
+
+def _goes_on(page, front, run):
+    """What was interrupted saved its last step, is offered, and goes on from there by one click."""
+    page.wait("train-message", run.name)
+    end = time.monotonic() + 30
+    while events(run)[-1]["event"] != "stop" and time.monotonic() < end:  # the kernel that was let go has some seconds
+        time.sleep(0.1)
+    last = events(run)[-1]
+    assert (last["event"], last["reason"], last["resumable"]) == ("stop", "end of the program", True)
+    assert page.state() == "idle"
+    page.screenshot(f"{front.kind}_found", "train")
+    page.click("train-resume")
+    assert page.wait_state("running", "failed") == "running"
+    wait_for_progress(page, percent(page))
+    page.click("train-stop")
+    assert page.wait_state("stopped", "finished", "failed") != "failed"  # early stopping may have been quicker
+    steps = [(event["epoch"], event["step"]) for event in events(run) if event["event"] == "batch"]
+    assert len(set(steps)) == len(steps), "steps were made twice"
+
+
+def test_the_driver_notebook_needs_one_click_until_the_download(chrome, front):
+    """`nbs/colab.ipynb` as it is, but smaller: run all, wait, download."""
+    if front.kind == "voila":
+        pytest.skip("the page has no notebook")
+    notebook = nbformat.read(browser.ROOT / "nbs" / "colab.ipynb", 4)
+    (place,) = [i for i, cell in enumerate(notebook.cells) if "parameters" in cell.metadata.get("tags", [])]
+    small = f"LANG, simulated, EPOCHS, SIZE, folder = {front.lang!r}, 48, 3, 'n', 'driver'"
+    notebook.cells.insert(place + 1, nbformat.v4.new_code_cell(small))
+    nbformat.write(notebook, front.folder / "colab.ipynb")
+    page = browser.Page(chrome, front, height=2000).open("colab").run_all()
+    assert page.wait_state("finished", "failed") == "finished"
+    page.wait("results-table", "<td")
+    page.click("home-download")
+    link = page.tab.wait_for_selector(".sd-home-link a[download]")
+    with page.tab.expect_download() as caught:
+        link.click()
+    assert zipfile.ZipFile(caught.value.path()).testzip() is None
+    page.screenshot(f"{front.kind}_driver")
+    page.close()
