@@ -80,7 +80,7 @@ class Part:
 _BUILT_IN = [
     Part("task", "classify", None, "sounddetect.tasks.classify:Classify"),
     Part("network", "1d_cnn_attention", "sounddetect.models.settings:CnnAttentionSettings",
-         "sounddetect.models.cnn_attention:build_network", tasks=["classify"], features=["waveform"]),
+         "sounddetect.models.cnn_attention:build_cnn_attention", tasks=["classify"], features=["waveform"]),
     Part("feature", "waveform", None, "sounddetect.signal.features:Waveform"),
     Part("feature", "log_mel", "sounddetect.signal.settings:LogMelSettings", "sounddetect.signal.features:LogMel"),
     Part("loss", "cross_entropy", "sounddetect.tasks.settings:CrossEntropySettings",
