@@ -24,7 +24,7 @@ from .labels import CLASSES, canonical_label, label_of_path
 from .manifest import Entry, read_manifest
 from .naming import describe_name
 from ..readers.numeric_csv import csv_kind
-from .recordings import PLACE, Origin, Recordings, cut_out, one_channel, places_of
+from .recordings import COLUMNS, PLACE, Origin, Recordings, cut_out, one_channel, places_of
 from ..readers.sources import as_paths, describe_not_read, files_below, find_sources, kind_of, source_of
 
 # %% ../../../nbs/01_data/3_collection/05_loading.ipynb #e8864238
@@ -130,7 +130,7 @@ def _gather(found: _Found, stored: dict) -> tuple[Recordings, list]:
 
 def _plain(meta: dict) -> dict:
     """Values that fit into a table: lists and objects as JSON text. What a file calls `label` or `key` is not ours."""
-    return {f"meta_{name}" if name in _OURS else name: orjson.dumps(value).decode() if isinstance(value, list | dict) else value
+    return {f"meta_{name}" if name in COLUMNS else name: orjson.dumps(value).decode() if isinstance(value, list | dict) else value
             for name, value in meta.items()}
 
 
@@ -140,9 +140,6 @@ def _with_columns(table: pd.DataFrame, said: list[dict]) -> pd.DataFrame:
         values = pd.Series([values.get(name) for values in said], dtype=object)
         table[name] = table["group"].where(table["group"].notna(), values) if name == "group" else values.infer_objects()
     return table
-
-
-_OURS = ("key", "label", "group", "sample_rate", "n_channels", "n_samples", "content_hash", "source")
 
 # %% ../../../nbs/01_data/3_collection/05_loading.ipynb #449c9a36
 def _apply_entries(recordings: Recordings, spellings: list, found: _Found, default_rate: int) -> tuple[Recordings, list, list]:
@@ -175,7 +172,7 @@ def _take_columns(table: pd.DataFrame, entries: Sequence[Entry | None]) -> None:
         table["group"] = [values.get("group") or group for values, group in zip(said, table["group"])]
     for name in sorted({name for values in said for name in values} - {"group"}):
         own = table[name] if name in table else [None] * len(said)
-        table[name if name not in _OURS else f"meta_{name}"] = _typed([values.get(name, value) for values, value in zip(said, own)])
+        table[name if name not in COLUMNS else f"meta_{name}"] = _typed([values.get(name, value) for values, value in zip(said, own)])
 
 
 def _span(recordings, i, entry, default_rate):
