@@ -43,7 +43,7 @@ $(VENV)/.installed-dev: $(VENV)/.installed
 
 # An environment with Colab's versions, for the tests of the widgets in the classic notebook; without it they skip.
 .venv-colab: .venv-colab/.installed
-.venv-colab/.installed: $(VENV)/.installed-dev tests/constraints-colab.txt tools/colab_environment.py
+.venv-colab/.installed: $(VENV)/.installed-dev tests/workbench/constraints-colab.txt tools/colab_environment.py
 	$(BIN)/python tools/colab_environment.py .venv-colab
 	@touch $@
 
@@ -63,7 +63,7 @@ config: $(VENV)/.installed-dev
 	$(BIN)/python tools/write_configs.py
 
 nightly: $(VENV)/.installed-dev
-	SOUNDDETECT_KILLS=20 $(BIN)/python -m pytest tests/test_interruptions.py
+	SOUNDDETECT_KILLS=20 $(BIN)/python -m pytest tests/jobs/test_interruptions.py
 
 bench: $(VENV)/.installed-dev
 	$(BIN)/python bench/training_speed.py

@@ -20,7 +20,7 @@ from statistics import median
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tests"))
-import browser  # noqa: E402 - the harness of the browser tests
+from support import browser  # noqa: E402 - the harness of the browser tests
 
 NOTEBOOK = {"cell_type": "code", "id": "workbench", "metadata": {}, "source": "import sounddetect as sd\nsd.Workbench()", "outputs": [], "execution_count": None}
 KERNEL = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}

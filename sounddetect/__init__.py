@@ -29,6 +29,13 @@ _FACE = {
     "error_cases": "evaluation.errors",
     "errors_by_source": "evaluation.errors",
     "Workbench": "workbench.workbench",
+    "register_task": "parts",
+    "register_network": "parts",
+    "register_estimator": "parts",
+    "register_feature": "parts",
+    "register_loss": "parts",
+    "register_augmentation": "parts",
+    "register_reader": "parts",
 }
 __all__ = ["__version__", *_FACE]
 

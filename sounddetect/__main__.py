@@ -1,6 +1,6 @@
 """`python -m sounddetect` is the command `sounddetect`, also below `torchrun -m`."""
 
-from sounddetect.app.cli import main
+from sounddetect.cli.cli import main
 
 if __name__ == "__main__":
     main()

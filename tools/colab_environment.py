@@ -9,7 +9,7 @@ import venv
 from importlib.metadata import distribution
 from pathlib import Path
 
-LOCK = Path(__file__).resolve().parents[1] / "tests" / "constraints-colab.txt"
+LOCK = Path(__file__).resolve().parents[1] / "tests" / "workbench" / "constraints-colab.txt"
 
 
 def pins(lock=LOCK):

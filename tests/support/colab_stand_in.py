@@ -90,9 +90,9 @@ def install(root):
 
 def _move(root):
     """Colab's fixed places are folders of a test here, and its machine was started a minute ago."""
-    from sounddetect.workbench import colab
     from sounddetect.jobs import training_runs
     from sounddetect.training import session
+    from sounddetect.workbench import colab
 
     colab.mount_drive.__defaults__ = (str(root / "drive"), *colab.mount_drive.__defaults__[1:])
     training_runs.checkpoint_folder.__defaults__ = (str(root / "drive"), str(root / "disk"))

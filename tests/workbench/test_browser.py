@@ -8,12 +8,12 @@ import re
 import time
 import zipfile
 
-import browser
 import nbformat
 import numpy as np
 import pandas as pd
 import pytest
-from tiny import RATE, write_folder
+from support import browser
+from support.tiny import RATE, write_folder
 
 import sounddetect as sd
 

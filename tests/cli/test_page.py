@@ -12,7 +12,7 @@ import urllib.parse
 
 import psutil
 import pytest
-from conftest import environment, program, run_in
+from support.commands import environment, program, run_in
 
 pytest.importorskip("voila")
 

@@ -15,9 +15,9 @@ import zipfile
 from contextlib import contextmanager
 
 import pytest
-from clearml_server import ACCESS, SECRET, clearml_server, variables
-from conftest import program, run_in
-from tiny import SETTINGS, options, write_folder
+from support.clearml_server import ACCESS, SECRET, clearml_server, variables
+from support.commands import program, run_in
+from support.tiny import SETTINGS, options, write_folder
 
 import sounddetect as sd
 from sounddetect.tracking import run_tracking

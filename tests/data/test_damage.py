@@ -13,10 +13,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from damage import CASES, good_samples, write_good
+from support.damage import CASES, good_samples, write_good
 
-from sounddetect.data.inspection.checking import check_recordings
 from sounddetect.data.collection.loading import load_recordings
+from sounddetect.data.inspection.checking import check_recordings
 
 SECONDS = 20  # a guard against hanging: the slowest case takes less than one
 MEGABYTES = 200  # more than before

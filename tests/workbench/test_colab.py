@@ -7,12 +7,12 @@ import subprocess
 import sys
 from configparser import ConfigParser
 
-import browser
 import nbformat
 import pandas as pd
 import pytest
-from conftest import ROOT, environment
 from nbclient import NotebookClient
+from support import browser
+from support.commands import ROOT, environment
 
 from sounddetect.training.checkpoint import load_checkpoint
 
@@ -20,7 +20,7 @@ STAND_IN = """
 import sys, threading, time
 from pathlib import Path
 sys.path.insert(0, {tests!r})
-import colab_stand_in as stand_in
+from support import colab_stand_in as stand_in
 stand_in.install({root!r})
 """
 QUICK = {"blocking": True, "simulated": 48, "SIZE": "n", "EPOCHS": 2, "USE_DRIVE": True}
@@ -148,7 +148,7 @@ def pins(path):
 
 
 def test_the_lock_has_what_colab_publishes():
-    published, locked = pins(ROOT / "tools" / "colab_pins.txt"), pins(ROOT / "tests" / "constraints-colab.txt")
+    published, locked = pins(ROOT / "tools" / "colab_pins.txt"), pins(ROOT / "tests" / "workbench" / "constraints-colab.txt")
     shared = published.keys() & locked.keys() - {"torch"}
     assert len(shared) >= 15
     assert {name: locked[name] for name in shared} == {name: published[name] for name in shared}
@@ -158,7 +158,7 @@ def test_the_environment_has_exactly_these_versions():
     code = "import json, importlib.metadata as m; print(json.dumps({d.name: d.version for d in m.distributions()}))"
     done = in_colab_environment("-I", "-c", code)
     found = {re.sub(r"[-_.]+", "-", name).lower(): version.partition("+")[0] for name, version in json.loads(done.stdout).items()}
-    locked = pins(ROOT / "tests" / "constraints-colab.txt")
+    locked = pins(ROOT / "tests" / "workbench" / "constraints-colab.txt")
     assert {name: found.get(name) for name in locked} == locked
 
 

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 import soundfile
 from PIL import Image
-from tiny import N_SAMPLES, RATE, SETTINGS, write_folder, write_json
+from support.tiny import N_SAMPLES, RATE, SETTINGS, write_folder, write_json
 
 import sounddetect as sd
 from sounddetect.evaluation.page import WAYS_TO_SAY

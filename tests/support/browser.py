@@ -18,7 +18,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, environment, program
+
+from support.commands import ROOT, environment, program
 
 BIN = Path(sys.executable).parent
 COLAB = Path(os.environ.get("SOUNDDETECT_COLAB_VENV", ROOT / ".venv-colab"))

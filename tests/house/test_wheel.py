@@ -8,7 +8,7 @@ import zipfile
 from email.parser import Parser
 
 import pytest
-from conftest import ROOT, run_in
+from support.commands import ROOT, run_in
 
 MODULES = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "sounddetect").rglob("*.py"))
 
@@ -54,7 +54,7 @@ def test_wheel_needs_what_it_imports_and_no_tools(wheel):
 def test_wheel_brings_the_command(wheel):
     with zipfile.ZipFile(wheel) as content:
         name = next(name for name in content.namelist() if name.endswith("entry_points.txt"))
-        assert re.search(r"^sounddetect *= *sounddetect\.app\.cli:main$", content.read(name).decode(), re.M)
+        assert re.search(r"^sounddetect *= *sounddetect\.cli\.cli:main$", content.read(name).decode(), re.M)
 
 
 def test_every_module_of_the_wheel_can_be_imported(wheel, tmp_path):

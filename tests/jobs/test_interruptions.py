@@ -11,9 +11,8 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from conftest import program, run_in
-from test_commands import start, weights
-from tiny import options, write_folder
+from support.commands import program, run_in, start, weights
+from support.tiny import options, write_folder
 
 from sounddetect.training.trainer import MACHINE_COLUMNS
 

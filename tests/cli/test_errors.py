@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import environment, program
-from tiny import SETTINGS, options, write_folder, write_json
+from support.commands import environment, program
+from support.tiny import SETTINGS, options, write_folder, write_json
 
 import sounddetect as sd
 from sounddetect.cli.cli import main

@@ -4,9 +4,7 @@ import io
 import json
 import re
 import signal
-import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +12,8 @@ import pandas as pd
 import pytest
 import soundfile
 import yaml
-from conftest import ROOT, environment, program, run_in
-from tiny import RATE, SETTINGS, options, tone_or_noise, write_folder, write_json
+from support.commands import ROOT, each, last_line, program, run_in, start, stop_by, weights
+from support.tiny import RATE, SETTINGS, options, tone_or_noise, write_folder, write_json
 
 import sounddetect as sd
 from sounddetect.training.trainer import MACHINE_COLUMNS
@@ -29,14 +27,6 @@ LONG = {
 STOPPED = 75
 
 
-def last_line(text):
-    return text.strip().splitlines()[-1] if text.strip() else ""
-
-
-def weights(run):
-    return (Path(run) / "model" / "model.safetensors").read_bytes()
-
-
 def as_yaml(settings):
     nested = {}
     for key, value in settings.items():
@@ -46,39 +36,6 @@ def as_yaml(settings):
             section = section.setdefault(part, {})
         section[last] = value
     return yaml.safe_dump(nested)
-
-
-def start(folder, *words):
-    return subprocess.Popen(
-        [str(word) for word in words],
-        cwd=folder,
-        env=environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-def stop_by(process, number, run):
-    """Send a signal once the training of `run` has finished an epoch; what it printed."""
-    while process.poll() is None and not (run / "results.csv").exists():
-        time.sleep(0.01)
-    process.send_signal(number)
-    out, err = process.communicate()
-    return subprocess.CompletedProcess(process.args, process.returncode, out, err)
-
-
-def each(commands):
-    """Outcome of each `(folder, words)`, every command in a process of its own, but all of them imported once."""
-    text = json.dumps([[str(folder), [str(word) for word in words]] for folder, words in commands])
-    made = subprocess.run(
-        [sys.executable, ROOT / "tests/many_commands.py"], input=text, env=environment(), capture_output=True, text=True
-    )
-    assert made.returncode == 0, made.stderr
-    return [
-        subprocess.CompletedProcess(words, *result)
-        for (_, words), result in zip(commands, json.loads(made.stdout), strict=True)
-    ]
 
 
 # --- one folder, four ways to the same weights -----------------------------------------------------------------------

@@ -4,7 +4,7 @@ import warnings
 
 import numpy as np
 import pytest
-from recorded import LABELS, motor_files, rpm, seconds_of, write_fan_json, write_motor_json
+from support.recorded import LABELS, motor_files, rpm, seconds_of, write_fan_json, write_motor_json
 
 import sounddetect as sd
 

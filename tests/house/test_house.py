@@ -11,7 +11,7 @@ from collections import Counter
 from configparser import ConfigParser
 
 import pytest
-from conftest import ROOT, environment, run_in
+from support.commands import ROOT, environment, run_in
 
 import sounddetect
 from sounddetect.config import Config
@@ -19,7 +19,7 @@ from sounddetect.config import Config
 PACKAGE, NOTEBOOKS = ROOT / "sounddetect", ROOT / "nbs"
 # Floors from below, each with its households in order; a module imports from what stands before its household.
 FLOORS = [
-    ["config", "parts", "files"],
+    ["parts", "files", "config"],
     ["data.simulation", "data.readers", "data.store", "data.collection", "data.inspection"],
     ["machine", "signal"],
     ["models"],

@@ -1,7 +1,6 @@
 """A detector at work: on folders, on streams, as ONNX; and what comes of it when its files are damaged."""
 
 import json
-import os
 import signal
 import subprocess
 import tempfile
@@ -13,16 +12,16 @@ import pandas as pd
 import pytest
 import soundfile
 import torch
-from conftest import environment, program
-from recorded import motor_files
 from safetensors.torch import load_file, save_file
-from tiny import RATE, SETTINGS, tone_or_noise, write_folder
+from support.commands import environment, program
+from support.recorded import motor_files
+from support.tiny import RATE, SETTINGS, tone_or_noise, write_folder
 
 import sounddetect as sd
 from sounddetect.config import Config
 from sounddetect.data.store import stores
-from sounddetect.models.cnn_attention import build_network
 from sounddetect.detector.onnx_detector import MAX_DIFFERENCE, OnnxDetector, export_onnx
+from sounddetect.models.cnn_attention import build_network
 
 
 def untrained(classes=("OK", "NG"), **changes):

@@ -9,11 +9,11 @@ import sys
 import time
 
 import nbformat
-from conftest import ROOT, environment
 from nbclient import NotebookClient
+from support.commands import ROOT, environment
 
-from sounddetect.workbench.texts import TEXTS
 from sounddetect.data.inspection.checking import SEVERITIES
+from sounddetect.workbench.texts import TEXTS
 
 APP = ROOT / "sounddetect" / "app"
 PANELS = sorted(APP.glob("*_panel.py")) + [APP / name for name in ("panels.py", "live_training.py", "workbench.py")]

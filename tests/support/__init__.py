@@ -1,0 +1,1 @@
+"""What tests share: recordings, damage, servers, a browser, stand-ins, and the real command."""

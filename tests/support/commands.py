@@ -1,0 +1,78 @@
+"""The real command: where it is, in which environment it runs, and how it is started, stopped and looked at."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+IN_PYTHON = [sys.executable, "-c", "from sounddetect.cli.cli import main; main()"]
+
+
+def environment():
+    """The user's, but on one thread, with the package of this checkout, without colours and windows."""
+    paths = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+    return os.environ | {
+        "PYTHONPATH": paths,
+        "OMP_NUM_THREADS": "1",
+        "MPLBACKEND": "agg",
+        "PYTHONUNBUFFERED": "1",
+        "NO_COLOR": "1",
+        "COLUMNS": "200",
+    }
+
+
+def program():
+    """The installed console script, or the same function where the package is not installed."""
+    script = shutil.which("sounddetect", path=str(Path(sys.executable).parent))
+    return [script] if script else IN_PYTHON
+
+
+def run_in(folder, *words):
+    """Run a program to its end."""
+    return subprocess.run([str(word) for word in words], cwd=folder, env=environment(), capture_output=True, text=True)
+
+
+def start(folder, *words):
+    """Start a program, and do not wait for it."""
+    return subprocess.Popen(
+        [str(word) for word in words],
+        cwd=folder,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def stop_by(process, number, run):
+    """Send a signal once the training of `run` has finished an epoch; what it printed."""
+    while process.poll() is None and not (run / "results.csv").exists():
+        time.sleep(0.01)
+    process.send_signal(number)
+    out, err = process.communicate()
+    return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+
+def each(commands):
+    """Outcome of each `(folder, words)`, every command in a process of its own, but all of them imported once."""
+    text = json.dumps([[str(folder), [str(word) for word in words]] for folder, words in commands])
+    many = ROOT / "tests" / "support" / "many_commands.py"
+    made = subprocess.run([sys.executable, many], input=text, env=environment(), capture_output=True, text=True)
+    assert made.returncode == 0, made.stderr
+    return [
+        subprocess.CompletedProcess(words, *result)
+        for (_, words), result in zip(commands, json.loads(made.stdout), strict=True)
+    ]
+
+
+def last_line(text):
+    return text.strip().splitlines()[-1] if text.strip() else ""
+
+
+def weights(run):
+    """The learnt weights of a run, byte for byte."""
+    return (Path(run) / "model" / "model.safetensors").read_bytes()
