@@ -12,8 +12,9 @@ from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
+from sounddetect.data.collection.joining import concatenate
 from sounddetect.data.collection.loading import load_recordings
-from sounddetect.data.collection.recordings import COLUMNS, PLACE, Recordings, concatenate, places_of
+from sounddetect.data.collection.recordings import COLUMNS, PLACE, Recordings, places_of
 from sounddetect.data.collection.splitting import split_recordings
 from sounddetect.data.inspection.checking import check_recordings
 from sounddetect.data.readers.json_rows import _Walker, read_json_rows

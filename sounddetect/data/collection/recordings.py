@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['PLACE', 'COLUMNS', 'ARRAY', 'Recording', 'places_of', 'Origin', 'Recordings', 'derive_recordings', 'cut_recordings',
-           'cut_out', 'one_channel', 'concatenate', 'recordings_to_json', 'recordings_to_wav']
+           'cut_out', 'one_channel', 'recordings_to_json', 'recordings_to_wav']
 
 # %% ../../../nbs/01_data/3_collection/04_recordings.ipynb #c849e44c
 import hashlib
@@ -434,82 +434,6 @@ def one_channel(recordings: Recordings, channels: Sequence[int | None]) -> Recor
         table.loc[i, "key"] = f"{table['key'][i]}@channel{channel}"
         table.loc[i, "n_channels"] = 1
     return Recordings(table, recordings._stores, places, recordings.origin)
-
-# %% ../../../nbs/01_data/3_collection/04_recordings.ipynb #a36d593e
-def concatenate(*collections: Recordings | Iterable[Recordings]) -> Recordings:
-    """All recordings of several collections as one, in order.
-
-    Keys stay different: of two files or lots of arrays of the same name, the later one is called
-    `2/name`, as are groups named after it. Columns that one of them lacks are empty there.
-
-    Args:
-        *collections: two or more `Recordings`, or one list of them.
-
-    Raises:
-        ValueError: when a recording is in two of them, or when they have different numbers of
-            channels.
-    """
-    if len(collections) == 1 and not isinstance(collections[0], Recordings):
-        collections = tuple(collections[0])
-    wrong = [type(each).__name__ for each in collections if not isinstance(each, Recordings)]
-    if wrong or not collections:
-        raise TypeError(f"concatenate needs Recordings, got {', '.join(wrong) or 'none'}: make them "
-                        "by load_recordings(paths) or Recordings.from_arrays(waveforms, sample_rate)")
-    _refuse_different_channels(collections)
-    tables, places, stores, problems = [], [], [], []
-    known, sources, paths = {}, {}, {}
-    for number, each in enumerate(collections, 1):
-        names = _names_of_sources(each, number, known)
-        tables.append(_renamed(each.table, names))
-        sources |= {names.get(key, key): path for key, path in each.sources.items()}
-        paths |= dict.fromkeys(each.paths)
-        problems += [problem | {"key": _renamed_key(problem["key"], names)} for problem in each.problems]
-        moved = each._places.copy()
-        moved["store"] += len(stores)
-        places.append(moved)
-        stores += each._stores
-    table = pd.concat([part for part in tables if len(part)] or tables[:1], ignore_index=True)
-    twice = table.loc[table["key"].duplicated(), "key"]
-    if len(twice):
-        raise ValueError(f"{twice.iloc[0]} is in two of the collections ({len(twice)} such): "
-                         "leave it out of one of them")
-    table["label"] = table["label"].astype(object).where(table["label"].notna(), None)
-    problems = [problem for i, problem in enumerate(problems) if problem not in problems[:i]]
-    return Recordings(table, stores, np.concatenate(places), Origin(list(paths), sources, problems))
-
-# %% ../../../nbs/01_data/3_collection/04_recordings.ipynb #79f6231c
-def _names_of_sources(recordings: Recordings, number: int, known: dict) -> dict[str, str]:
-    """New names of those sources whose names others have; `known` are names so far: {file, or store and name: name}."""
-    stores = dict(zip(recordings.table["source"], recordings._places["store"].tolist()))
-    names = {}
-    for source in dict.fromkeys([*recordings.sources, *stores]):
-        what = recordings.sources.get(source) or (id(recordings._stores[stores[source]]), source)
-        if what not in known:
-            known[what] = f"{number}/{source}" if source in known.values() else source
-        names[source] = known[what]
-    return names
-
-
-def _renamed(table: pd.DataFrame, names: dict[str, str]) -> pd.DataFrame:
-    """The table with new names of sources, in keys and in groups made from them too."""
-    of_name = (table["group"] == table["key"]) | (table["group"] == table["source"])
-    keys = [_renamed_key(key, names) for key in table["key"]]
-    groups = [_renamed_key(group, names) if own else group for group, own in zip(table["group"], of_name)]
-    return table.assign(key=keys, group=groups, source=[names.get(source, source) for source in table["source"]])
-
-
-def _renamed_key(key: str, names: dict[str, str]) -> str:
-    source = source_of(key)
-    return names.get(source, source) + key[len(source):]
-
-
-def _refuse_different_channels(collections: Sequence[Recordings]) -> None:
-    counts = [sorted(set(each.table["n_channels"])) for each in collections if len(each)]
-    for number, other in enumerate(counts[1:], 2):
-        if other != counts[0]:
-            first, second = (" and ".join(map(str, some)) for some in (counts[0], other))
-            raise ValueError(f"collections 1 and {number} have recordings of {first} and of {second} "
-                             "channels: bring them to one number first, such as by .channel(0)")
 
 # %% ../../../nbs/01_data/3_collection/04_recordings.ipynb #f209510d
 def recordings_to_json(recordings: Recordings, path: str | os.PathLike, form: str = "new") -> None:
