@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 
 from ..files import replacing
-from ..data.collection.loading import Loading, load_recordings
+from ..data.collection.loading import load_recordings
 from ..data.collection.recordings import Recordings
 from ..plotting.calibration import plot_per_class, plot_reliability
 from ..plotting.results import (
@@ -317,7 +317,7 @@ def own_recordings(run: Run) -> Recordings:
     """The recordings that a run was made from, read again from where they were."""
     if not run.data["paths"]:
         raise ValueError(f"{run.path} was trained on recordings that came from no file: give them to evaluate(run, recordings)")
-    return load_recordings(run.data["paths"], Loading.of(run.config))
+    return load_recordings(run.data["paths"], run.config)
 
 
 def _unmet(run, recordings):

@@ -18,7 +18,7 @@ from pathlib import Path
 import torch
 
 from ..config import Config
-from ..data.collection.loading import Loading, load_recordings
+from ..data.collection.loading import load_recordings
 from ..data.collection.recordings import Recordings
 from ..data.collection.splitting import Split, split_recordings
 from ..plotting.recordings import plot_examples
@@ -38,7 +38,7 @@ from ..training.trainer import MACHINE_COLUMNS, Trainer
 # %% ../../nbs/10_jobs/00_training_runs.ipynb #14a1d7df
 def recordings_of(config: Config) -> Recordings:
     """The recordings at `data.path`, read as the configuration says."""
-    return load_recordings(config.data.path, Loading.of(config))
+    return load_recordings(config.data.path, config)
 
 
 def refuse_damaged(recordings: Recordings, skip_bad: bool) -> None:
