@@ -160,6 +160,7 @@ SIZES = {
 class Model(Section):
     architecture: Literal["1d_cnn_attention"] = _key("1d_cnn_attention", "the kind of network")
     input_length: int = _key(22050, "samples in one window, at audio.sample_rate", ge=128)
+    min_frames: int = _key(16, "frames that a short window keeps behind the filter bank, at least", ge=1)
     size: Literal["n", "s", "m", "l", "x"] | None = _key(None, "n, s, m, l or x instead of the layers below (giving both is an error)")
     cnn_layers: list[CnnLayer] | None = _key(None, "convolutions; kernel 63 in front is the point of this model", min_length=1)
     attention: Attention | None = _key(None, "multi-head attention over what the convolutions found")

@@ -49,7 +49,10 @@ def read_settings(
     if not isinstance(content.get("config"), dict) or not isinstance(content.get("about", {}), dict):
         raise ValueError(f"{name} is damaged or not of SoundDetect: {_REMEDY}")
     try:
-        return Config.load(None, content["config"]), content.get("about", {})
+        settings = content["config"]
+        if version == 1:
+            settings = settings | {"model": {"min_frames": 64} | settings.get("model", {})}
+        return Config.load(None, settings), content.get("about", {})
     except (ValueError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(f"{name}: {error}") from None
 
