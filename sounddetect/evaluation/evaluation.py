@@ -314,9 +314,13 @@ def _judge(detector, recordings, judged_on, run):
 
 # %% ../../nbs/09c_evaluation/04_evaluation.ipynb #69786457
 def own_recordings(run: Run) -> Recordings:
-    """The recordings that a run was made from, read again from where they were."""
-    if not run.data["paths"]:
-        raise ValueError(f"{run.path} was trained on recordings that came from no file: give them to evaluate(run, recordings)")
+    """The recordings that a run was made from, read again from where they were.
+
+    Raises `ValueError` when some of them came from no file.
+    """
+    if not run.data["paths"] or any(source["path"] is None for source in run.data["sources"]):
+        raise ValueError(f"{run.path} was trained on recordings that came from no file, such as arrays: give "
+                         "them again, as in evaluate(run, recordings) or resume(path, recordings=recordings)")
     return load_recordings(run.data["paths"], run.config)
 
 

@@ -25,7 +25,7 @@ from ..plotting.recordings import plot_examples
 from ..plotting.results import plot_training_curves
 from ..evaluation.evaluation import own_recordings, save_picture
 from ..runs.listeners import ProgressBar, RunWriter
-from ..runs.run_folder import Run, create_run_folder, describe_data, refuse_folds, write_json, write_text
+from ..runs.run_folder import Run, create_run_folder, describe_data, refuse_folds, refuse_relabelled, write_json, write_text
 from ..tracking.run_tracking import RunTracking
 from ..evaluation.thresholds import VALIDATION, settle
 from ..detector.detector import Detector
@@ -246,6 +246,7 @@ def prepare_resume(
         raise ValueError(f"{run.path} is finished after {len(run.results)} epochs: to add some, sounddetect resume {run.path} --epochs "
                          f"{config.training.epochs + 10}. To evaluate it: sounddetect evaluate {run.path}")
     split = run.parts(own_recordings(run) if recordings is None else recordings)
+    refuse_relabelled(run, split)
     trainer = Trainer(prepare_recordings(split.train, config), prepare_recordings(split.validation, config), config, (), checkpoint_folder(run.path))
     trainer.config = _resolved(trainer)
     if not trainer.restore(overrides):
