@@ -25,10 +25,10 @@ from torch import nn
 from torch.nn import functional as F
 
 import sounddetect as sd
-from sounddetect.models.cnn_attention import build_network
+from sounddetect.tasks.pipeline import build_network
 from sounddetect.models.layers import ENERGY_FLOOR, FilterBank, SameConv
 from sounddetect.runs.listeners import RunWriter
-from sounddetect.tasks.classify import Listener
+from sounddetect.tasks.pipeline import Pipeline
 from sounddetect.training.trainer import Trainer, _begin, _finish_epoch, _run_epoch, keep_freed_memory
 
 
@@ -115,7 +115,7 @@ def trainer_share(pairs, batch_size, n_recordings):
 
         windows = torch.stack([torch.from_numpy(recordings.read(i, 0, 22050)[0]) for i in range(n_recordings)])
         target = torch.tensor([label == "NG" for label in recordings.labels]).long()
-        bare = Listener(trainer.model.front_end, build_network(config, 2))
+        bare = Pipeline(trainer.model.front_end, build_network(config, 2))
         optimizer = torch.optim.Adam(bare.parameters(), 1e-3)
         parts = torch.arange(n_recordings).split(batch_size)
         whole = times_in_turn(ours, lambda: train_steps(bare, [(windows[p], target[p]) for p in parts], trainer.dtype, optimizer), pairs)

@@ -19,6 +19,7 @@ import warnings
 from collections.abc import Callable, Iterable
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 
 import nest_asyncio
@@ -39,7 +40,8 @@ from ..machine.out_of_memory import free_memory, halving, is_out_of_memory
 from ..machine.processes import Processes
 from .session import Pace, learning_rate_at, session_deadline
 from .step import add_gradients, make_optimizer
-from ..tasks.classify import TASKS, collate
+from ..tasks.pipeline import collate
+from ..tasks.protocol import answer_windows, task_of
 from .transfer import take_over
 
 # %% ../../nbs/07_training/08_trainer.ipynb #f02be41a
@@ -125,7 +127,7 @@ class _Made:
         self.stop_file: Path | None = None            # training stops when it is there
         self.processes = Processes.here()
         self.device = self.processes.device(best_device(config.device))
-        self.task = TASKS[config.task](config)
+        self.task = task_of(config)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
             self.model = self.task.build()
@@ -148,7 +150,7 @@ class _Made:
 def _estimate(trainer: "_Made") -> None:
     """What is estimated without gradients."""
     try:
-        trainer.task.fit(trainer.train, trainer.model)
+        trainer.fitted = trainer.task.fit(trainer.train, trainer.model)
     except Exception as error:
         if not is_out_of_memory(error):
             raise
@@ -264,7 +266,7 @@ def _make_step(trainer: Trainer, indices: np.ndarray) -> None:
     """One step of the optimizer on the recordings `indices`."""
     progress, ours = trainer.progress, trainer.processes
     samples = _draw(trainer, indices)
-    (total,) = ours.sum([sum(sample.weight for sample in samples)], trainer.device)
+    (total,) = ours.sum([sum(sample["weight"] for sample in samples)], trainer.device)
     loss = halving(lambda portion: _gradients_of_all(trainer, samples, total, portion), progress.portion, lambda portion: _shrink(trainer, "portion", portion), REMEDY)
     ours.add_gradients(trainer.model.parameters())
     _step_optimizer(trainer)
@@ -300,11 +302,11 @@ def _validate(trainer: Trainer) -> dict[str, float]:
 
     def outputs_in(portion):
         waveforms = (trainer.validation.read(i)[0] for i in range(len(trainer.validation)))
-        return window_outputs(trainer.model, waveforms, trainer.config.model.input_length, portion, trainer.device)
+        return window_outputs(partial(answer_windows, trainer.task, trainer.model), waveforms, trainer.config.model.input_length, portion, trainer.device)
 
     outputs, owners, _ = halving(outputs_in, trainer.progress.evaluation_portion, lambda portion: _shrink(trainer, "evaluation_portion", portion), REMEDY)
-    scores = trainer.task.combine(trainer.task.score(outputs), owners)
-    return {f"val_{name}": float(value) for name, value in trainer.task.judge(trainer.validation, scores).items()}
+    answers = trainer.task.combine(outputs, owners)
+    return {f"val_{name}": float(value) for name, value in trainer.task.judge(trainer.validation, answers).items()}
 
 
 def _machine_columns(trainer: Trainer) -> dict[str, float]:
@@ -571,7 +573,7 @@ def _survives(trainer, size, steps):
             _gradients(trainer, samples, float(size), size)
             _step_optimizer(trainer)
         trainer.model.eval()                                         # validation comes while the gradients of the last step are there
-        window_outputs(trainer.model, [sample.waveform for sample in samples], trainer.config.model.input_length, size, trainer.device)
+        window_outputs(trainer.model, [sample["waveform"] for sample in samples], trainer.config.model.input_length, size, trainer.device)
         return True
     except Exception as error:
         if not is_out_of_memory(error):
