@@ -27,8 +27,8 @@ def arrays(n_machines=6, seed=0, **columns):
 
 @pytest.fixture
 def config(tmp_path):
-    folders = {"output.dir": str(tmp_path / "runs"), "data.cache_dir": str(tmp_path / "cache")}
-    return sd.Config.load(None, SETTINGS | folders)
+    own = {"training.batch_size": 8, "output.dir": str(tmp_path / "runs"), "data.cache_dir": str(tmp_path / "cache")}
+    return sd.Config.load(None, SETTINGS | own)
 
 
 def test_arrays_are_checked_trained_on_judged_and_scored(config):
