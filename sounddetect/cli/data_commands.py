@@ -50,10 +50,10 @@ def check(
         raise typer.Exit(NOTHING_USABLE) from None
     print(dumps(report.to_dict(), ensure_ascii=False, indent=2) if json else report)
     if picture is not None and len(report.recordings):
-        from sounddetect.evaluation.evaluation import save_picture
+        from sounddetect.files import write_bytes
         from sounddetect.jobs.overview import plot_check
 
-        save_picture(plot_check(report), picture)
+        write_bytes(picture, plot_check(report).to_png())
         print(f"picture: {picture}", file=sys.stderr)
     if not report.ok:
         raise typer.Exit(1 if len(report.recordings) else NOTHING_USABLE)

@@ -24,7 +24,8 @@ from ..config import Config, differences
 from ..data.collection.recordings import Recordings
 from ..data.collection.splitting import Split, fold_numbers, split_recordings
 from ..evaluation.evaluation import evaluate, own_recordings
-from ..runs.run_folder import Run, create_run_folder, describe_data, write_json, write_text
+from ..files import write_json, write_text
+from ..runs.run_folder import Run, create_run_folder, describe_data
 from .training_runs import recordings_of, refuse_damaged, resume, train
 from ..judging.intervals import anomaly_intervals, bootstrap_intervals
 from ..judging.metrics import anomaly_metrics, class_figures, class_metrics

@@ -23,9 +23,10 @@ from ..data.collection.recordings import Recordings
 from ..data.collection.splitting import Split
 from ..plotting.recordings import plot_examples
 from ..plotting.results import plot_training_curves
-from ..evaluation.evaluation import own_recordings, save_picture
+from ..evaluation.evaluation import own_recordings
 from ..runs.listeners import ProgressBar, RunWriter
-from ..runs.run_folder import Run, create_run_folder, describe_data, refuse_folds, refuse_relabelled, write_json, write_text
+from ..files import write_bytes, write_json, write_text
+from ..runs.run_folder import Run, create_run_folder, describe_data, refuse_folds
 from ..tracking.run_tracking import RunTracking
 from ..evaluation.thresholds import VALIDATION, settle
 from ..detector.detector import Detector
@@ -200,11 +201,12 @@ def _write_detector(run: Run, trainer: Trainer, split: Split) -> None:
     at_a_time = trainer.progress.evaluation_portion                    # what validation had room for
     detector, predictions = settle(detector, split.validation, at_a_time)
     write_text(run.path / VALIDATION, predictions.to_csv(index=False))
-    save_picture(plot_training_curves(run.results), pictures / "training_curves.png")
+    write_bytes(pictures / "training_curves.png", plot_training_curves(run.results).to_png())
     examples = _examples(split.train)
     waveforms = [recording.waveform for recording in examples]
     titles = [recording.key for recording in examples]
-    save_picture(plot_examples(waveforms, examples[0].sample_rate, examples.labels, titles), pictures / "examples.png")
+    drawn = plot_examples(waveforms, examples[0].sample_rate, examples.labels, titles)
+    write_bytes(pictures / "examples.png", drawn.to_png())
     detector.save(run.path / "model")
     shutil.rmtree(run.path / EXTENDED, ignore_errors=True)
     for place in run.config.output.copy_detector_to:

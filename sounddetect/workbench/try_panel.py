@@ -14,8 +14,9 @@ import numpy as np
 
 from .colab import in_colab
 from .data_panel import keep_upload, uploaded_files
-from .panels import Panel, html_table, picture_bytes, row
+from .panels import Panel, picture_bytes, row
 from ..data.collection.loading import load_recordings
+from ..html import html_table
 from ..plotting.errors import plot_judged
 from ..evaluation.errors import SECONDS
 from ..detector.detector import Detector

@@ -26,6 +26,7 @@ from .quality import measure_quality
 from ..collection.recordings import Recordings
 from ..readers.sources import NOT_READ, source_of
 from ..collection.splitting import split_recordings
+from ...files import without_nan
 
 # %% ../../../nbs/01_data/4_inspection/02_checking.ipynb #3fac442f
 SEVERITIES = ("error", "warning", "note")
@@ -299,7 +300,7 @@ class Report:
     def to_dict(self) -> dict:
         """Everything as plain values, for other programs."""
         findings = [asdict(finding) | {"keys": list(finding.keys)} for finding in self.findings]
-        return {"ok": self.ok, "summary": self.summary, "findings": findings, "sources": _plain_rows(self.sources)}
+        return {"ok": self.ok, "summary": self.summary, "findings": findings, "sources": without_nan(self.sources.to_dict("records"))}
 
     def __str__(self) -> str:
         """The headline, and the first 20 findings of each severity."""
@@ -314,7 +315,9 @@ class Report:
         return "\n".join(lines)
 
     def _repr_html_(self) -> str:
-        return f"<p>{_headline(self.summary)}</p>" + self.table.to_html(index=False)
+        from sounddetect.html import html_table, render      # reading recordings needs no templates
+
+        return render("<p>{{ headline }}</p>{{ table }}", headline=_headline(self.summary), table=html_table(self.table))
 
 # %% ../../../nbs/01_data/4_inspection/02_checking.ipynb #2435c718
 def _sources(report: Report) -> pd.DataFrame:
@@ -350,11 +353,6 @@ def _headline(summary: dict) -> str:
     files = f" in {summary['sources']} files" if summary["sources"] else ""
     return (f"{summary['recordings']} recordings{files}, {summary['seconds']:.0f} s: {classes}; {summary['groups']} groups"
             f"{'; ' * bool(rates)}{rates}. {counts}")
-
-
-def _plain_rows(table: pd.DataFrame) -> list[dict]:
-    """Rows without NaN, which JSON does not have."""
-    return [{name: None if pd.isna(value) or value in (float("inf"), -float("inf")) else value for name, value in row.items()} for row in table.to_dict("records")]
 
 # %% ../../../nbs/01_data/4_inspection/02_checking.ipynb #515f8c24
 def check_recordings(
