@@ -26,7 +26,7 @@ from ..plotting.results import plot_training_curves
 from ..evaluation.evaluation import own_recordings
 from ..runs.listeners import ProgressBar, RunWriter
 from ..files import write_bytes, write_json, write_text
-from ..runs.run_folder import Run, create_run_folder, describe_data, refuse_folds
+from ..runs.run_folder import Run, create_run_folder, describe_data, refuse_folds, refuse_relabelled
 from ..tracking.run_tracking import RunTracking
 from ..evaluation.thresholds import VALIDATION, settle
 from ..detector.detector import Detector
