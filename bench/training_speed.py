@@ -29,7 +29,8 @@ from sounddetect.tasks.pipeline import build_network
 from sounddetect.models.layers import ENERGY_FLOOR, FilterBank, SameConv
 from sounddetect.runs.listeners import RunWriter
 from sounddetect.tasks.pipeline import Pipeline
-from sounddetect.training.trainer import Trainer, _begin, _finish_epoch, _run_epoch, keep_freed_memory
+from sounddetect.machine.allocator import keep_freed_memory
+from sounddetect.training.trainer import Trainer, _begin, _finish_epoch, _run_epoch
 
 
 clock = time.perf_counter
@@ -103,12 +104,13 @@ def trainer_share(pairs, batch_size, n_recordings):
         config = sd.Config.load(None, {"device": "cpu", "training.batch_size": batch_size, "training.epochs": 10**6, "training.early_stopping": None})
         trainer = Trainer(recordings, recordings[:2], config, [RunWriter(folder)], f"{folder}/weights")
         trainer.stop_file = Path(folder, "stop")
-        pace, _ = _begin(trainer)
+        pace = _begin(trainer)
+        pace.deadline = time.time() + 1e6
         steps = []                                               # seconds of the steps of each epoch
 
         def ours():
             started = clock()
-            _run_epoch(trainer, pace, time.time() + 1e6)
+            _run_epoch(trainer, pace)
             steps.append(clock() - started)
             _finish_epoch(trainer, pace)
             return clock() - started

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ..config import Audio
+from ..settings.common import Audio
 from .resampling import (
     resample, resample_part, resampled_length, samples_needed, samples_reached, samples_ready)
 

@@ -13,8 +13,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from ..config import Audio, Config
+from ..config import Config
 from ..data.collection.recordings import Recordings
+from ..settings.common import Audio
 from ..signal.preparation import PreparedWaveform, channel_problem, n_channels_of, prepare
 
 # %% ../../nbs/05_tasks/01_waveforms.ipynb #17692b9b

@@ -14,8 +14,9 @@ import numpy as np
 
 from .colab import in_colab
 from .data_panel import keep_upload, uploaded_files
-from .panels import Panel, html_table, picture_bytes, row
-from ..data.collection.loading import Loading, load_recordings
+from .panels import Panel, picture_bytes, row
+from ..data.collection.loading import load_recordings
+from ..html import html_table
 from ..plotting.errors import plot_judged
 from ..evaluation.errors import SECONDS
 from ..detector.detector import Detector
@@ -174,7 +175,7 @@ def _score_path(run, path: Path, lang: str):
     """The scores of all recordings at a path, and the picture of the first one."""
     detector = run.detector
     table = detector.predict(path)
-    recordings = load_recordings(path, Loading.of(run.config), clip_duration=None, unknown_labels="ignore")
+    recordings = load_recordings(path, run.config.replace({"data.clip_duration": None}), unknown_labels="ignore")
     key = table["key"].iloc[0]
     i, audio = recordings.table["key"].tolist().index(key), detector.config.audio
     waveform = prepare(recordings.read(i), int(recordings.table["sample_rate"].iloc[i]), audio)
