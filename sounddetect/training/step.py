@@ -13,9 +13,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..config import Training
 from ..machine.out_of_memory import free_memory, halving, is_out_of_memory
 from ..machine.processes import Processes
+from ..settings.training import Training
 from ..tasks.pipeline import Batch, Pipeline, Sample, collate
 from ..tasks.protocol import Task
 

@@ -196,7 +196,7 @@ def validate(pipeline: Pipeline, task: Task, recordings: Recordings, batch_size:
     """Columns `val_...`: how the task judges these recordings, in batches of `batch_size` windows."""
     pipeline.eval()
     device = next(tensor.device for tensor in (*pipeline.parameters(), *pipeline.buffers()))
-    waveforms = (recordings.read(i)[0] for i in range(len(recordings)))
+    waveforms = (recordings.read(i) for i in range(len(recordings)))
     answer, length = partial(answer_windows, task, pipeline), task.config.model.input_length
     answers, owners, _ = window_outputs(answer, waveforms, length, batch_size, device)
     columns = task.judge(recordings, task.combine(answers, owners))
@@ -208,7 +208,7 @@ class Trainer:
 
     def __init__(
         self,
-        train: Recordings,                 # prepared: one channel, at `audio.sample_rate` (`prepare_recordings`)
+        train: Recordings,                 # as `prepare_recordings` returns them
         validation: Recordings,
         config: Config,
         listeners: Iterable[Listener] = (),
