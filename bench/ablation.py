@@ -26,9 +26,10 @@ from detection_quality import (
 from sklearn.metrics import roc_auc_score
 from torch.nn import functional as F
 
-from sounddetect.models.cnn_attention import build_network, calibrate_network
+from sounddetect.models.cnn_attention import calibrate_network
+from sounddetect.tasks.pipeline import build_network
 from sounddetect.judging.thresholds import choose_threshold
-from sounddetect.tasks import classify
+from sounddetect.tasks import pipeline
 
 
 def random_filters(network):
@@ -134,7 +135,7 @@ if __name__ == "__main__":
         for name, (change, settings) in VARIANTS.items():
             if arguments.only and arguments.only not in name:
                 continue
-            tasks.build_network = build_with(change)
+            pipeline.build_network = build_with(change)
             for seed in range(seeds):
                 for split, _, _, is_test in [*motor_splits(recordings, seed), *motor_held_out_splits(recordings, seed)]:
                     train, test = recordings[~is_test], recordings[is_test]

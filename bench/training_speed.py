@@ -25,11 +25,12 @@ from torch import nn
 from torch.nn import functional as F
 
 import sounddetect as sd
-from sounddetect.models.cnn_attention import build_network
+from sounddetect.tasks.pipeline import build_network
 from sounddetect.models.layers import ENERGY_FLOOR, FilterBank, SameConv
 from sounddetect.runs.listeners import RunWriter
-from sounddetect.tasks.classify import Listener
-from sounddetect.training.trainer import Trainer, _begin, _finish_epoch, _run_epoch, keep_freed_memory
+from sounddetect.tasks.pipeline import Pipeline
+from sounddetect.machine.allocator import keep_freed_memory
+from sounddetect.training.trainer import Trainer, _begin, _finish_epoch, _run_epoch
 
 
 clock = time.perf_counter
@@ -103,19 +104,20 @@ def trainer_share(pairs, batch_size, n_recordings):
         config = sd.Config.load(None, {"device": "cpu", "training.batch_size": batch_size, "training.epochs": 10**6, "training.early_stopping": None})
         trainer = Trainer(recordings, recordings[:2], config, [RunWriter(folder)], f"{folder}/weights")
         trainer.stop_file = Path(folder, "stop")
-        pace, _ = _begin(trainer)
+        pace = _begin(trainer)
+        pace.deadline = time.time() + 1e6
         steps = []                                               # seconds of the steps of each epoch
 
         def ours():
             started = clock()
-            _run_epoch(trainer, pace, time.time() + 1e6)
+            _run_epoch(trainer, pace)
             steps.append(clock() - started)
             _finish_epoch(trainer, pace)
             return clock() - started
 
         windows = torch.stack([torch.from_numpy(recordings.read(i, 0, 22050)[0]) for i in range(n_recordings)])
         target = torch.tensor([label == "NG" for label in recordings.labels]).long()
-        bare = Listener(trainer.model.front_end, build_network(config, 2))
+        bare = Pipeline(trainer.model.front_end, build_network(config, 2))
         optimizer = torch.optim.Adam(bare.parameters(), 1e-3)
         parts = torch.arange(n_recordings).split(batch_size)
         whole = times_in_turn(ours, lambda: train_steps(bare, [(windows[p], target[p]) for p in parts], trainer.dtype, optimizer), pairs)

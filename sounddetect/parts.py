@@ -74,7 +74,7 @@ class Part:
 # %% ../nbs/00_foundation/01_parts.ipynb #1dd442cf
 _BUILT_IN = [
     Part("task", "classify", None, "sounddetect.tasks.classify:Classify"),
-    Part("network", "1d_cnn_attention", "sounddetect.config:Model", "sounddetect.models.cnn_attention:build_network", ["classify"]),
+    Part("network", "1d_cnn_attention", "sounddetect.config:Model", "sounddetect.models.cnn_attention:build_cnn_attention", ["classify"]),
     Part("feature", "waveform", None, "sounddetect.signal.features:Waveform"),
     Part("loss", "cross_entropy", "sounddetect.config:LossFunction", "sounddetect.tasks.losses:cross_entropy", ["classify"]),
 ]

@@ -119,7 +119,7 @@ def _target(detector, windows, lengths, batch_size):
         return 1
     with exact_float32():
         batches = zip(windows.split(batch_size), lengths.split(batch_size))
-        logits = torch.cat([detector.logits(part.to(detector.device), n.to(detector.device)) for part, n in batches])
+        logits = torch.cat([detector.window_answers(part.to(detector.device), n.to(detector.device)) for part, n in batches])
     return int(logits.mean(0).argmax())
 
 

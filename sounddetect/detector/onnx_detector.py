@@ -114,7 +114,7 @@ class OnnxDetector(Scorer):
         super().__init__(config, about)
         self.session = session                           # onnxruntime.InferenceSession
 
-    def logits(self, windows: torch.Tensor, lengths: torch.Tensor | None = None) -> torch.Tensor:
+    def window_answers(self, windows: torch.Tensor, lengths: torch.Tensor | None = None) -> torch.Tensor:
         lengths = torch.full((len(windows),), windows.shape[-1]) if lengths is None else lengths
         return torch.from_numpy(self.session.run(["logits"], {"windows": windows.numpy(), "lengths": lengths.numpy()})[0])
 

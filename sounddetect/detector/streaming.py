@@ -110,14 +110,14 @@ class _Windows:
 # %% ../../nbs/06_detector/01_streaming.ipynb #3345fcf2
 @dataclass(frozen=True)
 class WindowScore:
-    """What was heard in one window of a stream."""
+    """What one window of a stream was judged to be."""
 
     start_s: float                       # from the beginning of the stream
     end_s: float
-    anomaly_score: float                 # probability of the last of two classes; NaN: of more classes, or not usable
+    anomaly_score: float                 # NaN: not usable, or the detector has a score a class
     decision: str | None                 # class name; None: not usable, it holds samples that are not finite or too large
-    alarm: bool                          # whether the alarm is on; never with more than two classes
-    probabilities: tuple[float, ...]     # of each class; empty: not usable
+    alarm: bool                          # whether the alarm is on; never with a score a class
+    scores: tuple[float, ...]            # all score columns of `predict`; empty: not usable
 
 # %% ../../nbs/06_detector/01_streaming.ipynb #7e0cd29a
 _PIECE = 1 << 16     # samples at a time: a feed of an hour takes no more memory than one of a second
@@ -131,7 +131,7 @@ class Stream:
 
     def __init__(
         self,
-        detector,                          # a `Scorer`: its `config`, `classes`, `threshold`, `score_windows`, `decisions`
+        detector,                          # a `Scorer`: its `config`, `scores`, `score_windows`
         sample_rate: int,                  # Hz, of what will be fed
         hop: float | None = None,          # s from window to window, at most their length, which it is if None
         on_after: int = 1,                 # as in `Alarm`, in windows
@@ -146,7 +146,8 @@ class Stream:
             raise ValueError(f"hop needs to be from {1 / self.rate:g} s to the length of a window, {length / self.rate:g} s, got {hop:g} s")
         self._prepared = _Prepared(check_rate(sample_rate, "sample_rate"), self.rate, audio.channel)
         self._windows, self._n_channels, self._usable, self._finished = _Windows(length, n_hop), None, True, False
-        self._alarm = Alarm(detector.threshold, release, on_after, off_after) if len(detector.classes) == 2 else None
+        line = detector.scores.threshold
+        self._alarm = None if line is None else Alarm(line, release, on_after, off_after)
 
     def feed(self, samples: np.ndarray) -> list[WindowScore]:
         """Take samples `(time,)` or `(channel, time)`, any number of them: float32, float64, or 16-bit integers. Raises `ValueError` for another shape or after `finish`."""
@@ -188,12 +189,13 @@ def _scored(stream: Stream, windows: list[tuple[int, np.ndarray]]) -> list[Windo
     return found
 
 
-def _described(stream: Stream, start: int, end: int, probability: np.ndarray | None) -> WindowScore:
-    start_s, end_s, usable = start / stream.rate, end / stream.rate, probability is not None
+def _described(stream: Stream, start: int, end: int, values: np.ndarray | None) -> WindowScore:
+    start_s, end_s, usable = start / stream.rate, end / stream.rate, values is not None
     if stream._usable and not usable:
         warnings.warn(f"from {start_s:.2f} s on: samples that are not finite or too large, so these windows get no score", stacklevel=4)
     stream._usable = usable
-    score = float(probability[1]) if usable and stream._alarm is not None else math.nan
+    scores, row = stream.detector.scores, np.stack([values]) if usable else None
+    score = float(scores.anomaly_scores(row)[0]) if usable else math.nan
     alarm = stream._alarm is not None and stream._alarm.update(score)
-    decision = stream.detector.decisions(probability[None])[0] if usable else None
-    return WindowScore(start_s, end_s, score, decision, alarm, tuple(map(float, probability)) if usable else ())
+    decision = scores.decisions(row)[0] if usable else None
+    return WindowScore(start_s, end_s, score, decision, alarm, tuple(map(float, np.ravel(values))) if usable else ())

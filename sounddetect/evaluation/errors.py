@@ -88,7 +88,7 @@ def _excerpt(detector, waveform, decision, seconds):
     n_shown = max(1, int(seconds * rate / length))
     if len(waveform) <= max(n_shown * length, seconds * rate):
         return 0, len(waveform)
-    logits, _, starts = window_outputs(detector.logits, [waveform], length, 32, detector.device)
+    logits, _, starts = window_outputs(detector.window_answers, [waveform], length, 32, detector.device)
     number = detector.classes.index(decision)
     for_decision = logits[:, number] - np.delete(logits, number, 1).mean(1)
     surest = int(for_decision.argmax())                    # not the surest run: among many windows one knock would drown

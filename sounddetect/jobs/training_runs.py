@@ -20,7 +20,7 @@ import torch
 from ..config import Config
 from ..data.collection.loading import Loading, load_recordings
 from ..data.collection.recordings import Recordings
-from ..data.collection.splitting import Split, split_recordings
+from ..data.collection.splitting import Split
 from ..plotting.recordings import plot_examples
 from ..plotting.results import plot_training_curves
 from ..evaluation.evaluation import own_recordings, save_picture
@@ -33,6 +33,7 @@ from ..detector.model_folder import refuse_foreign
 from ..tasks.waveforms import check_audio
 from ..training.checkpoint import CheckpointFolder
 from ..tasks.classify import prepare_recordings
+from ..tasks.protocol import task_of
 from ..training.trainer import MACHINE_COLUMNS, Trainer
 
 # %% ../../nbs/10_jobs/00_training_runs.ipynb #14a1d7df
@@ -59,7 +60,7 @@ def _resolved(trainer: Trainer) -> Config:
     schedule = config.training.lr_scheduler
     return config.replace({
         "device": str(trainer.device),
-        "training.loss_function.pos_weight": float(trainer.task.class_weights[-1]),
+        **trainer.fitted,
         **({"training.lr_scheduler.T_max": config.training.epochs} if schedule and schedule.T_max == "auto" else {}),
         "memory.mixed_precision": trainer.dtype != torch.float32,
     })
@@ -152,7 +153,7 @@ def prepare_training(
     _refuse_foreign_labels(recordings, config)
     for place in config.output.copy_detector_to:
         refuse_foreign(place)
-    split = split_recordings(recordings, config.data.test_split, config.training.validation_split, config.seed)
+    split = task_of(config).split(recordings)
     check_audio(recordings, config)
     trainer = Trainer(prepare_recordings(split.train, config), prepare_recordings(split.validation, config), config)
     path = trainer.processes.from_first(str(_new_folder(trainer, run, recordings, split)) if trainer.processes.is_first else None, trainer.device)
@@ -197,7 +198,7 @@ def _write_detector(run: Run, trainer: Trainer, split: Split) -> None:
     pictures.mkdir(exist_ok=True)
     detector = Detector(trainer.model.network, run.config, str(trainer.device), _about(run, trainer))
     at_a_time = trainer.progress.evaluation_portion                    # what validation had room for
-    detector, predictions = settle(detector, split.validation, run.config.inference, at_a_time)
+    detector, predictions = settle(detector, split.validation, at_a_time)
     write_text(run.path / VALIDATION, predictions.to_csv(index=False))
     save_picture(plot_training_curves(run.results), pictures / "training_curves.png")
     examples = _examples(split.train)

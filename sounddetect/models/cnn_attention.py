@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['RIDGE', 'MAX_POOL', 'BANK_PARTS', 'Standardize', 'logistic_regression', 'frame_length', 'DeepPath',
-           'refuse_too_short', 'CnnAttention', 'calibrate_network', 'build_network']
+           'refuse_too_short', 'CnnAttention', 'calibrate_network', 'build_cnn_attention']
 
 # %% ../../nbs/03_models/01_cnn_attention.ipynb #625d5447
 from collections.abc import Iterable
@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from ..config import Config, Network
+from ..config import Model, Network
+from ..signal.inputs import Inputs
 from .layers import FilterBank, SameConv, SelfAttention, statistics
 
 # %% ../../nbs/03_models/01_cnn_attention.ipynb #998728a9
@@ -252,13 +253,13 @@ def calibrate_network(
     network.short_path.bias.copy_(solution[:, -1])
 
 # %% ../../nbs/03_models/01_cnn_attention.ipynb #85643a9f
-def build_network(
-    config: Config,
-    n_outputs: int,       # classes
+def build_cnn_attention(
+    settings: Model,
+    inputs: Inputs,      # of windows `(channel, time)`
+    n_outputs: int,      # classes
 ) -> CnnAttention:
-    """The network that a configuration describes, with random weights from torch's generator."""
-    filters = config.preprocessing.filter_params
-    low, high = (filters.low_freq, filters.high_freq) if config.preprocessing.apply_filter else (0, float("inf"))
-    band = (low / config.audio.sample_rate, min(high / config.audio.sample_rate, 0.5))
-    return CnnAttention(config.model.network, config.model.input_length, n_outputs, band,
-                        config.memory.efficient_attention, config.memory.gradient_checkpointing, config.model.min_frames)
+    """The network that its settings describe, with random weights from torch's generator."""
+    low, high = (min(edge / inputs.sample_rate, 0.5) for edge in inputs.band)
+    return CnnAttention(settings.network, inputs.shape[-1], n_outputs, (low, high),
+                        inputs.memory.efficient_attention, inputs.memory.gradient_checkpointing,
+                        settings.min_frames)

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import sounddetect as sd
-from sounddetect.models.cnn_attention import build_network
+from sounddetect.tasks.pipeline import build_network
 
 FILES = Path(__file__).parent / "files"
 GONE_EVERYWHERE = [
