@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['RIDGE', 'MAX_POOL', 'BANK_PARTS', 'Standardize', 'logistic_regression', 'frame_length', 'DeepPath',
-           'refuse_too_short', 'CnnAttention', 'calibrate_network', 'build_cnn_attention']
+           'refuse_too_short', 'CnnAttention', 'build_cnn_attention']
 
 # %% ../../nbs/03_models/01_cnn_attention.ipynb #625d5447
 from collections.abc import Iterable
@@ -226,31 +226,19 @@ class CnnAttention(nn.Module):
         """The convolutions."""
         return [self.bank, *self.deep_path.blocks]
 
+    @torch.no_grad()
     def initialize_from_data(self, batches: Iterable[dict[str, Tensor]]) -> None:
-        """Start from what training windows tell without gradients, see `calibrate_network`."""
-        calibrate_network(self, ((batch["features"], batch["target"], batch["weight"]) for batch in batches))
-
-    def calibrate(self, batches: Iterable[tuple[Tensor, Tensor, Tensor]]) -> None:
-        """Begin from what training windows tell without gradients, see `calibrate_network`."""
-        calibrate_network(self, batches)
-
-# %% ../../nbs/03_models/01_cnn_attention.ipynb #f60be8c9
-@torch.no_grad()
-def calibrate_network(
-    network: CnnAttention,
-    batches: Iterable[tuple[Tensor, Tensor, Tensor]],    # windows `(batch, time)` as the front end gives them, share of each class `(batch, class)`, weight `(batch,)`
-) -> None:
-    """Measure the constants of both `Standardize` and solve the short path, before the first step. Keeps the bands of all windows, not the windows."""
-    heard = [(network.bank(windows)[:, :, 0], target, weight) for windows, target, weight in batches]     # (batch, band, frame)
-    energies, targets, weights = zip(*heard)
-    mean = torch.cat([energy.mean(2) for energy in energies])                                             # (window, band)
-    variance = torch.cat([energy.var(2, correction=0) for energy in energies])
-    network.band_scale.set(mean.mean(0), (variance + (mean - mean.mean(0)).square()).mean(0).sqrt())
-    found = torch.cat([statistics(network.band_scale(energy).transpose(1, 2)) for energy in energies])     # (window, 2 * band)
-    network.statistics_scale.set(found.mean(0), found.std(0, correction=0))
-    solution = logistic_regression(network.statistics_scale(found), torch.cat(targets), torch.cat(weights))
-    network.short_path.weight.copy_(solution[:, :-1])
-    network.short_path.bias.copy_(solution[:, -1])
+        """Measure the constants of both `Standardize` and solve the short path. Keeps the bands of all windows, not the windows."""
+        seen = [(self.bank(batch["features"])[:, :, 0], batch["target"], batch["weight"]) for batch in batches]
+        energies, targets, weights = zip(*seen)                                                     # (batch, band, frame)
+        mean = torch.cat([energy.mean(2) for energy in energies])                                   # (window, band)
+        variance = torch.cat([energy.var(2, correction=0) for energy in energies])
+        self.band_scale.set(mean.mean(0), (variance + (mean - mean.mean(0)).square()).mean(0).sqrt())
+        found = torch.cat([statistics(self.band_scale(energy).transpose(1, 2)) for energy in energies])    # (window, 2 * band)
+        self.statistics_scale.set(found.mean(0), found.std(0, correction=0))
+        solution = logistic_regression(self.statistics_scale(found), torch.cat(targets), torch.cat(weights))
+        self.short_path.weight.copy_(solution[:, :-1])
+        self.short_path.bias.copy_(solution[:, -1])
 
 # %% ../../nbs/03_models/01_cnn_attention.ipynb #85643a9f
 def build_cnn_attention(

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from ..config import Config
 from ..data.collection.recordings import Recordings
+from ..models.capabilities import InitializesFromData
 from ..parts import Part, find, names
 from ..signal.front_end import front_end_of
 from ..signal.inputs import window_inputs
@@ -66,10 +67,14 @@ class Pipeline(nn.Module):
 
     @torch.no_grad()
     def initialize_from_data(self, batches: Iterable[Batch]) -> None:
-        """Let a network that can begin from what training windows tell without gradients do so."""
-        if hasattr(self.network, "calibrate"):
-            inputs = ((self.features_of(batch), batch["target"], batch["weight"]) for batch in batches)
-            self.network.calibrate(inputs)
+        """Let a network that can start from training windows do so, see `models.capabilities.InitializesFromData`."""
+        if isinstance(self.network, InitializesFromData):
+            self.network.initialize_from_data(self._with_features(batch) for batch in batches)
+
+    def _with_features(self, batch: Batch) -> Batch:
+        """`features` in place of what they are computed from."""
+        rest = {name: value for name, value in batch.items() if name not in ("waveform", "length", "gains_db")}
+        return rest | {"features": self.features_of(batch)}
 
 # %% ../../nbs/05_tasks/03_pipeline.ipynb #eb3ac794
 def model_part(config: Config) -> Part:
