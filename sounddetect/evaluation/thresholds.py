@@ -12,7 +12,8 @@ import numpy as np
 import pandas as pd
 
 from ..data.collection.recordings import Recordings
-from ..runs.run_folder import Run, write_text
+from ..files import write_text
+from ..runs.run_folder import Run
 from ..detector.detector import Detector
 from ..judging.thresholds import ThresholdChoice
 from ..tasks.classify import choose

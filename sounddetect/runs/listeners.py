@@ -18,7 +18,7 @@ from pathlib import Path
 import pandas as pd
 from tqdm import tqdm
 
-from .run_folder import write_text
+from ..files import without_nan, write_text
 
 # %% ../../nbs/09a_runs/01_listeners.ipynb #e4fb79d8
 EARLY_STOPPING = "Early stopping triggered"
@@ -81,7 +81,7 @@ class RunWriter:
                 return
             self._last_batch = time.monotonic()
         now = datetime.now().astimezone().isoformat(timespec="milliseconds")
-        self._waiting["events.jsonl"].append(json.dumps({"time": now, **{name: value for name, value in event.items() if name != "history"}}))
+        self._waiting["events.jsonl"].append(json.dumps({"time": now, **_told(event)}))
         line = describe(event)
         if line:
             self._waiting["log.txt"].append(f"{now} {line}")
@@ -110,6 +110,11 @@ class RunWriter:
             _shorten(self._waiting["events.jsonl"], self.MOST_WAITING)
 
 # %% ../../nbs/09a_runs/01_listeners.ipynb #e62f1d87
+def _told(event: dict) -> dict:
+    """An event for JSON; the history is in `results.csv`."""
+    return without_nan({name: value for name, value in event.items() if name != "history"})
+
+
 def _append(path: Path, lines: list[str]) -> None:
     """Append lines to a file and forget them; a disk that takes only a part of them takes none."""
     if not lines:

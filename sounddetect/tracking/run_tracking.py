@@ -14,8 +14,9 @@ from pathlib import Path
 
 from ..config import Config
 from .clearml_server import has_keys
+from ..files import write_json
 from ..runs.listeners import NO_COLUMNS
-from ..runs.run_folder import Run, write_json
+from ..runs.run_folder import Run
 from .guard import Guarded
 
 # %% ../../nbs/09b_tracking/05_run_tracking.ipynb #58b049b2
