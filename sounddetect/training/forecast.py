@@ -187,7 +187,7 @@ def _fake_update(model, batch):
     """What an estimator does with a batch, until it needs the first value."""
     try:
         model.network.update(model.features_of(batch), batch["weight"])
-    except DataDependentOutputException:
+    except (DataDependentOutputException, DynamicOutputShapeException):
         pass
 
 

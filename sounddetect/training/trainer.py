@@ -64,7 +64,7 @@ class Progress:
     @property
     def loss(self) -> float:
         """Mean training loss of this epoch so far."""
-        return self.loss_sum / self.weight_sum
+        return self.loss_sum / self.weight_sum if self.weight_sum else math.nan
 
     def add_step(self, loss: float, weight: float) -> None:
         self.loss_sum, self.weight_sum, self.step = self.loss_sum + loss, self.weight_sum + weight, self.step + 1
@@ -247,7 +247,8 @@ class Trainer:
                     steps = self._begin_epoch()
                     for numbers in steps[progress.step:]:
                         seconds = self._make_step(numbers)
-                        self.emit("batch", epoch=progress.epoch, step=progress.step, n_steps=len(steps), loss=progress.loss)
+                        loss = None if self.by_passes else progress.loss
+                        self.emit("batch", epoch=progress.epoch, step=progress.step, n_steps=len(steps), loss=loss)
                         if self._has_to_stop(seconds):
                             return self._stop_here()
                         pace.after_step(progress.epoch, progress.step, seconds)
