@@ -26,9 +26,10 @@ from detection_quality import (
 from sklearn.metrics import roc_auc_score
 from torch.nn import functional as F
 
-from sounddetect.models.cnn_attention import build_network, calibrate_network
+from sounddetect.models.cnn_attention import calibrate_network
+from sounddetect.tasks.pipeline import build_network
 from sounddetect.judging.thresholds import choose_threshold
-from sounddetect.tasks import classify
+from sounddetect.tasks import pipeline
 
 
 def random_filters(network):
@@ -69,7 +70,7 @@ class RectifiedBank(torch.nn.Module):
         self.filters.conv.reset_parameters()
 
     def forward(self, waveform):
-        return F.max_pool2d(F.relu(self.filters(waveform[:, None, None])), (1, self.pool)).float()
+        return F.max_pool2d(F.relu(self.filters(waveform[:, :, None])), (1, self.pool)).float()
 
 
 def usual_network(network):
@@ -134,7 +135,7 @@ if __name__ == "__main__":
         for name, (change, settings) in VARIANTS.items():
             if arguments.only and arguments.only not in name:
                 continue
-            tasks.build_network = build_with(change)
+            pipeline.build_network = build_with(change)
             for seed in range(seeds):
                 for split, _, _, is_test in [*motor_splits(recordings, seed), *motor_held_out_splits(recordings, seed)]:
                     train, test = recordings[~is_test], recordings[is_test]

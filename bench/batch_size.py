@@ -38,7 +38,7 @@ from sounddetect.machine.devices import GPUS
 from sounddetect.machine.memory_budget import MemoryBudget
 from sounddetect.machine.out_of_memory import limited_memory
 from sounddetect.training.step import make_optimizer
-from sounddetect.tasks.classify import collate
+from sounddetect.tasks.pipeline import collate
 from sounddetect.training.trainer import Trainer, _make_step, _unchanged, _validate, batch_size_fits, find_batch_size
 
 try:
@@ -103,8 +103,8 @@ class Windows(torch.utils.data.Dataset):
 def loss_of(ours, batch):
     """Mean loss of a batch, in the precision of our trainer."""
     with torch.autocast(ours.device.type, ours.dtype, enabled=ours.dtype != torch.float32):
-        output = ours.model(*batch.inputs)
-    loss, total, _ = ours.task.loss(output, batch.target, batch.weight)
+        output = ours.model.output_of(batch)
+    loss, total, _ = ours.task.loss(output, batch)
     return loss / total
 
 
@@ -260,7 +260,7 @@ if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as folder:
         sd.simulate(f"{folder}/data", 64)
         recordings = sd.load_recordings(f"{folder}/data", cache_dir=f"{folder}/cache")
-        with patch("sounddetect.tasks.classify.CALIBRATION_WINDOWS", 32):                   # what it finds does not matter here
+        with patch("sounddetect.tasks.pipeline.INITIAL_WINDOWS", 32):                   # what it finds does not matter here
             searches = finders()
             table = []
             for name in arguments.only:

@@ -29,7 +29,7 @@ from torch.profiler import ProfilerActivity, profile, record_function
 
 import sounddetect as sd
 from sounddetect.training.forecast import forecast
-from sounddetect.tasks.classify import Listener
+from sounddetect.tasks.pipeline import Pipeline
 from sounddetect.training.trainer import Trainer, _make_step, _validate
 
 MIB = 2**20
@@ -72,7 +72,7 @@ def allocator_peaks(profiler):
 
 def run_parts(recordings, config, watch, calibrate=True, half=None):
     """Build a trainer, make two steps and validate; the parts named above within `watch(part)`."""
-    with patch.object(Listener, "calibrate", lambda model, batches: calibrate_within(watch, model, batches) if calibrate else None):
+    with patch.object(Pipeline, "initialize_from_data", lambda model, batches: calibrate_within(watch, model, batches) if calibrate else None):
         trainer = Trainer(recordings, recordings[:max(2, config.training.batch_size)], config)
     if half is not None:
         trainer.dtype, trainer.scaler = half, torch.amp.GradScaler(trainer.device.type, enabled=half == torch.float16)
@@ -85,7 +85,7 @@ def run_parts(recordings, config, watch, calibrate=True, half=None):
         _validate(trainer)
 
 
-def calibrate_within(watch, model, batches, calibrate=Listener.calibrate):
+def calibrate_within(watch, model, batches, calibrate=Pipeline.initialize_from_data):
     with watch("calibration"):
         calibrate(model, batches)
 

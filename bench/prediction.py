@@ -29,7 +29,7 @@ from scipy.signal import butter, sosfiltfilt
 
 from sounddetect.config import Config
 from sounddetect.data.collection.loading import load_recordings
-from sounddetect.models.cnn_attention import build_network
+from sounddetect.tasks.pipeline import build_network
 from sounddetect.detector.detector import Detector
 from sounddetect.detector.onnx_detector import OnnxDetector, export_onnx
 from sounddetect.tasks.windows import exact_float32
@@ -65,7 +65,7 @@ def median_seconds(functions, repeats):
 def window_by_window(detector, waveforms):
     with exact_float32():
         for waveform in waveforms:
-            logits = [detector.logits(torch.from_numpy(waveform[None, k:k + LENGTH])) for k in range(0, len(waveform), LENGTH)]
+            logits = [detector.window_answers(torch.from_numpy(waveform[None, None, k:k + LENGTH])) for k in range(0, len(waveform), LENGTH)]
             torch.stack(logits).mean(0).softmax(-1)
 
 
@@ -77,7 +77,7 @@ def with_sosfiltfilt(detector, waveforms):
             logits = []
             for k in range(0, len(waveform), LENGTH):
                 window = sosfiltfilt(sections, waveform[k:k + LENGTH] - waveform[k:k + LENGTH].mean())
-                logits.append(detector.network(torch.from_numpy((window / window.std()).astype(np.float32)[None])))
+                logits.append(detector.network(torch.from_numpy((window / window.std()).astype(np.float32)[None, None])))
             torch.stack(logits).mean(0).softmax(-1)
 
 

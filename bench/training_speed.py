@@ -25,11 +25,12 @@ from torch import nn
 from torch.nn import functional as F
 
 import sounddetect as sd
-from sounddetect.models.cnn_attention import build_network
+from sounddetect.tasks.pipeline import build_network
 from sounddetect.models.layers import ENERGY_FLOOR, FilterBank, SameConv
 from sounddetect.runs.listeners import RunWriter
-from sounddetect.tasks.classify import Listener
-from sounddetect.training.trainer import Trainer, _begin, _finish_epoch, _run_epoch, keep_freed_memory
+from sounddetect.tasks.pipeline import Pipeline
+from sounddetect.machine.allocator import keep_freed_memory
+from sounddetect.training.trainer import Trainer, _begin, _finish_epoch, _run_epoch
 
 
 clock = time.perf_counter
@@ -56,7 +57,7 @@ class PlainBank(nn.Module):
         self.filters, self.pool = PlainConv(bank.filters), bank.pool
 
     def forward(self, waveform):
-        x = self.filters(waveform[:, None, None])[:, :, 0]
+        x = self.filters(waveform[:, :, None])[:, :, 0]
         return torch.log(F.avg_pool1d(x.float() ** 2, self.pool) + ENERGY_FLOOR)[:, :, None]
 
 
@@ -103,19 +104,20 @@ def trainer_share(pairs, batch_size, n_recordings):
         config = sd.Config.load(None, {"device": "cpu", "training.batch_size": batch_size, "training.epochs": 10**6, "training.early_stopping": None})
         trainer = Trainer(recordings, recordings[:2], config, [RunWriter(folder)], f"{folder}/weights")
         trainer.stop_file = Path(folder, "stop")
-        pace, _ = _begin(trainer)
+        pace = _begin(trainer)
+        pace.deadline = time.time() + 1e6
         steps = []                                               # seconds of the steps of each epoch
 
         def ours():
             started = clock()
-            _run_epoch(trainer, pace, time.time() + 1e6)
+            _run_epoch(trainer, pace)
             steps.append(clock() - started)
             _finish_epoch(trainer, pace)
             return clock() - started
 
-        windows = torch.stack([torch.from_numpy(recordings.read(i, 0, 22050)[0]) for i in range(n_recordings)])
+        windows = torch.stack([torch.from_numpy(recordings.read(i, 0, 22050)) for i in range(n_recordings)])
         target = torch.tensor([label == "NG" for label in recordings.labels]).long()
-        bare = Listener(trainer.model.front_end, build_network(config, 2))
+        bare = Pipeline(trainer.model.front_end, build_network(config, 2))
         optimizer = torch.optim.Adam(bare.parameters(), 1e-3)
         parts = torch.arange(n_recordings).split(batch_size)
         whole = times_in_turn(ours, lambda: train_steps(bare, [(windows[p], target[p]) for p in parts], trainer.dtype, optimizer), pairs)
@@ -127,7 +129,7 @@ def layout_gain(pairs, batch_size, dtypes, n_batches=6, twin_of=plain_twin):
     torch.manual_seed(0)
     network = build_network(sd.Config(), 2)
     twin = twin_of(network)
-    batches = [(torch.randn(batch_size, 22050), torch.randint(0, 2, (batch_size,))) for _ in range(n_batches)]
+    batches = [(torch.randn(batch_size, 1, 22050), torch.randint(0, 2, (batch_size,))) for _ in range(n_batches)]
     with torch.no_grad():
         difference = (network.eval()(batches[0][0]) - twin.eval()(batches[0][0])).abs().max().item()
     assert difference < 1e-4, f"the twin is another network: {difference}"

@@ -50,10 +50,10 @@ def check(
         raise typer.Exit(NOTHING_USABLE) from None
     print(dumps(report.to_dict(), ensure_ascii=False, indent=2) if json else report)
     if picture is not None and len(report.recordings):
-        from sounddetect.evaluation.evaluation import save_picture
+        from sounddetect.files import write_bytes
         from sounddetect.jobs.overview import plot_check
 
-        save_picture(plot_check(report), picture)
+        write_bytes(picture, plot_check(report).to_png())
         print(f"picture: {picture}", file=sys.stderr)
     if not report.ok:
         raise typer.Exit(1 if len(report.recordings) else NOTHING_USABLE)
@@ -72,9 +72,8 @@ def plan(
 
     from sounddetect import Config, load_recordings
     from sounddetect import plan as make_plan
-    from sounddetect.data.collection.loading import Loading
 
     settings = Config.load(config, settings_of(set, paths))
-    recordings = load_recordings(paths, Loading.of(settings), unknown_labels="ignore") if paths else None
+    recordings = load_recordings(paths, settings, unknown_labels="ignore") if paths else None
     planned = make_plan(settings, recordings, gpu)
     print(dumps(planned.to_dict(), indent=2) if json else planned)

@@ -36,7 +36,7 @@ def predict(
     out: Annotated[Optional[Path], typer.Option(help="CSV file to write; without it the table is printed")] = None,
 ):
     """Score recordings."""
-    from sounddetect.runs.run_folder import write_text
+    from sounddetect.files import write_text
 
     if out is not None and (out.suffix.lower() != ".csv" or not out.parent.is_dir() or out.is_dir()):
         raise ValueError(f"--out needs the name of a .csv file in a folder that exists, got {out}")

@@ -56,11 +56,10 @@ def evaluate(
 ):
     """Judge a detector on the test part of its run, or on other recordings that it has not met."""
     from sounddetect import Run, load_recordings
-    from sounddetect.data.collection.loading import Loading
     from sounddetect.evaluation.evaluation import evaluate as judge
 
     opened = Run(run)
-    recordings = paths and load_recordings(paths, Loading.of(opened.config))
+    recordings = paths and load_recordings(paths, opened.config)
     if json:
         result = judge(opened, recordings or None, errors=errors)
         with redirect_stdout(sys.stderr):
@@ -80,7 +79,7 @@ def threshold(
     """Move the threshold of a detector without training again; chosen on the validation part, never on the test part."""
     from sounddetect import Run
     from sounddetect.plotting.results import plot_score_histogram
-    from sounddetect.evaluation.evaluation import save_picture
+    from sounddetect.files import write_bytes
     from sounddetect.evaluation.thresholds import set_threshold, threshold_table, validation_predictions
 
     rules = [rule for rule in (value, "best_f1" if best_f1 else None, false_alarm_rate and {"false_alarm_rate": false_alarm_rate}) if rule is not None]
@@ -91,7 +90,8 @@ def threshold(
         print(set_threshold(opened, rules[0]))
         table, detector = validation_predictions(opened), opened.detector
         picture = opened.path / "evaluation" / "threshold.png"
-        save_picture(plot_score_histogram(table["label"], table["anomaly_score"], detector.threshold, detector.classes[1]), picture)
+        drawn = plot_score_histogram(table["label"], table["anomaly_score"], detector.threshold, detector.classes[1])
+        write_bytes(picture, drawn.to_png())
         print(f"validation part with this threshold: {picture}\nto judge the test part by it: sounddetect evaluate {run}")
     else:
         print(threshold_table(opened).to_string(float_format="{:.3f}".format))
@@ -107,9 +107,8 @@ def compare(
     from json import dumps
 
     from sounddetect import Run, load_recordings
-    from sounddetect.data.collection.loading import Loading
     from sounddetect.jobs.comparison import compare as put_side_by_side
 
-    recordings = load_recordings(data, Loading.of(Run(runs[0]).config)) if data else None
+    recordings = load_recordings(data, Run(runs[0]).config) if data else None
     compared = put_side_by_side(*runs, recordings=recordings)
     print(dumps(compared.to_dict(), ensure_ascii=False, indent=2) if json else compared)

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['FORMAT_VERSION', 'SETTINGS', 'WEIGHTS', 'settings_of_model', 'read_settings', 'refuse_foreign', 'write_model',
-           'read_model', 'fit_weights']
+           'read_model', 'refuse_other_weights']
 
 # %% ../../nbs/06_detector/00_model_folder.ipynb #71ae8fa6
 import hashlib
@@ -24,7 +24,7 @@ from ..config import Config
 # %% ../../nbs/06_detector/00_model_folder.ipynb #6679b231
 FORMAT_VERSION = 2
 SETTINGS, WEIGHTS = "model.json", "model.safetensors"
-_SHAPING = {"task", "audio", "preprocessing", "model"}     # sections of the configuration that shape a score
+_SHAPING = {"task", "audio", "preprocessing", "features", "model"}     # sections of the configuration that shape a score
 _REMEDY = "copy the whole model folder again from its run"
 
 
@@ -141,11 +141,9 @@ def _weights(path: Path, checksum: str | None = None) -> dict[str, Tensor]:
     return weights
 
 
-def fit_weights(network: torch.nn.Module, weights: dict[str, Tensor], path: Path) -> None:
-    """Put weights into a network. Raises `ValueError` that names the first one that does not fit."""
-    own = network.state_dict()
+def refuse_other_weights(own: dict[str, Tensor], weights: dict[str, Tensor], path: Path) -> None:
+    """Raise `ValueError` that names the first weight that does not fit those of the model at hand, `own`."""
     for name in [*own, *(name for name in weights if name not in own)]:
         has, needs = (f"{tuple(t[name].shape)} {t[name].dtype}" if name in t else "nothing" for t in (weights, own))
         if has != needs:
             raise ValueError(f"{path} is of another network than {SETTINGS} says, for {name} it has {has} where {needs} is needed: {_REMEDY}")
-    network.load_state_dict(weights)

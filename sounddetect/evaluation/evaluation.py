@@ -4,8 +4,7 @@
 
 # %% auto #0
 __all__ = ['DRAWN', 'RELIABILITY_NEEDS', 'PICTURES', 'figures_of', 'figures_by', 'means_of', 'winning_probability', 'n_bins_of',
-           'Evaluation', 'metrics_of', 'pictures_of', 'save_evaluation', 'findings_of', 'save_picture', 'evaluate',
-           'own_recordings']
+           'Evaluation', 'metrics_of', 'pictures_of', 'save_evaluation', 'findings_of', 'evaluate', 'own_recordings']
 
 # %% ../../nbs/09c_evaluation/04_evaluation.ipynb #1f29647b
 import os
@@ -18,8 +17,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ..files import replacing
-from ..data.collection.loading import Loading, load_recordings
+from ..files import write_bytes, write_json, write_text
+from ..data.collection.loading import load_recordings
 from ..data.collection.recordings import Recordings
 from ..plotting.calibration import plot_per_class, plot_reliability
 from ..plotting.results import (
@@ -28,7 +27,7 @@ from ..plotting.style import Picture
 from .errors import ErrorCase, collect_errors, errors_by_source
 from .findings import Findings
 from .report import write_report
-from ..runs.run_folder import CONDITIONS, Run, write_json, write_text
+from ..runs.run_folder import CONDITIONS, Run
 from ..tracking.run_tracking import track_evaluation
 from ..judging.calibration import calibration_error, reliability_bins
 from ..detector.detector import Detector
@@ -238,10 +237,9 @@ def save_evaluation(
     folder.mkdir(parents=True, exist_ok=True)
     for left in [*(folder / f"{name}.png" for name in PICTURES), *folder.glob("by_*.csv")]:
         left.unlink(missing_ok=True)
-    pictures = {name: picture.to_png(dpi=120) for name, picture in evaluation.pictures()}
+    pictures = {name: picture.to_png() for name, picture in evaluation.pictures()}
     for name, png in pictures.items():
-        with replacing(folder / f"{name}.png") as draft:
-            draft.write_bytes(png)
+        write_bytes(folder / f"{name}.png", png)
     score_columns = ["anomaly_score"] if len(evaluation.classes) == 2 else evaluation.classes
     write_text(folder / "predictions.csv", evaluation.predictions[["key", "label", *score_columns, "decision"]].to_csv(index=False))
     tables = {"class": evaluation.per_class} | evaluation.tables
@@ -266,12 +264,6 @@ def findings_of(evaluation: Evaluation, pictures: dict[str, bytes], tables: dict
     with_source = evaluation.predictions.assign(source=evaluation.predictions.get("source", evaluation.predictions["key"].str.partition("#")[0]))
     return Findings(evaluation.metrics, evaluation.classes, with_source, with_source.loc[evaluation.errors.index], pictures, tables, cases,
                     errors_by_source(with_source), evaluation.detector, evaluation.run)
-
-
-def save_picture(figure, path: Path) -> None:
-    """Write a figure as PNG."""
-    with replacing(path) as draft:
-        figure.savefig(draft, format="png", dpi=120)
 
 # %% ../../nbs/09c_evaluation/04_evaluation.ipynb #b8769f23
 def evaluate(
@@ -314,10 +306,14 @@ def _judge(detector, recordings, judged_on, run):
 
 # %% ../../nbs/09c_evaluation/04_evaluation.ipynb #69786457
 def own_recordings(run: Run) -> Recordings:
-    """The recordings that a run was made from, read again from where they were."""
-    if not run.data["paths"]:
-        raise ValueError(f"{run.path} was trained on recordings that came from no file: give them to evaluate(run, recordings)")
-    return load_recordings(run.data["paths"], Loading.of(run.config))
+    """The recordings that a run was made from, read again from where they were.
+
+    Raises `ValueError` when some of them came from no file.
+    """
+    if not run.data["paths"] or any(source["path"] is None for source in run.data["sources"]):
+        raise ValueError(f"{run.path} was trained on recordings that came from no file, such as arrays: give "
+                         "them again, as in evaluate(run, recordings) or resume(path, recordings=recordings)")
+    return load_recordings(run.data["paths"], run.config)
 
 
 def _unmet(run, recordings):

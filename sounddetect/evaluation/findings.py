@@ -10,8 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import pandas as pd
+from markupsafe import Markup
 
-from .page import counted, escaped, figure_of, interval_of
+from .page import counted, interval_of, metric_of
+from ..html import render
 from ..runs.run_folder import Run
 from ..detector.detector import Detector
 from ..judging.intervals import MIN_GROUPS
@@ -46,14 +48,16 @@ class Findings:
         return int((self.predictions["label"] == label).sum())
 
 # %% ../../nbs/09c_evaluation/01_findings.ipynb #21aa9511
-def verdict(findings: Findings) -> list[str]:
+def verdict(findings: Findings) -> list[Markup]:
     """What came out, in sentences of HTML, the most important first."""
     n = len(findings.predictions)
     right = n - len(findings.errors)
-    first = f"Of {counted(n, 'recording')} from {counted(findings.n_groups, 'source')} it judged {right} right."
+    first = (f"Of {counted(n, 'recording')} from {counted(findings.n_groups, 'source')} "
+             f"it judged {right} right.")
     about_classes = _of_two(findings) if len(findings.classes) == 2 else _of_many(findings)
-    few = findings.n_groups < MIN_GROUPS
-    return [first, *about_classes, *([f"To say how sure these figures are takes {MIN_GROUPS} sources at least."] if few else [])]
+    few = f"At least {MIN_GROUPS} sources are needed to say how certain these metrics are."
+    sentences = [first, *about_classes, *([few] if findings.n_groups < MIN_GROUPS else [])]
+    return [render("{{ sentence }}", sentence=sentence) for sentence in sentences]
 
 
 def _of_two(findings):
@@ -61,21 +65,30 @@ def _of_two(findings):
     n_good, n_bad = findings.n_of(good), findings.n_of(bad)
     wrong = findings.errors["label"].value_counts()
     if n_bad:
-        interval = interval_of(metrics, "recall", "percent")
-        yield f"It found {n_bad - wrong.get(bad, 0)} of {n_bad} {escaped(bad)}{' (95 %: ' + interval + ')' if interval else ''}."
+        interval = _in_brackets(interval_of(metrics, "recall", "percent"))
+        yield render("It found {{ found }} of {{ n }} {{ bad }}{{ interval }}.",
+                     found=n_bad - wrong.get(bad, 0), n=n_bad, bad=bad, interval=interval)
     else:
-        yield f"How many {escaped(bad)} it would find is not known: there was none among the recordings."
+        yield f"How many {bad} it would find is not known: there was none among the recordings."
     if not n_good:
-        yield f"How often it would cry wolf is not known: there was no {escaped(good)} among the recordings."
+        yield (f"How often it would raise a false alarm is not known: there was no {good} among the "
+               "recordings.")
         return
-    rate, interval = figure_of(metrics, "false_alarms_per_1000", "thousand"), interval_of(metrics, "false_alarms_per_1000", "thousand")
-    n_alarms = wrong.get(good, 0)
+    name, n_alarms = "false_alarms_per_1000", wrong.get(good, 0)
+    interval = interval_of(metrics, name, "thousand")
     if n_alarms:
-        yield f"It will cry wolf on about {rate} of 1000 {escaped(good)}{' (95 %: ' + interval + ')' if interval else ''}."
+        yield render("Expect about {{ rate }} false alarms per 1000 {{ good }}{{ interval }}.",
+                     rate=metric_of(metrics, name, "thousand"), good=good,
+                     interval=_in_brackets(interval))
     else:
-        most = figure_of(metrics, "false_alarms_per_1000", "thousand", 1)
-        yield (f"It raised no false alarm on {n_good} {escaped(good)}"
-               + (f", which promises no better than {most} of 1000 (95 %)." if interval else "."))
+        most = metric_of(metrics, name, "thousand", 1)
+        promise = render(", which promises no better than {{ most }} per 1000 (95 %)", most=most)
+        yield render("It raised no false alarm on {{ n }} {{ good }}{{ promise }}.",
+                     n=n_good, good=good, promise=promise if interval else "")
+
+
+def _in_brackets(interval):
+    return render(" (95 %: {{ interval }})", interval=interval) if interval else ""
 
 
 def _of_many(findings):
@@ -83,7 +96,8 @@ def _of_many(findings):
     by_class = found.groupby(findings.predictions["label"]).agg(["sum", "size", "mean"])
     worst = by_class.sort_values(["mean", "size"], kind="stable").iloc[0]
     if worst["mean"] < 1:
-        yield f"The class it finds least is {escaped(worst.name)}: {worst['sum']:.0f} of {worst['size']:.0f}."
+        found, n = int(worst["sum"]), int(worst["size"])
+        yield f"The class it finds least is {worst.name}: {found} of {n}."
 
 # %% ../../nbs/09c_evaluation/01_findings.ipynb #4873469c
 FEW_SOURCES, FEW_RECORDINGS, RARE = 20, 30, 0.1       # below which a report warns: sources, recordings of a class, its share in training

@@ -6,7 +6,6 @@
 __all__ = ['NAMES', 'OF_SEVERAL', 'CAPTIONS', 'SHOWN_ERRORS', 'SHOWN_SOURCES', 'SHOWN_FILES', 'report_html', 'write_report']
 
 # %% ../../nbs/09c_evaluation/03_report.ipynb #aa663941
-import base64
 import json
 import platform
 import shlex
@@ -16,245 +15,376 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from markupsafe import Markup
 
 from ..config import Config, differences
 from .findings import Findings, limits, verdict
-from .page import (
-    WAYS_TO_SAY, anchor_of, breakable, counted, escaped, figure_of, folded, interval_drawing, interval_of, known, page_of, picture_of, section, table_of)
-from ..runs.run_folder import write_text
+from sounddetect.evaluation.page import (
+    WAYS_TO_SAY, anchor_of, counted, folded, interval_drawing, interval_of, known, metric_of,
+    page_of, section)
+from ..files import write_text
+from ..html import breakable, html_table, picture, player, render
 from ..judging.intervals import MIN_GROUPS
 from ..judging.metrics import MAX_FPR
 from ..judging.thresholds import ThresholdChoice
 
 # %% ../../nbs/09c_evaluation/03_report.ipynb #a950be72
-NAMES = {   # how a reader calls a figure, and what it is
-    "accuracy": ("Judged right", "share of all recordings"),
-    "precision": ("Precision", "share of alarms that are right"),
-    "recall": ("Recall", "share of bad recordings that are found"),
+NAMES = {   # how a reader calls a metric, and what it is
+    "accuracy": ("Judged right", "fraction of all recordings"),
+    "precision": ("Precision", "fraction of alarms that are right"),
+    "recall": ("Recall", "fraction of bad recordings that are found"),
     "f1": ("F1", "joins precision and recall"),
-    "specificity": ("Specificity", "share of good recordings without an alarm"),
+    "specificity": ("Specificity", "fraction of good recordings without an alarm"),
     "false_alarms_per_1000": ("False alarms per 1000", "of good recordings"),
     "auc": ("AUC", "chance that a bad one scores higher than a good one; 0.5 is guessing"),
-    "p_auc": ("pAUC, standardised", f"the same where false alarms are below {MAX_FPR:g}; 0.5 is guessing (McClish 1989)"),
-    "p_auc_plain": ("pAUC, plain", f"mean recall where false alarms are below {MAX_FPR:g}; {MAX_FPR / 2:g} is guessing"),
+    "p_auc": ("pAUC, standardised",
+              f"the same where false alarms are below {MAX_FPR:g}; 0.5 is guessing (McClish 1989)"),
+    "p_auc_plain": ("pAUC, plain", f"mean recall where false alarms are below {MAX_FPR:g}; "
+                                   f"{MAX_FPR / 2:g} is guessing"),
     "average_precision": ("Average precision", "mean precision over the recall gained"),
 }
 OF_SEVERAL = {   # the same for more than two classes
-    "precision": "share of decisions for a class that are right, mean over classes", "recall": "share of a class that is found, mean over classes",
-    "f1": "joins precision and recall, mean over classes", "auc": "chance that one of a class scores higher for it than one of the others, mean over classes; 0.5 is guessing",
+    "precision": "fraction of decisions for a class that are right, mean over classes",
+    "recall": "fraction of a class that is found, mean over classes",
+    "f1": "joins precision and recall, mean over classes",
+    "auc": "chance that one of a class scores higher for it than one of the others, mean over "
+           "classes; 0.5 is guessing",
 }
+
+# %% ../../nbs/09c_evaluation/03_report.ipynb #aa20d08c
 _TILES = (("accuracy", "Judged right", "percent"), ("recall", "Found (recall)", "percent"),
           ("false_alarms_per_1000", "False alarms per 1000", "thousand"), ("auc", "AUC", "plain"))
+_TILE = """
+<div class="tile"><b>{{ value }}</b><span>{{ title }}</span>
+<small>{% if interval %}95 %: {{ interval }}{% else %}no interval{% endif %}</small></div>
+"""
 
 
 def _tiles(metrics):
-    for name, title, spelling in _TILES:
-        if name in metrics:
-            interval = interval_of(metrics, name, spelling)
-            yield (f'<div class="tile"><b>{figure_of(metrics, name, spelling)}</b><span>{title}</span>'
-                   f'<small>{"95 %: " + interval if interval else "no interval"}</small></div>')
+    tiles = [render(_TILE, title=title, value=metric_of(metrics, name, spelling),
+                    interval=interval_of(metrics, name, spelling))
+             for name, title, spelling in _TILES if name in metrics]
+    return Markup("").join(tiles)
 
 
-def _figures(findings):
-    """All figures with an interval, as a table."""
+def _metrics(findings):
+    """All metrics with an interval, as a table."""
     metrics, rows, notes = findings.metrics, {}, {}
     for name in [name for name in metrics if f"{name}_ci" in metrics]:
         spelling = "thousand" if name.endswith("_1000") else "plain"
         title, meaning = NAMES.get(name, (name.replace("_", " "), ""))
-        meaning = OF_SEVERAL.get(name, meaning) if len(findings.classes) > 2 else meaning
-        (low, high), notes[title] = metrics[f"{name}_ci"], meaning
-        rows[title] = {"value": figure_of(metrics, name, spelling), "95 % interval": interval_of(metrics, name, spelling) or "–",
-                       "": interval_drawing(metrics[name], low, high) if spelling == "plain" else ""}
-    return table_of(pd.DataFrame.from_dict(rows, orient="index"), "figure", notes)
+        notes[title] = OF_SEVERAL.get(name, meaning) if len(findings.classes) > 2 else meaning
+        drawing = interval_drawing(metrics[name], *metrics[f"{name}_ci"])
+        rows[title] = {"value": metric_of(metrics, name, spelling),
+                       "95 % interval": interval_of(metrics, name, spelling) or "–",
+                       "": drawing if spelling == "plain" else ""}
+    return html_table(pd.DataFrame.from_dict(rows, orient="index"), "metric", notes)
 
-# %% ../../nbs/09c_evaluation/03_report.ipynb #aa20d08c
+# %% ../../nbs/09c_evaluation/03_report.ipynb #af7b7642
 CAPTIONS = {
-    "confusion_matrix": "Rows are what the recordings are, columns what it called them; the rate is the share of the row.",
-    "score_histogram": "Pale bars are right, full ones are mistakes: misses left of the threshold, false alarms right of it.",
-    "roc_curve": "How many are found at which rate of false alarms. The shaded strip is what pAUC measures, the dot is the threshold in use, the pale band holds 95 % of the "
+    "confusion_matrix": "Rows are what the recordings are, columns what it called them; the rate "
+                        "is that of the row.",
+    "score_histogram": "Pale bars are right, full ones are mistakes: misses left of the threshold, "
+                       "false alarms right of it.",
+    "roc_curve": "How many are found at which rate of false alarms. The shaded strip is what pAUC "
+                 "measures, the dot is the threshold in use, the pale band holds 95 % of the "
                  "curves that other sources might have given.",
-    "pr_curve": "What share of the alarms is true when so many are found.",
-    "f1_curve": "Whether another threshold would do better. A broad top forgives a threshold that is a little off.",
-    "reliability": "Whether a score may be read as a probability: on the diagonal, 0.9 is right nine times in ten. Lines are 95 % intervals, numbers are recordings.",
-    "training_curves": "How training went. The best epoch, with the lowest validation loss, is kept.",
+    "pr_curve": "Fraction of the alarms that is true when so many are found.",
+    "f1_curve": "Whether another threshold would do better. A broad top forgives a threshold that "
+                "is a little off.",
+    "reliability": "Whether a score may be read as a probability: on the diagonal, 0.9 is right "
+                   "nine times in ten. Lines are 95 % intervals, numbers are recordings.",
+    "training_curves": "How training went. The best epoch, with the lowest validation loss, is "
+                       "kept.",
 }
 _OF_RESULTS = ("confusion_matrix", "roc_curve", "pr_curve", "score_histogram")
+_RESULTS = """
+<p>{% if has_intervals %}Intervals are of 95 %, from a bootstrap over the {{ sources }}: a thousand
+draws, in which recordings of one source stay together.
+{%- else %}There are no intervals: {{ sources }}, and they need {{ least }} at least.{% endif %}</p>
+{{ metrics }}{{ pictures }}
+"""
 
 
 def _pictures(findings, names):
-    shown = [picture_of(findings.pictures[name], name.replace("_", " "), escaped(CAPTIONS.get(name, ""))) for name in names if name in findings.pictures]
-    return f'<div class="pictures">{"".join(shown)}</div>' if shown else ""
+    shown = [picture(findings.pictures[name], name.replace("_", " "), CAPTIONS.get(name, ""))
+             for name in names if name in findings.pictures]
+    if not shown:
+        return ""
+    return render('<div class="pictures">{{ all }}</div>', all=Markup("").join(shown))
 
 
 def _results(findings):
-    n_groups = findings.n_groups
-    over = (f"Intervals are of 95 %, by drawing the {counted(n_groups, 'source')} anew a thousand times (bootstrap); recordings of one source stay together."
-            if n_groups >= MIN_GROUPS else f"There are no intervals: {counted(n_groups, 'source')}, and they need {MIN_GROUPS} at least.")
-    return f"<p>{over}</p>" + _figures(findings) + _pictures(findings, _OF_RESULTS)
+    return render(_RESULTS, has_intervals=findings.n_groups >= MIN_GROUPS, least=MIN_GROUPS,
+                  sources=counted(findings.n_groups, "source"), metrics=_metrics(findings),
+                  pictures=_pictures(findings, _OF_RESULTS))
 
-# %% ../../nbs/09c_evaluation/03_report.ipynb #af7b7642
-def _cell(value) -> str:
-    """A cell of a table of figures."""
+# %% ../../nbs/09c_evaluation/03_report.ipynb #87bccabd
+def _spelled(value, name):
+    """A cell of a table of metrics."""
     if isinstance(value, str):
-        return escaped(value)
+        return value
     if not known(value):
         return "–"
+    if name.endswith("_1000"):
+        return WAYS_TO_SAY["thousand"](value)
     return f"{value:.3f}" if isinstance(value, (float, np.floating)) else f"{value}"
 
 
+_CELL = "{{ value }}{% if low != '–' %}<small>{{ low }} to {{ high }}</small>{% endif %}"
+
+
 def _with_intervals(rows):
-    """A table of figures, whose intervals (columns `_low` and `_high`) stand below them."""
+    """A table of metrics, whose intervals (columns `_low` and `_high`) stand below them."""
     shown = {}
     for name in (name for name in rows if not name.endswith(("_low", "_high"))):
-        spelled = WAYS_TO_SAY["thousand"] if name.endswith("_1000") else _cell
-        cells, title = rows[name].map(lambda value: spelled(value) if not isinstance(value, str) and known(value) else _cell(value)), NAMES.get(name, (name,))[0]
+        cells = [_spelled(value, name) for value in rows[name]]
         if not any(cells):
             continue                                                # no row has a note
         if f"{name}_low" in rows:
-            spans = [f"<small>{spelled(low)} to {spelled(high)}</small>" if known(low) and known(high) else "" for low, high in zip(rows[f"{name}_low"], rows[f"{name}_high"])]
-            cells = cells + spans
-        shown[title] = cells
-    return pd.DataFrame(shown)
+            ends = zip(rows[f"{name}_low"], rows[f"{name}_high"])
+            cells = [render(_CELL, value=cell, low=_spelled(low, name), high=_spelled(high, name))
+                     for cell, (low, high) in zip(cells, ends)]
+        shown[NAMES.get(name, (name.replace("_", " "),))[0]] = cells
+    return pd.DataFrame(shown, index=rows.index)
+
+
+_CONDITION = """
+<h3>By {{ name }}</h3>{{ table }}
+{% if means %}
+<p>Each counts the same, whatever its number of recordings: {{ means }}.</p>
+{% endif %}
+"""
+_RANKINGS = {"auc": "AUC", "p_auc": "pAUC"}
+_MEANS = {"mean": "arithmetic mean", "hmean": "harmonic mean", "min": "lowest"}
 
 
 def _per_condition(findings):
     """The tables by machine, section and so on, and their means."""
+    parts = []
     for column, rows in findings.tables.items():
         if column == "class":
             continue
-        means = [f"{kind} of {name} {figure_of(findings.metrics, f'{short}_{key}_of_{column}')}" for short, name in (("auc", "AUC"), ("p_auc", "pAUC"))
-                 for key, kind in (("mean", "arithmetic mean"), ("hmean", "harmonic mean"), ("min", "lowest")) if f"{short}_{key}_of_{column}" in findings.metrics]
-        yield f"<h3>By {escaped(column.replace('_', ' '))}</h3>" + table_of(_with_intervals(rows), column)
-        if means:
-            yield f"<p>Each counts the same, whatever its number of recordings: {'; '.join(means)}.</p>"
+        name, means = column.replace("_", " "), Markup("; ").join(_means(findings.metrics, column))
+        table = html_table(_with_intervals(rows), name)
+        parts.append(render(_CONDITION, name=name, table=table, means=means))
+    return Markup("").join(parts)
+
+
+def _means(metrics, column):
+    for ranking, ranking_said in _RANKINGS.items():
+        for mean, mean_said in _MEANS.items():
+            if (name := f"{ranking}_{mean}_of_{column}") in metrics:
+                yield render("{{ mean }} of {{ ranking }} {{ value }}", mean=mean_said,
+                             ranking=ranking_said, value=metric_of(metrics, name))
 
 
 def _per_class(findings):
-    return table_of(findings.tables["class"].map(_cell), "class") if "class" in findings.tables else ""
+    rows = findings.tables.get("class")
+    return "" if rows is None else html_table(_with_intervals(rows), "class")
 
 # %% ../../nbs/09c_evaluation/03_report.ipynb #7e441f8f
+_THRESHOLD = """
+<p>A score of {{ threshold }} or more is judged {{ bad }}.</p>
+{% if is_given %}<p>It was given, not chosen by recordings.</p>{% endif %}
+{% if choice %}<p>On the validation part, which is not of the test: {{ choice }}.</p>{% endif %}
+{{ pictures }}
+{% if command %}<p>To change it without training again:</p><pre>{{ command }}</pre>{% endif %}
+"""
+
+
 def _threshold(findings):
-    metrics, detector = findings.metrics, findings.detector
     if len(findings.classes) != 2:
         return ""
-    told = [f"<p>A score of {figure_of(metrics, 'threshold')} or more is judged {escaped(findings.classes[1])}.</p>"]
-    chosen = detector.about.get("threshold", {}) if detector else {}
-    if chosen.get("rule", "fixed") == "fixed":
-        told.append("<p>It was given, not chosen by recordings.</p>")
-    if "false_alarm_bound" in chosen:
-        choice = ThresholdChoice(**{name: value for name, value in chosen.items() if name != "promised"})
-        told.append(f"<p>On the validation part, which is not of the test: {escaped(choice)}.</p>")
-    use = f"sounddetect threshold {shlex.quote(str(findings.run.path))} --false-alarm-rate 0.01" if findings.run else ""
-    return "".join(told) + _pictures(findings, ["f1_curve"]) + (f"<p>To change it without training again:</p><pre>{escaped(use)}</pre>" if use else "")
+    chosen = findings.detector.about.get("threshold", {}) if findings.detector else {}
+    choice = {name: value for name, value in chosen.items() if name != "promised"}
+    path = shlex.quote(str(findings.run.path)) if findings.run else ""
+    return render(
+        _THRESHOLD, threshold=metric_of(findings.metrics, "threshold"), bad=findings.classes[1],
+        is_given=chosen.get("rule", "fixed") == "fixed", pictures=_pictures(findings, ["f1_curve"]),
+        choice=ThresholdChoice(**choice) if "false_alarm_bound" in choice else "",
+        command=f"sounddetect threshold {path} --false-alarm-rate 0.01" if path else "")
 
-
+# %% ../../nbs/09c_evaluation/03_report.ipynb #54029afb
 SHOWN_ERRORS, SHOWN_SOURCES = 30, 10      # rows of the tables of errors
+_ERRORS = """
+<p>The most confident first: these are the ones to listen to, and sometimes their label is
+wrong.</p>
+{{ table }}
+{% if more %}<p>And {{ more }} more, in predictions.csv.</p>{% endif %}
+{{ by_source }}
+{% if cases %}<div class="cases">{{ cases }}</div>{% endif %}
+"""
+_CASE = '<div class="case">{{ picture }}{{ player }}</div>'
+_CASE_CAPTION = """
+<b>{{ case.key }}</b>: really {{ case.label }}, judged {{ case.decision }}, score {{ score }}
+{%- if span %}, shown {{ span }} s{% endif %}
+"""
 
 
 def _errors(findings):
     errors, classes = findings.errors, findings.classes
     if not len(errors):
-        return f"<p>None of the {len(findings.predictions)} recordings was misjudged.</p>"
+        n = len(findings.predictions)
+        return render("<p>None of the {{ n }} recordings was misjudged.</p>", n=n)
     score = ["anomaly_score"] if len(classes) == 2 else [name for name in classes if name in errors]
     shown = errors.head(SHOWN_ERRORS)
-    rows = pd.DataFrame({"really": shown["label"].map(escaped), "judged": shown["decision"].map(escaped),
-                         "score": [f"{value:.3f}" for value in shown[score].max(axis=1)], "source": shown["source"].map(breakable)}).set_axis(shown["key"])
-    more = f"<p>And {len(errors) - len(shown)} more, in predictions.csv.</p>" if len(errors) > len(shown) else ""
-    return ("<p>The most confident first: these are the ones to listen to, and sometimes their label is wrong.</p>" + table_of(rows, "recording") + more
-            + _by_source(findings) + (f'<div class="cases">{"".join(map(_case, findings.cases))}</div>' if findings.cases else ""))
+    rows = pd.DataFrame({
+        "really": shown["label"], "judged": shown["decision"],
+        "score": shown[score].max(axis=1).astype(float), "source": shown["source"].map(breakable)})
+    return render(
+        _ERRORS, table=html_table(rows.set_axis(shown["key"]), "recording"),
+        more=len(errors) - len(shown), by_source=_by_source(findings),
+        cases=Markup("").join(map(_case, findings.cases)))
 
-# %% ../../nbs/09c_evaluation/03_report.ipynb #54029afb
+
+def _case(case):
+    """A misjudged recording: what it is, how it looks, and a player, which needs no program."""
+    is_part = case.start_s is not None and case.end_s is not None
+    span = f"{case.start_s:.2f} to {case.end_s:.2f}" if is_part else ""
+    caption = render(_CASE_CAPTION, case=case, score=f"{case.anomaly_score:.3f}", span=span)
+    shown = picture(case.picture, case.key, caption)
+    return render(_CASE, picture=shown, player=player(case.sound))
+
+# %% ../../nbs/09c_evaluation/03_report.ipynb #963e8bf3
+_BY_SOURCE = """
+<h3>By source</h3><p>Errors are in {{ n_wrong }} of {{ sources }}: {% if n_flagged -%}
+{{ flagged }} with more errors than chance explains
+{%- else %}as many as chance would have it{% endif %}.</p>{{ table }}
+"""
+
+
 def _by_source(findings):
     """Where errors pile up: one bad recording day is seen as such."""
     if findings.by_source is None:
         return ""
     wrong = findings.by_source.query("errors > 0")
-    shown = wrong.head(SHOWN_SOURCES)
-    rows = pd.DataFrame({"misjudged": shown["errors"], "of": shown["n"], "": shown["remark"].map(escaped)})
-    flagged = f"{counted(int(wrong['flagged'].sum()), 'source')} with more errors than chance explains" if wrong["flagged"].any() else "as many as chance would have it"
-    return f"<h3>By source</h3><p>Errors are in {len(wrong)} of {counted(len(findings.by_source), 'source')}: {flagged}.</p>" + table_of(rows, "source")
+    shown, n_flagged = wrong.head(SHOWN_SOURCES), int(wrong["flagged"].sum())
+    rows = pd.DataFrame({"misjudged": shown["errors"], "of": shown["n"], "": shown["remark"]})
+    return render(
+        _BY_SOURCE, n_wrong=len(wrong), sources=counted(len(findings.by_source), "source"),
+        n_flagged=n_flagged, flagged=counted(n_flagged, "source"), table=html_table(rows, "source"))
 
 
-def _case(case):
-    """A misjudged recording: what it is, how it looks, and a player (no program is needed for it)."""
-    told = f"<b>{escaped(case.key)}</b>: really {escaped(case.label)}, judged {escaped(case.decision)}, score {case.anomaly_score:.3f}"
-    span = f", shown {case.start_s:.2f} to {case.end_s:.2f} s" if case.start_s is not None and case.end_s is not None else ""
-    sound = f'<audio controls preload="none" src="data:audio/wav;base64,{base64.b64encode(case.sound).decode()}"></audio>' if case.sound else ""
-    return f'<div class="case">{picture_of(case.picture, case.key, told + span)}{sound}</div>'
+_CALIBRATION = """
+<p>{% if temperature != 1 %}Scores were calibrated by a temperature of {{ said }}, fitted on
+validation recordings.
+{%- else %}No temperature was fitted: a score ranks recordings, but 0.9 need not be right nine times
+in ten.{% endif %}</p>
+{{ pictures }}
+"""
 
 
 def _calibration(findings):
+    if "reliability" not in findings.pictures:
+        return ""
     temperature = getattr(findings.detector, "temperature", 1.0)
-    told = (f"<p>The scores were brought to their word by a temperature of {temperature:.3g}, fitted on validation recordings.</p>" if temperature != 1
-            else "<p>No temperature was fitted: a score ranks recordings, but 0.9 need not be right nine times in ten.</p>")
-    return told + _pictures(findings, ["reliability"]) if "reliability" in findings.pictures else ""
+    return render(_CALIBRATION, temperature=temperature, said=f"{temperature:.3g}",
+                  pictures=_pictures(findings, ["reliability"]))
 
 # %% ../../nbs/09c_evaluation/03_report.ipynb #4be258fe
 SHOWN_FILES = 100     # rows of the table of sources
+_DATA = """
+<p>Judged on: {{ judged_on }}. No source is in two parts of the run.</p>
+{{ parts }}{{ files }}
+{% if skipped %}<h3>Left out</h3>{{ skipped }}{% endif %}
+"""
 
 
 def _data(findings):
     if findings.run is None:
         return ""
     data = findings.run.data
-    recorded = data.get("recorded", {})
-    parts = {}
-    for part, counts in data["counts"].items():
-        about = recorded.get(part, {})
-        parts[part] = {"recordings": f"{sum(counts.values())}", **{escaped(label): f"{counts.get(label, 0)}" for label in findings.classes},
-                       "sources": f"{about['groups']}" if about else "–", "minutes": f"{about['seconds'] / 60:.1f}" if about else "–",
-                       "Hz": escaped(", ".join(sorted({rate for rates in about.get("rates", {}).values() for rate in rates}, key=int))) or "–"}
-    return (f"<p>Judged on: {escaped(findings.metrics.get('judged_on', 'recordings'))}. No source is in two parts of the run.</p>"
-            + table_of(pd.DataFrame.from_dict(parts, orient="index"), "part") + folded("The files and their hashes", _files(data)) + _skipped(data["skipped"]))
+    parts = {part: _part(findings, counts, data.get("recorded", {}).get(part, {}))
+             for part, counts in data["counts"].items()}
+    skipped = data["skipped"][:SHOWN_FILES]
+    keys, problems = ([one[name] for one in skipped] for name in ("key", "problem"))
+    left_out = html_table(pd.DataFrame({"problem": problems}, keys), "recording")
+    return render(_DATA, judged_on=findings.metrics.get("judged_on", "recordings"),
+                  parts=html_table(pd.DataFrame.from_dict(parts, orient="index"), "part"),
+                  files=folded("The files and their hashes", _files(data)),
+                  skipped=left_out if skipped else "")
+
+
+def _part(findings, counts, about):
+    """A row of the table of parts."""
+    rates = {rate for rates in about.get("rates", {}).values() for rate in rates}
+    return {"recordings": sum(counts.values()),
+            **{label: counts.get(label, 0) for label in findings.classes},
+            "sources": about["groups"] if about else "–",
+            "minutes": f"{about['seconds'] / 60:.1f}" if about else "–",
+            "Hz": ", ".join(sorted(rates, key=int)) or "–"}
+
+
+_FILES = "{{ table }}{% if more > 0 %}<p>And {{ more }} more, in data.json.</p>{% endif %}"
 
 
 def _files(data):
-    """Each source with the hash of its sound, which stays the same when the file is copied or written in another form."""
-    sources = pd.DataFrame([{"recordings": f"{one['recordings']}", "MB": f"{one['bytes'] / 1e6:.1f}" if one["bytes"] else "–",
-                             "hash of the sound": f"<code>{escaped(one['hash'])}</code>"} for one in data["sources"]]).set_axis([one["key"] for one in data["sources"]])
-    more = f"<p>And {len(sources) - SHOWN_FILES} more, in data.json.</p>" if len(sources) > SHOWN_FILES else ""
-    return table_of(sources.head(SHOWN_FILES), "source") + more
-
-
-def _skipped(skipped):
-    """What could not be read, and why."""
-    if not skipped:
-        return ""
-    rows = pd.DataFrame([{"problem": escaped(one["problem"])} for one in skipped[:SHOWN_FILES]], [one["key"] for one in skipped[:SHOWN_FILES]])
-    return f"<h3>Left out</h3>{table_of(rows, 'recording')}"
+    """Each source with the hash of its sound, which stays the same in a copy or another format."""
+    rows = [{"recordings": one["recordings"],
+             "MB": f"{one['bytes'] / 1e6:.1f}" if one["bytes"] else "–",
+             "hash of the sound": render("<code>{{ hash }}</code>", hash=one["hash"])}
+            for one in data["sources"]]
+    sources = pd.DataFrame(rows, [one["key"] for one in data["sources"]])
+    return render(_FILES, table=html_table(sources.head(SHOWN_FILES), "source"),
+                  more=len(sources) - SHOWN_FILES)
 
 # %% ../../nbs/09c_evaluation/03_report.ipynb #05fd46ea
+_CONFIGURATION = """
+{% if changed %}{{ changed }}{% else %}<p>All settings are the defaults.</p>{% endif %}
+{{ whole }}
+"""
+_APPENDIX = """
+<div class="paper"><h2>Appendix: the files and their hashes</h2>{{ files }}
+<h2>Appendix: the whole configuration</h2><pre>{{ configuration }}</pre></div>
+"""
+
+
 def _configuration(findings):
-    config = findings.run.config if findings.run else findings.detector.config if findings.detector else None
-    if config is None:
+    source = findings.run or findings.detector
+    if source is None:
         return ""
-    layers = ("model.cnn_layers", "model.attention", "model.fully_connected") if config.model.size else ()      # `size` stands for them
-    changes = {key: pair for key, pair in differences(Config(), config).items() if not key.startswith(layers)}
-    groups = {key for key in changes if any(other.startswith(f"{key}.") for other in changes)}              # shown by what is in them
-    changed = {key: {"here": f"<code>{breakable(now)}</code>", "default": f"<code>{breakable(before)}</code>"}
+    config = source.config
+    # A key such as `size` stands for the layers, and a section is shown by what is in it.
+    model = config.model
+    covered = [keys for key, keys in model.STANDS_FOR.items() if getattr(model, key) is not None]
+    layers = tuple(f"model.{key}" for keys in covered for key in keys)
+    changes = {key: pair for key, pair in differences(Config(), config).items()
+               if not key.startswith(layers)}
+    groups = {key for key in changes if any(other.startswith(f"{key}.") for other in changes)}
+    changed = {key: {"here": _code(now), "default": _code(before)}
                for key, (before, now) in changes.items() if key not in groups}
-    told = table_of(pd.DataFrame.from_dict(changed, orient="index"), "setting") if changed else "<p>All settings are the defaults.</p>"
-    return told + folded("The whole configuration", f"<pre>{escaped(config.to_yaml())}</pre>")
+    whole = render("<pre>{{ yaml }}</pre>", yaml=config.to_yaml())
+    table = html_table(pd.DataFrame.from_dict(changed, orient="index"), "setting")
+    return render(_CONFIGURATION, changed=table if changed else "",
+                  whole=folded("The whole configuration", whole))
+
+
+def _code(value):
+    return render("<code>{{ value }}</code>", value=breakable(value))
 
 
 def _appendix(findings):
     """What is folded on a screen, for paper."""
     if findings.run is None:
         return ""
-    return (f'<div class="paper"><h2>Appendix: the files and their hashes</h2>{_files(findings.run.data)}'
-            f"<h2>Appendix: the whole configuration</h2><pre>{escaped(findings.run.config.to_yaml())}</pre></div>")
+    return render(_APPENDIX, files=_files(findings.run.data),
+                  configuration=findings.run.config.to_yaml())
 
-
+# %% ../../nbs/09c_evaluation/03_report.ipynb #80aedbbf
 def _training(findings):
     if findings.run is None or not len(findings.run.results):
         return ""
-    results, started, about = findings.run.results, _starts(findings.run), findings.detector.about if findings.detector else {}
-    rows = {"epochs": f"{len(results)}", "best epoch": escaped(about.get("best_epoch", "–"))}
+    results, started = findings.run.results, _starts(findings.run)
+    about = findings.detector.about if findings.detector else {}
+    rows = {"epochs": len(results), "best epoch": about.get("best_epoch", "–")}
     if "seconds" in results:
         rows["time in epochs"] = f"{results['seconds'].sum():.0f} s"
     if started:
-        rows |= {"device": escaped(started["device"]), "precision": escaped(started["precision"]), "batch size": escaped(started["batch_size"])}
-    return table_of(pd.DataFrame({"value": rows}), "training") + _pictures(findings, ["training_curves"])
+        named = ("device", "precision", "batch size")
+        rows |= {name: started[name.replace(" ", "_")] for name in named}
+    table = html_table(pd.DataFrame({"value": pd.Series(rows, dtype=object)}), "training")
+    return table + _pictures(findings, ["training_curves"])
 
 
 def _starts(run):
@@ -264,17 +394,19 @@ def _starts(run):
     starts = [line for line in lines if '"event": "start"' in line]
     return json.loads(starts[-1]) if starts else None
 
-# %% ../../nbs/09c_evaluation/03_report.ipynb #80aedbbf
+# %% ../../nbs/09c_evaluation/03_report.ipynb #e424ca8d
 _PACKAGES = ("sounddetect", "torch", "numpy", "scipy", "scikit-learn", "pandas")
 
 
 def _versions(findings):
     trained = findings.detector.about.get("versions", {}) if findings.detector else {}
-    rows = {name: {"trained with": escaped(trained.get(name, "–")), "judged with": escaped(_version(name))} for name in dict.fromkeys([*trained, *_PACKAGES])}
+    rows = {name: {"trained with": trained.get(name, "–"), "judged with": _version(name)}
+            for name in dict.fromkeys([*trained, *_PACKAGES])}
     rows["Python"] = {"trained with": "–", "judged with": platform.python_version()}
     device = str(findings.detector.device) if findings.detector else "cpu"
-    machine = f"{platform.system()} on {platform.machine()}, device {device}"
-    return table_of(pd.DataFrame.from_dict(rows, orient="index"), "package") + f"<p>Judged on {escaped(machine)}.</p>"
+    return render("{{ table }}<p>Judged on {{ system }} on {{ machine }}, device {{ device }}.</p>",
+                  table=html_table(pd.DataFrame.from_dict(rows, orient="index"), "package"),
+                  system=platform.system(), machine=platform.machine(), device=device)
 
 
 def _version(name):
@@ -287,40 +419,62 @@ def _version(name):
     except PackageNotFoundError:
         return "–"
 
+# %% ../../nbs/09c_evaluation/03_report.ipynb #41dcd0c0
+_USE = """
+<pre>import sounddetect as sd
+detector = sd.Detector.load({{ path }})
+print(detector.predict('new_clip.wav'))</pre>
+<p>Or on the command line:</p><pre>sounddetect predict {{ quoted }} new_clip.wav</pre>
+<p>It takes windows of {{ seconds }} s at {{ rate }} Hz; other rates are resampled.</p>
+"""
+
 
 def _use(findings):
     if findings.run is None:
         return ""
-    path = findings.run.path.as_posix()
-    code = f"import sounddetect as sd\ndetector = sd.Detector.load({path!r})\nprint(detector.predict('new_clip.wav'))"
-    config = findings.run.config
-    window = f"It listens in windows of {config.model.input_length / config.audio.sample_rate:g} s at {config.audio.sample_rate} Hz; other rates are resampled."
-    return f"<pre>{escaped(code)}</pre><p>Or at the keyboard:</p><pre>{escaped(f'sounddetect predict {shlex.quote(path)} new_clip.wav')}</pre><p>{window}</p>"
+    path, config = findings.run.path.as_posix(), findings.run.config
+    rate = config.audio.sample_rate
+    return render(_USE, path=repr(path), quoted=shlex.quote(path), rate=rate,
+                  seconds=f"{config.model.input_length / rate:g}")
 
 # %% ../../nbs/09c_evaluation/03_report.ipynb #77c29163
+_LIMITS = """
+<dl>{% for name, said in limits %}<dt>{{ name }}</dt><dd>{{ said }}</dd>{% endfor %}</dl>
+"""
+
+
 def _sections(findings):
     """Title and HTML of each section, empty where there is nothing to say."""
-    told = "".join(f"<dt>{escaped(name)}</dt><dd>{escaped(said)}</dd>" for name, said in limits(findings))
     return {
-        "Results": _results(findings), "Per class": _per_class(findings), "Per machine and condition": "".join(_per_condition(findings)),
-        "Threshold": _threshold(findings), "Errors": _errors(findings), "Calibration": _calibration(findings), "Limits": f"<dl>{told}</dl>",
-        "Data": _data(findings), "Training": _training(findings), "Configuration": _configuration(findings), "How to use it": _use(findings),
-        "Versions": _versions(findings),
+        "Results": _results(findings), "Per class": _per_class(findings),
+        "Per machine and condition": _per_condition(findings), "Threshold": _threshold(findings),
+        "Errors": _errors(findings), "Calibration": _calibration(findings),
+        "Limits": render(_LIMITS, limits=limits(findings)), "Data": _data(findings),
+        "Training": _training(findings), "Configuration": _configuration(findings),
+        "How to use it": _use(findings), "Versions": _versions(findings),
     }
 
+# %% ../../nbs/09c_evaluation/03_report.ipynb #2575b607
+_HEAD = """
+<p class="run">Judged on {{ judged_on }}, <time>{{ day }}</time></p><h1>{{ title }}</h1>
+<div class="verdict">{% for sentence in verdict %}<p>{{ sentence }}</p>{% endfor %}</div>
+<div class="tiles">{{ tiles }}</div>
+<nav>{% for anchor, name in links %}<a href="#{{ anchor }}">{{ name }}</a>{% endfor %}</nav>
+"""
+_FOOTER = "<footer>Made by SoundDetect. All metrics are in metrics.json beside this file.</footer>"
 
-def report_html(findings: Findings) -> str:
-    """The page, self-contained: no request, no program, everything that came from outside escaped."""
+
+def report_html(findings: Findings) -> Markup:
+    """The page, self-contained: no request, no program, all that comes from outside escaped."""
     title = f"Detector {findings.run.path.name}" if findings.run else "Detector"
     sections = {name: inside for name, inside in _sections(findings).items() if inside}
-    links = "".join(f'<a href="#{anchor_of(name)}">{escaped(name)}</a>' for name in sections)
-    judged = f"Judged on {escaped(findings.metrics.get('judged_on', 'recordings'))}, <time>{datetime.now():%Y-%m-%d}</time>"
-    said = "".join(f"<p>{sentence}</p>" for sentence in verdict(findings))
-    head = (f'<p class="run">{judged}</p><h1>{escaped(title)}</h1><div class="verdict">{said}</div>'
-            f'<div class="tiles">{"".join(_tiles(findings.metrics))}</div><nav>{links}</nav>')
+    head = render(
+        _HEAD, judged_on=findings.metrics.get("judged_on", "recordings"),
+        day=f"{datetime.now():%Y-%m-%d}", title=title, verdict=verdict(findings),
+        tiles=_tiles(findings.metrics), links=[(anchor_of(name), name) for name in sections])
     body = [*(section(name, inside) for name, inside in sections.items()), _appendix(findings),
-            "<footer>Made by SoundDetect. All figures stand in metrics.json beside this file.</footer>"]
-    return page_of(title, head, "\n".join(filter(None, body)))
+            render(_FOOTER)]
+    return page_of(title, head, Markup("\n").join(filter(None, body)))
 
 
 def write_report(findings: Findings, path: Path) -> Path:

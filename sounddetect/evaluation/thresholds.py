@@ -11,12 +11,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ..config import FalseAlarmRate, Inference
 from ..data.collection.recordings import Recordings
-from ..runs.run_folder import Run, write_text
-from ..judging.calibration import decide, fit_temperature, probabilities
+from ..files import write_text
+from ..runs.run_folder import Run
 from ..detector.detector import Detector
-from ..judging.thresholds import ThresholdChoice, choose_threshold
+from ..judging.thresholds import ThresholdChoice
+from ..tasks.classify import choose
 
 # %% ../../nbs/09c_evaluation/05_thresholds.ipynb #4a48c725
 VALIDATION = "evaluation/validation.csv"     # below the run folder
@@ -38,43 +38,18 @@ def validation_predictions(run: Run) -> pd.DataFrame:
     return table
 
 
-def _scores(table, classes):
-    """Scores as probabilities `(recording, class)`."""
-    if len(classes) == 2:
-        score = table["anomaly_score"].to_numpy(float)
-        return np.stack([1 - score, score], 1)
-    return table[classes].to_numpy(float)
-
-
-def _with_scores(table, classes, probability, threshold):
-    """`table` with other probabilities, and the decisions that follow from them."""
-    scores = {"anomaly_score": probability[:, 1]} if len(classes) == 2 else dict(zip(classes, probability.T))
-    return table.assign(**scores, decision=decide(probability, classes, threshold))
 
 # %% ../../nbs/09c_evaluation/05_thresholds.ipynb #946932f9
 def settle(
-    detector: Detector,
-    validation: Recordings,       # labelled, not trained on, not tested on
-    settings: Inference,
+    detector: Detector,           # with the rules of `inference` in its configuration
+    validation: Recordings,       # not trained on, not tested on
     batch_size: int = 32,         # windows at a time
 ) -> tuple[Detector, pd.DataFrame]:
-    """The detector with its temperature fitted and its threshold chosen, and its scores of the validation part."""
-    table = detector.predict(validation, batch_size=batch_size).assign(group=validation.table["group"].to_numpy())
-    probability = _scores(table, detector.classes)
-    if settings.temperature == "auto":
-        number = {name: k for k, name in enumerate(detector.classes)}
-        logits = np.log(np.maximum(probability, 1e-300))
-        detector = detector.with_temperature(fit_temperature(logits, table["label"].map(number).to_numpy()))
-        probability = probabilities(logits, detector.temperature)
-    if len(detector.classes) == 2:
-        detector = detector.with_threshold(_choose(table.assign(anomaly_score=probability[:, 1]), detector.classes, settings.threshold))
-    return detector, _with_scores(table, detector.classes, probability, detector.threshold)
-
-
-def _choose(table, classes, rule) -> ThresholdChoice:
-    """A threshold by scores and labels of a table."""
-    rule = rule.model_dump() if isinstance(rule, FalseAlarmRate) else rule
-    return choose_threshold(table["label"] == classes[1], table["anomaly_score"], rule, table["group"])
+    """The detector with what its task settles on validation data, and its scores of the validation part."""
+    table = validation.table[["key", "label", "group"]].reset_index(drop=True)
+    answers = detector.answers(validation, batch_size)
+    detector = detector.with_settings(*detector.task.settle(answers, table))
+    return detector, table.assign(**detector.scores.table(detector.task.values(answers)))
 
 # %% ../../nbs/09c_evaluation/05_thresholds.ipynb #51607c9d
 RULES = (0.5, "best_f1", {"false_alarm_rate": 0.05}, {"false_alarm_rate": 0.01})
@@ -89,15 +64,19 @@ def set_threshold(
     Raises `ValueError` for a run of more than two classes, or for what `choose_threshold` refuses.
     """
     detector = run.detector
-    choice = _choose(_two_classes(run, detector), detector.classes, rule)
+    choice = _choose(detector, _with_line(run, detector), rule)
     detector.with_threshold(choice).save(run.path / "model")
     return choice
 
 
-def _two_classes(run, detector):
-    if len(detector.classes) != 2:
+def _with_line(run, detector):
+    if detector.scores.threshold is None:
         raise ValueError(f"{run.path} has {len(detector.classes)} classes and takes the most likely one: there is no threshold to choose")
     return validation_predictions(run)
+
+
+def _choose(detector, table, rule) -> ThresholdChoice:
+    return choose(detector.scores, detector.scores.values(table), table, rule)
 
 
 def threshold_table(run: Run) -> pd.DataFrame:
@@ -106,10 +85,10 @@ def threshold_table(run: Run) -> pd.DataFrame:
     Columns: `threshold`, `false_alarms`, `of_good`, `missed`, `of_bad`, `false_alarms_at_most` (upper 95 % bound of the rate).
     """
     detector = run.detector
-    table = _two_classes(run, detector)
+    table = _with_line(run, detector)
     rows = {}
     for name, rule in [("now", detector.threshold), *((None, rule) for rule in RULES)]:
-        choice = _choose(table, detector.classes, rule)
+        choice = _choose(detector, table, rule)
         title = choice.rule if choice.rule != "fixed" else f"{choice.value:.3g}"
         rows[name or title] = {"threshold": choice.value, "false_alarms": choice.false_alarms, "of_good": choice.n_good, "missed": choice.n_bad - choice.found,
                                "of_bad": choice.n_bad, "false_alarms_at_most": choice.false_alarm_bound}

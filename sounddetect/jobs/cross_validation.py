@@ -24,7 +24,8 @@ from ..config import Config, differences
 from ..data.collection.recordings import Recordings
 from ..data.collection.splitting import Split, fold_numbers, split_recordings
 from ..evaluation.evaluation import evaluate, own_recordings
-from ..runs.run_folder import Run, create_run_folder, describe_data, write_json, write_text
+from ..files import write_json, write_text
+from ..runs.run_folder import Run, create_run_folder, describe_data
 from .training_runs import recordings_of, refuse_damaged, resume, train
 from ..judging.intervals import anomaly_intervals, bootstrap_intervals
 from ..judging.metrics import anomaly_metrics, class_figures, class_metrics
@@ -152,8 +153,7 @@ def _data(parts):
     tests = {f"fold-{k}": part.filter(lambda table: table["split"] == "test") for k, part in enumerate(parts, 1)}
     about = describe_data(everything, Split(everything, everything[:0], everything[:0]))
     return about | {"split": {name: test.table["key"].tolist() for name, test in tests.items()},
-                    "counts": {name: test.table["label"].value_counts().sort_index().to_dict() for name, test in tests.items()},
-                    "labels": dict(zip(everything.table["key"], everything.table["label"]))}
+                    "counts": {name: test.table["label"].value_counts().sort_index().to_dict() for name, test in tests.items()}}
 
 
 def _checked(run, config, parts):

@@ -14,7 +14,7 @@ import pandas as pd
 from ..data.collection.recordings import Recordings
 from .cross_validation import CrossValidation
 from ..evaluation.errors import ErrorCase, judged_case, rows_of, write_cases
-from ..runs.run_folder import write_text
+from ..files import write_text
 from ..detector.detector import Detector
 
 # %% ../../nbs/10_jobs/05_doubts.ipynb #83d8f3b3

@@ -18,27 +18,28 @@ from pathlib import Path
 import torch
 
 from ..config import Config
-from ..data.collection.loading import Loading, load_recordings
+from ..data.collection.loading import load_recordings
 from ..data.collection.recordings import Recordings
-from ..data.collection.splitting import Split, split_recordings
+from ..data.collection.splitting import Split
 from ..plotting.recordings import plot_examples
 from ..plotting.results import plot_training_curves
-from ..evaluation.evaluation import own_recordings, save_picture
+from ..evaluation.evaluation import own_recordings
 from ..runs.listeners import ProgressBar, RunWriter
-from ..runs.run_folder import Run, create_run_folder, describe_data, refuse_folds, write_json, write_text
+from ..files import write_bytes, write_json, write_text
+from ..runs.run_folder import Run, create_run_folder, describe_data, refuse_folds, refuse_relabelled
 from ..tracking.run_tracking import RunTracking
 from ..evaluation.thresholds import VALIDATION, settle
 from ..detector.detector import Detector
 from ..detector.model_folder import refuse_foreign
-from ..tasks.waveforms import check_audio
+from ..tasks.waveforms import check_audio, prepare_recordings, resolve_channels
 from ..training.checkpoint import CheckpointFolder
-from ..tasks.classify import prepare_recordings
+from ..tasks.protocol import task_of
 from ..training.trainer import MACHINE_COLUMNS, Trainer
 
 # %% ../../nbs/10_jobs/00_training_runs.ipynb #14a1d7df
 def recordings_of(config: Config) -> Recordings:
     """The recordings at `data.path`, read as the configuration says."""
-    return load_recordings(config.data.path, Loading.of(config))
+    return load_recordings(config.data.path, config)
 
 
 def refuse_damaged(recordings: Recordings, skip_bad: bool) -> None:
@@ -59,7 +60,7 @@ def _resolved(trainer: Trainer) -> Config:
     schedule = config.training.lr_scheduler
     return config.replace({
         "device": str(trainer.device),
-        "training.loss_function.pos_weight": float(trainer.task.class_weights[-1]),
+        **trainer.fitted,
         **({"training.lr_scheduler.T_max": config.training.epochs} if schedule and schedule.T_max == "auto" else {}),
         "memory.mixed_precision": trainer.dtype != torch.float32,
     })
@@ -148,11 +149,12 @@ def prepare_training(
     """Everything up to the first step. Raises as `train` does."""
     config = config or Config()
     recordings = recordings_of(config) if recordings is None else recordings
+    config = resolve_channels(recordings, config)
     refuse_damaged(recordings, config.data.skip_bad)
     _refuse_foreign_labels(recordings, config)
     for place in config.output.copy_detector_to:
         refuse_foreign(place)
-    split = split_recordings(recordings, config.data.test_split, config.training.validation_split, config.seed)
+    split = task_of(config).split(recordings)
     check_audio(recordings, config)
     trainer = Trainer(prepare_recordings(split.train, config), prepare_recordings(split.validation, config), config)
     path = trainer.processes.from_first(str(_new_folder(trainer, run, recordings, split)) if trainer.processes.is_first else None, trainer.device)
@@ -197,13 +199,14 @@ def _write_detector(run: Run, trainer: Trainer, split: Split) -> None:
     pictures.mkdir(exist_ok=True)
     detector = Detector(trainer.model.network, run.config, str(trainer.device), _about(run, trainer))
     at_a_time = trainer.progress.evaluation_portion                    # what validation had room for
-    detector, predictions = settle(detector, split.validation, run.config.inference, at_a_time)
+    detector, predictions = settle(detector, split.validation, at_a_time)
     write_text(run.path / VALIDATION, predictions.to_csv(index=False))
-    save_picture(plot_training_curves(run.results), pictures / "training_curves.png")
+    write_bytes(pictures / "training_curves.png", plot_training_curves(run.results).to_png())
     examples = _examples(split.train)
     waveforms = [recording.waveform for recording in examples]
     titles = [recording.key for recording in examples]
-    save_picture(plot_examples(waveforms, examples[0].sample_rate, examples.labels, titles), pictures / "examples.png")
+    drawn = plot_examples(waveforms, examples[0].sample_rate, examples.labels, titles)
+    write_bytes(pictures / "examples.png", drawn.to_png())
     detector.save(run.path / "model")
     shutil.rmtree(run.path / EXTENDED, ignore_errors=True)
     for place in run.config.output.copy_detector_to:
@@ -246,6 +249,7 @@ def prepare_resume(
         raise ValueError(f"{run.path} is finished after {len(run.results)} epochs: to add some, sounddetect resume {run.path} --epochs "
                          f"{config.training.epochs + 10}. To evaluate it: sounddetect evaluate {run.path}")
     split = run.parts(own_recordings(run) if recordings is None else recordings)
+    refuse_relabelled(run, split)
     trainer = Trainer(prepare_recordings(split.train, config), prepare_recordings(split.validation, config), config, (), checkpoint_folder(run.path))
     trainer.config = _resolved(trainer)
     if not trainer.restore(overrides):

@@ -6,7 +6,6 @@
 __all__ = ['OFFLINE_FILE', 'ClearMLTracker']
 
 # %% ../../nbs/09b_tracking/02_clearml_tracker.ipynb #dcf451f5
-import base64
 import math
 import os
 import shutil
@@ -16,6 +15,7 @@ import time
 from pathlib import Path
 
 from ..files import replacing
+from ..html import data_uri
 from .clearml_server import Keys, log_in
 from .guard import Say
 
@@ -172,8 +172,7 @@ def _close(self, state):
 def _as_plotly(title, png):
     """A PNG as a figure of plotly: that is what ClearML's plots are."""
     width, height = struct.unpack(">II", png[16:24])
-    source = "data:image/png;base64," + base64.b64encode(png).decode()
-    image = {"source": source, "xref": "x", "yref": "y", "x": 0, "y": height, "sizex": width, "sizey": height, "sizing": "contain", "layer": "below"}
+    image = {"source": data_uri(png, "image/png"), "xref": "x", "yref": "y", "x": 0, "y": height, "sizex": width, "sizey": height, "sizing": "contain", "layer": "below"}
     axes = {"xaxis": {"visible": False, "range": [0, width]}, "yaxis": {"visible": False, "range": [0, height], "scaleanchor": "x"}}
     return {"data": [], "layout": {"title": title, "images": [image], "showlegend": False, **axes}}
 

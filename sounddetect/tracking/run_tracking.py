@@ -14,7 +14,9 @@ from pathlib import Path
 
 from ..config import Config
 from .clearml_server import has_keys
-from ..runs.run_folder import Run, write_json
+from ..files import write_json
+from ..runs.listeners import NO_COLUMNS
+from ..runs.run_folder import Run
 from .guard import Guarded
 
 # %% ../../nbs/09b_tracking/05_run_tracking.ipynb #58b049b2
@@ -82,12 +84,10 @@ class _Told:
         self.hear()
 
 # %% ../../nbs/09b_tracking/05_run_tracking.ipynb #2d048823
-_NO_FIGURES = ("event", "epoch", "best_epoch", "counter")
-
-
 def _epoch_call(row: dict) -> list:
-    figures = {name: value for name, value in row.items() if name not in _NO_FIGURES and isinstance(value, (int, float))}
-    return ["scalars", [int(row["epoch"]), figures]]
+    numbers = {name: value for name, value in row.items() if isinstance(value, (int, float))}
+    metrics = {name: value for name, value in numbers.items() if name not in (*NO_COLUMNS, "epoch")}
+    return ["scalars", [int(row["epoch"]), metrics]]
 
 
 def _calls_for(folder: Path, *names: str) -> list:

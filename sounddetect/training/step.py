@@ -11,23 +11,24 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
-from ..config import Training
-from ..tasks.classify import Batch, Classify, Listener
+from ..settings.training import Training
+from ..tasks.pipeline import Batch, Pipeline
+from ..tasks.protocol import Task
 
 # %% ../../nbs/07_training/02_step.ipynb #cbe7f1d8
 def add_gradients(
-    model: Listener,
-    task: Classify,
+    model: Pipeline,
+    task: Task,
     batch: Batch,                      # a micro-batch
     total: float,                      # sum of the weights of all windows of the step
     dtype: torch.dtype,                # of convolutions and products, see `precision`
     scaler: torch.amp.GradScaler,
 ) -> Tensor:                           # sum of the losses of the micro-batch, float32, without a graph
     """Forward and backward; gradients are those of the summed loss over `total`, added to what is there."""
-    device = batch.target.device.type
+    device = batch["weight"].device.type
     with torch.autocast(device, dtype, enabled=dtype != torch.float32):
-        output = model(*batch.inputs)
-    loss, _, _ = task.loss(output, batch.target, batch.weight)
+        output = model.output_of(batch)
+    loss, _, _ = task.loss(output, batch)
     scaler.scale(loss / total).backward()
     return loss.detach()
 

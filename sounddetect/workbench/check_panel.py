@@ -9,7 +9,8 @@ __all__ = ['MOST_FINDINGS', 'findings_table', 'CheckPanel']
 import ipywidgets as widgets
 import pandas as pd
 
-from .panels import Panel, html_table, picture_bytes, row
+from ..html import html_table
+from .panels import Panel, picture_bytes, row
 from .texts import translate_finding
 from ..data.inspection.checking import SEVERITIES, Report, check_recordings
 from ..jobs.overview import plot_check

@@ -6,10 +6,8 @@
 __all__ = ['LEFT_BEHIND', 'pack_run', 'HomePanel']
 
 # %% ../../nbs/11b_workbench/12_home_panel.ipynb #c04350b7
-import base64
 import shutil
 import zipfile
-from html import escape
 from pathlib import Path
 
 import ipywidgets as widgets
@@ -17,6 +15,7 @@ import ipywidgets as widgets
 from .colab import download, in_colab, mount_drive
 from .panels import Panel, row
 from ..files import replacing
+from ..html import data_uri, render
 from ..plotting.style import ACCENT
 from ..evaluation.evaluation import evaluate
 from ..runs.run_folder import Run
@@ -138,11 +137,17 @@ def _exported(run: Run, folder: Path) -> Path:
     return path
 
 
+_LINK = """
+<a style="display: inline-block; margin: 6px 2px; padding: 6px 16px; border-radius: 4px; \
+background: {{ color }}; color: #fff; text-decoration: none" \
+download="{{ name }}" href="{{ uri }}">⬇ {{ name }}</a>
+"""
+
+
 def _link(path: Path) -> str:
-    """A file inside a link, looking like a button."""
-    content = base64.b64encode(path.read_bytes()).decode()
-    style = f"display: inline-block; margin: 6px 2px; padding: 6px 16px; border-radius: 4px; background: {ACCENT}; color: #fff; text-decoration: none"
-    return f'<a style="{style}" download="{escape(path.name)}" href="data:application/octet-stream;base64,{content}">⬇ {escape(path.name)}</a>'
+    """A file inside a link that looks like a button."""
+    uri = data_uri(path.read_bytes(), "application/octet-stream")
+    return render(_LINK, color=ACCENT, name=path.name, uri=uri)
 
 
 def _copy_to(path: Path, folder: Path) -> Path:

@@ -9,14 +9,13 @@ __all__ = ['exchanged_packages', 'MachinePanel']
 import os
 import sys
 from collections.abc import Mapping
-from html import escape
 from importlib.metadata import PackageNotFoundError, version
 
 import ipywidgets as widgets
 import torch
 
 from .colab import in_colab
-from .panels import Panel
+from .panels import Panel, facts_html
 from ..machine.memory_budget import machine_memory, memory_text
 
 # %% ../../nbs/11b_workbench/04_machine_panel.ipynb #372acc70
@@ -65,7 +64,7 @@ class MachinePanel(Panel):
         lines = [(self.words("machine.gpu"), _gpu_text() or self.words("machine.none")),
                  (self.words("machine.memory"), memory_text(machine_memory() or 0)),
                  (self.words("machine.processors"), str(os.cpu_count() or 1))]
-        self.figures.value = f'<div class="sd-figures">{" &emsp; ".join(f"{escape(name)}: <b>{escape(value)}</b>" for name, value in lines)}</div>'
+        self.figures.value = facts_html(lines, beside=True)
 
     def code(self) -> str:
         return "import torch\nprint(torch.cuda.get_device_name() if torch.cuda.is_available() else 'no GPU')"

@@ -7,19 +7,19 @@ __all__ = ['measured_epoch_seconds', 'PlanPanel']
 
 # %% ../../nbs/11b_workbench/07_plan_panel.ipynb #03a7730c
 import time
-from html import escape
 
 import ipywidgets as widgets
 import torch
 
-from .panels import Panel, row
-from ..config import SIZES, Config
+from .panels import Panel, facts_html, row
+from ..config import Config
+from ..models.settings import SIZES
 from ..data.collection.recordings import Recordings
 from ..data.collection.splitting import split_recordings
 from ..runs.listeners import in_words
 from ..jobs.planning import Plan, plan
 from ..machine.memory_budget import memory_text
-from ..tasks.classify import prepare_recordings
+from ..tasks.waveforms import prepare_recordings
 from ..training.trainer import Trainer, batch_size_fits
 
 # %% ../../nbs/11b_workbench/07_plan_panel.ipynb #dbe4f4d4
@@ -142,7 +142,7 @@ def _figures(panel: PlanPanel) -> str:
         lines.append((words("plan.time"), words("plan.time.range", fast=in_words(fast), slow=in_words(slow), epochs=made.epochs)))
     else:
         lines.append((words("plan.time"), words("plan.time.unknown")))
-    return f'<div class="sd-figures">{"<br>".join(f"{escape(name)}: <b>{escape(value)}</b>" for name, value in lines)}</div>'
+    return facts_html(lines)
 
 
 def _judge(panel: PlanPanel, made: Plan) -> None:

@@ -7,17 +7,17 @@ __all__ = ['misses_and_false_alarms', 'ResultsPanel']
 
 # %% ../../nbs/11b_workbench/10_results_panel.ipynb #c480b57a
 from functools import partial
-from html import escape
 
 import ipywidgets as widgets
 import numpy as np
 import pandas as pd
 
-from .panels import Panel, html_table, picture_bytes, row
+from .panels import Panel, picture_bytes, row
 from .texts import TEXTS
 from .updates import Newest
 from ..plotting.results import plot_confusion_matrix, plot_roc_curve, plot_score_histogram, plot_training_curves
-from ..plotting.style import CLASS_COLORS
+from ..html import html_table, render
+from ..plotting.style import BAD
 from ..evaluation.errors import ErrorCase, judged_case, rows_of, wav_bytes
 from ..evaluation.evaluation import Evaluation, evaluate
 from ..runs.run_folder import Run
@@ -175,13 +175,20 @@ def _show(panel: ResultsPanel) -> None:
         widget.layout.display = "" if options else "none"
 
 
+_EFFECT = """
+<div class="sd-facts" style="border-left: 4px solid {{ color }}; padding-left: 10px"><b>{{ text }}</b></div>
+"""
+
+
+def _effect_html(text):
+    return render(_EFFECT, color=BAD, text=text)
+
+
 def _move(panel: ResultsPanel) -> None:
     """Count at the slider's threshold at once; the picture follows."""
     evaluation, threshold = panel.bench.evaluation, panel.threshold.value
     if evaluation is None or not _has_threshold(evaluation):
         return
     misses, faults, alarms, healthy = misses_and_false_alarms(evaluation.predictions, evaluation.classes, threshold)
-    def form(words):
-        return f'<div class="sd-figures" style="border-left: 4px solid {CLASS_COLORS["NG"]}; padding-left: 10px"><b>{escape(words)}</b></div>'
-    panel.words.bind(panel.effect, "value", "results.effect", form, misses=misses, faults=faults, alarms=alarms, healthy=healthy)
+    panel.words.bind(panel.effect, "value", "results.effect", _effect_html, misses=misses, faults=faults, alarms=alarms, healthy=healthy)
     panel._newest.ask(evaluation, threshold, panel.words.lang)

@@ -8,7 +8,6 @@ __all__ = ['clock', 'TrainPanel']
 # %% ../../nbs/11b_workbench/09_train_panel.ipynb #8c249c84
 import time
 from functools import partial
-from html import escape
 from math import isfinite
 
 import ipywidgets as widgets
@@ -17,7 +16,8 @@ from .live_training import LiveTraining, gpu_use, memory_use, seconds_left, unfi
 from .panels import Panel, picture_bytes, row
 from .updates import wait_for
 from ..plotting.results import plot_training_curves
-from ..plotting.style import ACCENT, CLASS_COLORS
+from ..html import render
+from ..plotting.style import ACCENT, GOOD
 from ..runs.run_folder import Run
 from ..jobs.training_runs import prepare_resume, prepare_training
 from ..machine.memory_budget import memory_text
@@ -39,7 +39,7 @@ def _widgets(panel) -> list:
         button.on_click(lambda clicked, act=getattr(panel, name): act())
     panel.extra = panel.make(widgets.BoundedIntText, "extra", description="train.extra", value=10, min=1, max=10_000, width="170px", style={"description_width": "95px"})
     panel.bars = {name: panel.make(widgets.FloatProgress, name, description=f"train.{name}", max=1.0, width="430px") for name in ("progress", "memory", "gpu")}
-    panel.bars["progress"].style.bar_color, panel.bars["memory"].style.bar_color, panel.bars["gpu"].style.bar_color = ACCENT, CLASS_COLORS["OK"], "#009E73"
+    panel.bars["progress"].style.bar_color, panel.bars["memory"].style.bar_color, panel.bars["gpu"].style.bar_color = ACCENT, GOOD, "#009E73"
     panel.texts = {name: panel.make(widgets.HTML, text) for name, text in (("progress", "left"), ("memory", "memory-text"), ("gpu", "gpu-text"))}
     panel.state = panel.make(widgets.HTML, "state")
     panel.clock = panel.make(widgets.HTML, "clock")
@@ -239,14 +239,15 @@ def _show(panel: TrainPanel) -> None:
         panel.buttons[name].disabled = not allowed
     panel.extra.disabled = not can["extend"]
     state = words(f"train.state.{phase}", epoch=live.epoch if live else 0, epochs=live.epochs if live else 0)
-    panel.state.value = f'<div class="sd-figures" data-state="{phase}"><b>{escape(state)}</b></div>'
+    panel.state.value = render('<div class="sd-facts" data-state="{{ phase }}"><b>{{ state }}</b></div>', phase=phase, state=state)
     panel.bars["progress"].value = live.progress if live is not None else 0.0
     left = seconds_left(live) if live is not None else None
-    panel.texts["progress"].value = escape(f"{panel.bars['progress'].value:.0%}" + ("" if left is None else " " + words("train.left", time=clock(left))))
+    said = "" if left is None else words("train.left", time=clock(left))
+    panel.texts["progress"].value = render("{{ done }} {{ left }}", done=f"{panel.bars['progress'].value:.0%}", left=said)
     _show_machine(panel)
     _show_clock(panel)
     lines = list(live.log)[-panel.LOG_SHOWN:] if live is not None else []
-    panel.log.value = f'<div class="sd-log">{escape(chr(10).join(lines))}</div>' if lines else ""
+    panel.log.value = render('<div class="sd-log">{{ lines }}</div>', lines="\n".join(lines)) if lines else ""
 
 
 def _show_machine(panel: TrainPanel) -> None:
@@ -264,10 +265,10 @@ def _show_clock(panel: TrainPanel) -> None:
     parts = [words("train.elapsed", time=clock((live.ended or time.time()) - live.began))]
     if live.busy and live.deadline is not None and isfinite(live.deadline):
         parts.append(words("train.session", time=clock(live.deadline - time.time())))
-    panel.clock.value = f'<div class="sd-figures">{escape(" · ".join(parts))}&emsp;</div>'
+    panel.clock.value = render('<div class="sd-facts">{{ parts }}&emsp;</div>', parts=" · ".join(parts))
     row_of_best = next((row for row in live.rows if row["epoch"] == live.best_epoch), None)
-    figures = "" if row_of_best is None else words("train.best", epoch=live.best_epoch, loss=f"{row_of_best['val_loss']:.3g}")
-    panel.best.value = f'<div class="sd-figures"><b>{escape(figures)}</b></div>'
+    best = "" if row_of_best is None else words("train.best", epoch=live.best_epoch, loss=f"{row_of_best['val_loss']:.3g}")
+    panel.best.value = render('<div class="sd-facts"><b>{{ best }}</b></div>', best=best)
 
 # %% ../../nbs/11b_workbench/09_train_panel.ipynb #6e946745
 def _ended(panel: TrainPanel) -> None:

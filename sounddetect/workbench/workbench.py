@@ -9,13 +9,15 @@ __all__ = ['PANELS', 'Workbench']
 import os
 
 import ipywidgets as widgets
+from markupsafe import Markup
 
 from .check_panel import CheckPanel
 from .colab import last_run, mount_drive
 from .data_panel import DataPanel
 from .home_panel import HomePanel
 from .machine_panel import MachinePanel
-from .panels import PANEL_STYLE, Bench
+from ..html import render
+from .panels import PANEL_STYLE, Bench, about_html
 from .plan_panel import PlanPanel
 from .results_panel import ResultsPanel
 from .texts import LANGUAGE_NAMES
@@ -82,11 +84,17 @@ def _open_last(bench: Bench) -> None:
         bench.run = None
 
 
+_TITLE = """
+<style>{{ style }}</style>
+<div style="font-size: 22px; font-weight: 600; line-height: 32px">{{ text }}</div>
+"""
+
+
 def _header(workbench: Workbench) -> widgets.VBox:
     title, about = widgets.HTML(), widgets.HTML()
     words = workbench.bench.words
-    words.bind(title, "value", "workbench.title", lambda text: f'{PANEL_STYLE}<div style="font-size: 22px; font-weight: 600; line-height: 32px">{text}</div>')
-    words.bind(about, "value", "workbench.about", lambda text: f'<div class="sd-about">{text}</div>')
+    words.bind(title, "value", "workbench.title", lambda text: render(_TITLE, style=Markup(PANEL_STYLE), text=text))
+    words.bind(about, "value", "workbench.about", about_html)
     top = widgets.HBox([title, workbench.lang], layout=widgets.Layout(justify_content="space-between", flex_flow="row wrap", max_width="900px"))
     return widgets.VBox([top, about])
 

@@ -21,7 +21,7 @@ import sounddetect as sd
 from sounddetect.config import Config
 from sounddetect.data.store import stores
 from sounddetect.detector.onnx_detector import MAX_DIFFERENCE, OnnxDetector, export_onnx
-from sounddetect.models.cnn_attention import build_network
+from sounddetect.tasks.pipeline import build_network
 
 
 def untrained(classes=("OK", "NG"), **changes):
