@@ -26,10 +26,10 @@ from detection_quality import (
 from sklearn.metrics import roc_auc_score
 from torch.nn import functional as F
 
-from sounddetect.models.cnn_attention import calibrate_network
-from sounddetect.tasks.pipeline import build_network
 from sounddetect.judging.thresholds import choose_threshold
+from sounddetect.models.cnn_attention import calibrate_network
 from sounddetect.tasks import pipeline
+from sounddetect.tasks.pipeline import build_network
 
 
 def random_filters(network):
