@@ -70,7 +70,7 @@ def plan(
 
     Raises `ValueError` for a GPU that is not known, `MemoryError` when not even one window fits.
     """
-    config = config or Config()
+    config = (config or Config()).resolve(recordings, strict=False)
     budget = gpu_budget(gpu) if gpu else memory_budget(config)
     prediction = forecast(config, gpu or config.device)
     try:

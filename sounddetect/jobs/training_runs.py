@@ -151,6 +151,7 @@ def prepare_training(
     config = config or Config()
     recordings = recordings_of(config) if recordings is None else recordings
     refuse_damaged(recordings, config.data.skip_bad)
+    config = config.resolve(recordings)
     _refuse_foreign_labels(recordings, config)
     for place in config.output.copy_detector_to:
         refuse_foreign(place)

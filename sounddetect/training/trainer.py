@@ -456,7 +456,7 @@ _OF_THE_MACHINE = ("device", "output", "session", "checkpoint", "clearml", "trac
 
 
 def _refuse_other_settings(trainer: Trainer, before: str, named: set[str]) -> None:
-    differ = {key: pair for key, pair in differences(Config.from_yaml(before), trainer.config).items() if key not in named and not key.startswith(_OF_THE_MACHINE)}
+    differ = {key: pair for key, pair in differences(Config.from_yaml(before).resolve(), trainer.config).items() if key not in named and not key.startswith(_OF_THE_MACHINE)}
     if differ:
         listed = "; ".join(f"{key}: {old} before, {new} now" for key, (old, new) in differ.items())
         raise ValueError(f"the training was begun with other settings ({listed}). Put them back, or name what you want to change, such as --set {next(iter(differ))}=VALUE")
