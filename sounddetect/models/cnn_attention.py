@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from ..config import Model, Network
+from .settings import CnnAttentionSettings, Network
 from ..signal.inputs import Inputs
 from .layers import FilterBank, SameConv, SelfAttention, statistics
 
@@ -214,7 +214,7 @@ def calibrate_network(
 
 # %% ../../nbs/03_models/01_cnn_attention.ipynb #85643a9f
 def build_cnn_attention(
-    settings: Model,
+    settings: CnnAttentionSettings,
     inputs: Inputs,      # of windows `(channel, time)`
     n_outputs: int,      # classes
 ) -> CnnAttention:

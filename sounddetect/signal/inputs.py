@@ -8,7 +8,8 @@ __all__ = ['Inputs', 'window_inputs']
 # %% ../../nbs/02b_signal/03_inputs.ipynb #6fad5f50
 from dataclasses import dataclass, replace
 
-from ..config import Config, Memory
+from ..config import Config
+from ..settings.common import Memory
 
 # %% ../../nbs/02b_signal/03_inputs.ipynb #4ba602ce
 @dataclass(frozen=True)

@@ -11,7 +11,8 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from ..config import Config, FalseAlarmRate
+from ..config import Config
+from ..settings.common import FalseAlarmRate
 from ..data.collection.recordings import Recordings
 from ..data.collection.splitting import Split, split_recordings
 from ..judging.calibration import fit_temperature, probabilities

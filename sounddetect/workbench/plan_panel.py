@@ -12,7 +12,8 @@ import ipywidgets as widgets
 import torch
 
 from .panels import Panel, facts_html, row
-from ..config import SIZES, Config
+from ..config import Config
+from ..models.settings import SIZES
 from ..data.collection.recordings import Recordings
 from ..data.collection.splitting import split_recordings
 from ..runs.listeners import in_words

@@ -72,15 +72,16 @@ def find_sources(
     would have the same key.
     """
     paths = as_paths(paths)
-    sources, seen, not_read = {}, set(), Counter()
+    sources, seen, not_read, asked = {}, set(), Counter(), False
     for root in paths:
         for path in files_below(root):
             key = path.relative_to(root).as_posix() if root.is_dir() else path.name
             key = key if len(paths) == 1 or not root.is_dir() else f"{root.resolve().name}/{key}"
             key = os.fsencode(key).decode("utf-8", "replace")      # a name in another encoding could be neither printed nor written
             suffix = path.suffix.lower()
-            if kind_of(path) is None:
+            if kind_of(path) is None and not asked:
                 parts.load_installed()                         # which may bring a reader for it
+                asked = True
             if kind_of(path) is None:
                 not_read.update([suffix] if suffix in NOT_READ or path == root else [])
                 continue
