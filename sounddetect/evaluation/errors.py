@@ -28,7 +28,8 @@ from ..detector.detector import Detector
 from ..detector.explaining import explain
 from ..judging.misjudged import misjudged
 from ..tasks.windows import window_outputs
-from ..signal.resampling import prepare, resample
+from ..signal.preparation import prepare
+from ..signal.resampling import resample
 
 # %% ../../nbs/09c_evaluation/02_errors.ipynb #19c7a94d
 SECONDS = 10.0         # of a recording that are shown and played
@@ -83,8 +84,8 @@ def _excerpt(detector, waveform, decision, seconds):
     """First and last sample of what is shown."""
     length, rate = detector.config.model.input_length, detector.config.audio.sample_rate
     n_shown = max(1, int(seconds * rate / length))
-    if len(waveform) <= max(n_shown * length, seconds * rate):
-        return 0, len(waveform)
+    if waveform.shape[1] <= max(n_shown * length, seconds * rate):
+        return 0, waveform.shape[1]
     logits, _, starts = window_outputs(detector.window_answers, [waveform], length, 32, detector.device)
     number = detector.classes.index(decision)
     for_decision = logits[:, number] - np.delete(logits, number, 1).mean(1)
@@ -92,18 +93,20 @@ def _excerpt(detector, waveform, decision, seconds):
     sums = np.convolve(for_decision, np.ones(n_shown), "valid")
     around = np.arange(max(0, surest - n_shown + 1), min(surest + 1, len(sums)))
     first = int(around[sums[around].argmax()])
-    return int(starts[first]), min(int(starts[first]) + n_shown * length, len(waveform))
+    return int(starts[first]), min(int(starts[first]) + n_shown * length, waveform.shape[1])
 
 
 def _picture(detector, waveform, rate, start, title, decision):
-    """PNG of a part of a recording."""
+    """PNG of a part of a recording, and the number of the channel it shows: the one that decided."""
     filters = detector.config.preprocessing
     f_max = min(rate / 2, 1.25 * filters.filter_params.high_freq) if filters.apply_filter else None
     # Of two classes the question is always about the last, so that colours mean the same in all pictures.
     shown = explain(detector, waveform, None if len(detector.classes) == 2 else decision)
-    figure = plot_judged(waveform, rate, shown.attention, shown.evidence, shown.frequencies, shown.frame_s, shown.target, title,
+    channel = int(np.abs(shown.by_channel.sum(1)).argmax())
+    title += f", channel {channel}" * (len(waveform) > 1)
+    figure = plot_judged(waveform[channel], rate, shown.attention, shown.evidence, shown.frequencies, shown.frame_s, shown.target, title,
                          shown.average, start / rate, f_max)
-    return figure.to_png(dpi=80)
+    return figure.to_png(dpi=80), channel
 
 # %% ../../nbs/09c_evaluation/02_errors.ipynb #f570bcd0
 def judged_case(
@@ -116,16 +119,17 @@ def judged_case(
     """Picture and sound of one recording that was judged."""
     row, config = recordings.table.iloc[i], detector.config
     rate, label, decision = config.audio.sample_rate, str(judged["label"]), str(judged["decision"])
-    waveform = prepare(recordings.read(i), int(row["sample_rate"]), rate, config.audio.channel)
+    waveform = prepare(recordings.read(i), int(row["sample_rate"]), config.audio)
     start, stop = _excerpt(detector, waveform, decision, seconds)
-    waveform = waveform[start:stop].copy()                 # so that the rest can go
+    waveform = waveform[:, start:stop].copy()              # so that the rest can go
     two = len(detector.classes) == 2
     score = float(judged["anomaly_score"] if two else judged[decision])
     title = f"{row['key'][-80:]}\nreally {label}, judged {decision}: " + (
         f"score {score:.3f}, {detector.classes[1]} from {detector.threshold:g}" if two else f"probability {score:.3f}")
+    picture, channel = _picture(detector, waveform, rate, start, title, decision)
     return ErrorCase(
         row["key"], label, decision, score, str(recordings.sources.get(row["source"], row["source"])), str(row["group"]), start / rate, stop / rate,
-        _picture(detector, waveform, rate, start, title, decision), wav_bytes(waveform, rate))
+        picture, wav_bytes(waveform[channel], rate))
 
 # %% ../../nbs/09c_evaluation/02_errors.ipynb #3b7060fa
 def rows_of(

@@ -31,9 +31,8 @@ from ..tracking.run_tracking import RunTracking
 from ..evaluation.thresholds import VALIDATION, settle
 from ..detector.detector import Detector
 from ..detector.model_folder import refuse_foreign
-from ..tasks.waveforms import check_audio
+from ..tasks.waveforms import check_audio, prepare_recordings, resolve_channels
 from ..training.checkpoint import CheckpointFolder
-from ..tasks.classify import prepare_recordings
 from ..tasks.protocol import task_of
 from ..training.trainer import MACHINE_COLUMNS, Trainer
 
@@ -150,6 +149,7 @@ def prepare_training(
     """Everything up to the first step. Raises as `train` does."""
     config = config or Config()
     recordings = recordings_of(config) if recordings is None else recordings
+    config = resolve_channels(recordings, config)
     refuse_damaged(recordings, config.data.skip_bad)
     _refuse_foreign_labels(recordings, config)
     for place in config.output.copy_detector_to:

@@ -19,7 +19,7 @@ from ..data.collection.splitting import split_recordings
 from ..runs.listeners import in_words
 from ..jobs.planning import Plan, plan
 from ..machine.memory_budget import memory_text
-from ..tasks.classify import prepare_recordings
+from ..tasks.waveforms import prepare_recordings
 from ..training.trainer import Trainer, batch_size_fits
 
 # %% ../../nbs/11b_workbench/07_plan_panel.ipynb #dbe4f4d4

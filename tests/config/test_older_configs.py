@@ -142,7 +142,7 @@ def test_network_of_an_older_file_hears(file, expected):
     length = config.model.input_length
     torch.manual_seed(0)
     network = build_network(config, 2).eval()
-    waveforms = torch.randn(2, length)
+    waveforms = torch.randn(2, 1, length)
     with torch.no_grad():
         assert network.bank.filters(waveforms[:, None, None]).shape[-1] == expected
         logits = network(waveforms)
