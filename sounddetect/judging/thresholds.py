@@ -64,15 +64,16 @@ def _in_words(choice: ThresholdChoice) -> str:
     return f"threshold {choice.value:.4g} ({choice.rule}): {seen}; {bound}"
 
 # %% ../../nbs/04_judging/03_thresholds.ipynb #04961a11
-def _candidates(anomaly_score):
+def _candidates(anomaly_score, highest):
     """A threshold at the lowest score, between each two that differ, and above all of them."""
     levels = np.unique(anomaly_score)
-    return np.concatenate([levels[:1], (levels[1:] + levels[:-1]) / 2, [_above(levels[-1])]])
+    return np.concatenate([levels[:1], (levels[1:] + levels[:-1]) / 2, [_above(levels[-1], highest)]])
 
 
-def _above(score):
-    """The middle between a score and 1, where there is room; else the next number."""
-    return (score + 1) / 2 if score < 1 else float(np.nextafter(score, np.inf))
+def _above(score, highest):
+    """The middle between a score and the highest possible one, where there is room; else the next number."""
+    has_room = highest is not None and score < highest
+    return (score + highest) / 2 if has_room else float(np.nextafter(score, np.inf))
 
 
 def _at(is_anomaly, anomaly_score, thresholds):
@@ -81,23 +82,23 @@ def _at(is_anomaly, anomaly_score, thresholds):
     return len(good) - np.searchsorted(good, thresholds), len(bad) - np.searchsorted(bad, thresholds)
 
 
-def _best_f1(is_anomaly, anomaly_score):
+def _best_f1(is_anomaly, anomaly_score, highest):
     """The middle one of the thresholds with the highest F1."""
     if is_anomaly.all() or not is_anomaly.any():
         raise ValueError("best_f1 needs recordings of both classes to choose a threshold by, got one class only")
-    thresholds = _candidates(anomaly_score)
+    thresholds = _candidates(anomaly_score, highest)
     false_alarms, hits = _at(is_anomaly, anomaly_score, thresholds)
     f1 = 2 * hits / (hits + false_alarms + is_anomaly.sum())
     best = np.flatnonzero(f1 == f1.max())
     return float(thresholds[best[len(best) // 2]])
 
 
-def _at_most(is_anomaly, anomaly_score, rate):
+def _at_most(is_anomaly, anomaly_score, rate, highest):
     """The lowest threshold whose false-alarm rate can be promised to be `rate` at most, or else one above all good scores."""
     good = np.sort(anomaly_score[~is_anomaly])
     if not len(good):
         raise ValueError("a false-alarm rate needs good recordings to choose a threshold by, got none")
-    thresholds = _candidates(anomaly_score)
+    thresholds = _candidates(anomaly_score, highest)
     false_alarms = _at(is_anomaly, anomaly_score, thresholds)[0]
     allowed = [k for k in range(len(good)) if rate_interval(k, len(good), CONFIDENCE, two_sided=False)[1] <= rate]
     return float(thresholds[false_alarms <= (allowed[-1] if allowed else 0)][0])
@@ -108,6 +109,7 @@ def choose_threshold(
     anomaly_score: np.ndarray,            # higher = more anomalous `(recording,)`
     rule: float | str | dict,             # a number, "best_f1", or {"false_alarm_rate": 0.01}
     groups: Sequence[str] | None = None,  # group of each recording; None: each stands alone
+    highest: float | None = 1.0,          # that a score can be; None: any float
 ) -> ThresholdChoice:
     """Draw the line by a rule, and say what it is worth.
 
@@ -115,7 +117,7 @@ def choose_threshold(
     """
     is_anomaly, anomaly_score = np.asarray(is_anomaly, bool), np.asarray(anomaly_score, float)
     groups = np.arange(len(is_anomaly)) if groups is None else np.asarray(groups)
-    name, value, asked = _apply(rule, is_anomaly, anomaly_score)
+    name, value, asked = _apply(rule, is_anomaly, anomaly_score, highest)
     alarm = anomaly_score >= value
     wrong = alarm & ~is_anomaly
     n_good, n_groups = int((~is_anomaly).sum()), len(np.unique(groups[~is_anomaly]))
@@ -125,13 +127,13 @@ def choose_threshold(
         group_bound=rate_interval(len(np.unique(groups[wrong])), n_groups, CONFIDENCE, two_sided=False)[1], asked=asked)
 
 
-def _apply(rule, is_anomaly, anomaly_score):
+def _apply(rule, is_anomaly, anomaly_score, highest):
     """Name of a rule, the threshold it chooses, and the false-alarm rate that was asked for."""
     if rule == "best_f1":
-        return "best_f1", _best_f1(is_anomaly, anomaly_score), None
+        return "best_f1", _best_f1(is_anomaly, anomaly_score, highest), None
     if isinstance(rule, dict) and set(rule) == {"false_alarm_rate"} and 0 < rule["false_alarm_rate"] < 1:
         rate = float(rule["false_alarm_rate"])
-        return f"false_alarm_rate={rate:g}", _at_most(is_anomaly, anomaly_score, rate), rate
+        return f"false_alarm_rate={rate:g}", _at_most(is_anomaly, anomaly_score, rate, highest), rate
     if isinstance(rule, (int, float)) and not isinstance(rule, bool) and np.isfinite(rule):
         return "fixed", float(rule), None
     raise ValueError(f"a threshold needs a number, best_f1, or {{'false_alarm_rate': R}} with R between 0 and 1, got {rule!r}")

@@ -11,35 +11,40 @@ from torch import nn
 
 from ..config import Config
 from ..detector.detector import Detector
+from ..models.capabilities import Transfers, require
 
 # %% ../../nbs/07_training/07_transfer.ipynb #5cdaa8f5
-_ESTIMATED = ("band_scale.", "statistics_scale.", "short_path.")      # without gradients, from the recordings at hand
-
-
 @torch.no_grad()
 def take_over(
     network: nn.Module,     # new, of the classes of `config`
     config: Config,         # with `training.base`
 ) -> list[nn.Parameter]:    # those that were taken over; the frozen ones no longer ask for gradients
-    """Fill the deep path of a network from the detector at `training.base`.
+    """Fill a network with what it can use of the detector at `training.base`.
 
-    Raises `FileNotFoundError` and `ValueError` as `Detector.load` does, and `ValueError` when the layers differ.
+    Raises `FileNotFoundError` and `ValueError` as `Detector.load` does, and `ValueError` when the network cannot be transferred or the
+    layers differ.
     """
     base = Detector.load(config.training.base, "cpu")
-    last = f"deep_path.classifier.{len(network.deep_path.classifier) - 1}."
     new_classes = base.classes != list(config.data.classes)
-    skipped = (*_ESTIMATED, last) if new_classes else _ESTIMATED
-    values = {name: value for name, value in base.network.state_dict().items() if not name.startswith(skipped)}
-    _refuse_other_layers(network, values, skipped, config, base.config)
+    for one in (network, base.network):
+        require(one, Transfers, "training.mode: transfer")
+    values, own = (_weights(one, new_classes) for one in (base.network, network))
+    _refuse_other_layers(own, values, config, base.config)
     network.load_state_dict(values, strict=False)
     parameters = dict(network.named_parameters())
     _freeze(network, config.training.frozen_layers)
     return [parameters[name] for name in values if name in parameters]
 
 
-def _refuse_other_layers(network, values, skipped, config, base):
-    own = {name: value.shape for name, value in network.state_dict().items() if not name.startswith(skipped)}
-    differ = [name for name in sorted({*own, *values}) if name not in own or name not in values or own[name] != values[name].shape]
+def _weights(network, new_classes):
+    """The weights that a transfer takes over, by name."""
+    state = network.state_dict()
+    return {name: state[name] for name in network.transferable(new_classes)}
+
+
+def _refuse_other_layers(own, values, config, base):
+    differ = [name for name in sorted({*own, *values})
+              if name not in own or name not in values or own[name].shape != values[name].shape]
     if differ:
         raise ValueError(f"{config.training.base} has other layers ({differ[0]} and {len(differ) - 1} more differ): take model.size or model.cnn_layers, "
                          "attention and fully_connected from its config.yaml")
@@ -49,8 +54,8 @@ def _refuse_other_layers(network, values, skipped, config, base):
 
 
 def _freeze(network, n_layers: int) -> None:
-    convolutions = [network.bank, *network.deep_path.blocks]
-    if n_layers > len(convolutions):
-        raise ValueError(f"training.frozen_layers is {n_layers}, the network has {len(convolutions)} convolutions")
-    for layer in convolutions[:n_layers]:
+    layers = network.layers
+    if n_layers > len(layers):
+        raise ValueError(f"training.frozen_layers is {n_layers}, the network has {len(layers)} layers that can be frozen")
+    for layer in layers[:n_layers]:
         layer.requires_grad_(False)
