@@ -20,7 +20,7 @@ import pandas as pd
 
 from ...config import Config
 from ..store.caching import cached_sources, file_size, read_once
-from .labels import CLASSES, canonical_label, classes_of_folders, find_classes, label_of_path
+from .labels import CLASSES, canonical_label, label_of_path
 from .manifest import Entry, read_manifest
 from .naming import describe_name
 from ..readers.numeric_csv import csv_kind
@@ -202,18 +202,6 @@ def _typed(values: list) -> list:
         return [float(value) if isinstance(value, str) and "." in value else int(value) if isinstance(value, str) else value for value in values]
     return values
 
-# %% ../../../nbs/01_data/3_collection/06_loading.ipynb #fefcc599
-def _classes_among(recordings: Recordings, spellings: list, entries: list, labels) -> list[str]:
-    """Names of the classes, as files and manifests say, else names of files, else folders."""
-    said = [entry.columns["label"] if entry and "label" in entry.columns else spelling for spelling, entry in zip(spellings, entries)]
-    if any(spelling is not None for spelling in said):
-        return find_classes(said, labels)
-    sources = recordings.table["source"].unique()
-    named = [describe_name(source).get("label") for source in sources]
-    if any(named):
-        return find_classes(named, labels)
-    return classes_of_folders((PurePosixPath(source).parent.name for source in sources), labels)
-
 # %% ../../../nbs/01_data/3_collection/06_loading.ipynb #26d543fb
 def _label(recordings: Recordings, spellings: list, entries: list, classes, labels) -> tuple[list, dict[str, list[int]]]:
     """Spelling of each recording's label that counts, and for each message of what is not known the recordings that are meant. Fills in the labels."""
@@ -304,7 +292,6 @@ class Loaded:
     assumed_rate: np.ndarray                # bool `(recording,)`: the source does not say its rate
     not_read: dict[str, int]                # {suffix: number of files in forms that are not read}
     n_bytes: int = 0                        # of the files, where they are read in parts
-    classes: Sequence[str] = CLASSES        # names of the classes, found if nobody has named them
 
 
 def load_everything(paths: str | os.PathLike | Sequence[str | os.PathLike], how: Loading) -> Loaded:
@@ -319,8 +306,7 @@ def _understand(paths, how: Loading, found: _Found, stored: dict, unreachable: d
     recordings, spellings, entries = _apply_entries(recordings, spellings, found, how.usual_rate)
     assumed = recordings.table["sample_rate"].to_numpy() == 0
     recordings.table.loc[assumed, "sample_rate"] = how.usual_rate
-    classes = _classes_among(recordings, spellings, entries, how.labels) if how.classes == "auto" else list(how.classes)
-    spellings, unknown = _label(recordings, spellings, entries, classes, how.labels)
+    spellings, unknown = _label(recordings, spellings, entries, how.classes, how.labels)
     recordings.table["group"] = _groups(recordings.table, how.group_by)
     problems = [*found.problems, *({"key": key, "problem": why} for key, why in unreachable.items()), *(
         {"key": key if item["row"] is None else f"{key}#{item['row']}", "problem": item["problem"]}
@@ -328,8 +314,7 @@ def _understand(paths, how: Loading, found: _Found, stored: dict, unreachable: d
     order = {key: k for k, key in enumerate(found.sources)}
     problems.sort(key=lambda problem: order.get(source_of(problem["key"]), -1))
     origin = Origin([path.resolve() for path in as_paths(paths)], found.sources, problems)
-    recordings = Recordings(recordings.table, recordings._stores, recordings._places, origin)
-    return Loaded(recordings, spellings, unknown, assumed, found.not_read, classes=classes)
+    return Loaded(Recordings(recordings.table, recordings._stores, recordings._places, origin), spellings, unknown, assumed, found.not_read)
 
 # %% ../../../nbs/01_data/3_collection/06_loading.ipynb #6fbdf352
 def load_in_parts(
@@ -390,7 +375,7 @@ def load_recordings(
     config: Config | None = None,
     *,
     sample_rate: int | None = None,
-    classes: Sequence[str] | str | None = None,
+    classes: Sequence[str] | None = None,
     labels: Mapping[str, str] | None = None,
     group_by: str | None = None,
     variable: str | None = None,
@@ -409,7 +394,7 @@ def load_recordings(
         paths: one path or several: files or folders.
         config: where options come from that are not given here; None: the defaults.
         sample_rate: Hz, for files that do not say theirs (legacy JSON, numeric CSV).
-        classes: names of the classes, or `auto`: as the recordings are labelled.
+        classes: names of the classes.
         labels: further spellings of labels, such as `{"gut": "OK", "kaputt": "NG"}`.
         group_by: what a split must not tear apart where nothing says it: `file`, `row`, or `auto`:
             files if there are three or more of each class.
