@@ -1,4 +1,4 @@
-"""Train with config.yaml, as in the older system: python scripts/train_model.py [PATH ...] [options of `sounddetect train`]"""
+"""Train with config.yaml, as in the older system: python scripts/train_model.py [--resume] [PATH ...] [options of `sounddetect train`]"""
 import sys
 
 from sounddetect.cli.cli import main

@@ -4,5 +4,4 @@ import sys
 from sounddetect.cli.cli import main
 
 if __name__ == "__main__":
-    arguments = sys.argv[1:]
-    main(["train", *([] if "--resume" in arguments else ["--config", "config_colab.yaml"]), *arguments])
+    main(["train", "--config", "config_colab.yaml", *sys.argv[1:]])

@@ -176,15 +176,23 @@ class Config(_Sections):
     def resolve(
         self,
         recordings: Any = None,     # with a `.table` of label, sample_rate, n_samples, n_channels; None: usual values
+        *,
+        strict: bool = True,        # False: usual values also where the recordings do not tell
     ) -> "Config":
         """A copy in which what is `auto` has become a value, from the recordings and from other settings.
 
         Without recordings: 44100 Hz, windows of half a second, the task `classify` with the classes OK and NG.
         Raises `ValueError` where the recordings do not tell.
         """
-        config, known = self, Known.of(recordings)
+        config, usual = self, Known()
+        known = Known.of(recordings) if strict or len(getattr(recordings, "table", ())) else usual
         for rule in RULES_OF_AUTO:
-            values = rule(config, known)
+            try:
+                values = rule(config, known)
+            except ValueError:
+                if strict:
+                    raise
+                values = rule(config, usual)
             config = config.replace(values) if values else config
         return config
 

@@ -31,6 +31,24 @@ def _report(run):
     print(f"run: {run.path}")
 
 # %% ../../nbs/11a_cli/03_training_commands.ipynb #3b56befa
+def _stopped_run(run: Path | None, config: Path | None, paths: list[Path] | None, skip_bad: bool, settings: list[str]) -> Path:
+    """The run that `train --resume` goes on with. Raises `typer.BadParameter` for what is not as in the run."""
+    from sounddetect import Config, Run
+    from sounddetect.jobs.training_runs import newest_unfinished
+
+    stopped = Run(run or newest_unfinished(Config.load(config, overrides_of(settings)).output.dir))
+    own = stopped.config.data
+    trained_on = [own.path] if isinstance(own.path, str) else own.path
+    if paths and [path.resolve() for path in paths] != [Path(path).resolve() for path in trained_on]:
+        raise typer.BadParameter(f"{stopped.path} goes on with the recordings at {', '.join(trained_on)}: "
+                                 "for others, leave --resume out")
+    if skip_bad and not own.skip_bad:
+        raise typer.BadParameter(f"{stopped.path} was begun without --skip-bad: leave it out")
+    if config:
+        print(f"{stopped.path} goes on with its own settings; --set changes one", file=sys.stderr)
+    return stopped.path
+
+
 @app.command()
 def train(
     paths: PathsArgument = None,
@@ -38,16 +56,15 @@ def train(
     run: Annotated[Optional[Path], typer.Option(help="folder of the run; without it a new one below output.dir")] = None,
     set: SetOption = None,
     skip_bad: Annotated[bool, typer.Option("--skip-bad", help="go on without recordings that cannot be used")] = False,
-    resume: Annotated[bool, typer.Option("--resume", help="go on with --run")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="go on with --run, or with the newest unfinished run below output.dir")] = False,
 ):
     """Train a detector and evaluate it on recordings that it has not met."""
     from sounddetect import Config
     from sounddetect.jobs import training_runs
 
     if resume:
-        if paths or config or skip_bad:
-            raise typer.BadParameter("--resume goes on with the settings of the run: leave out PATH, --config and --skip-bad; --set names what shall change")
-        return _report(training_runs.resume(run or training_runs.newest_unfinished(), overrides_of(set or [])))
+        stopped = _stopped_run(run, config, paths, skip_bad, set or [])
+        return _report(training_runs.resume(stopped, overrides_of(set or [])))
     _report(training_runs.train(Config.load(config, settings_of(set, paths, skip_bad)), run=run))
 
 # %% ../../nbs/11a_cli/03_training_commands.ipynb #988bfeda

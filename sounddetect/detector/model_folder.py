@@ -52,7 +52,7 @@ def read_settings(
         settings = content["config"]
         if version == 1:
             settings = settings | {"model": {"min_frames": 64} | settings.get("model", {})}
-        return Config.load(None, settings), content.get("about", {})
+        return Config.load(None, settings).resolve(), content.get("about", {})
     except (ValueError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(f"{name}: {error}") from None
 

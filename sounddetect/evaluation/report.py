@@ -349,7 +349,7 @@ def _configuration(findings):
     model = config.model
     covered = [keys for key, keys in model.STANDS_FOR.items() if getattr(model, key) is not None]
     layers = tuple(f"model.{key}" for keys in covered for key in keys)
-    changes = {key: pair for key, pair in differences(Config(), config).items()
+    changes = {key: pair for key, pair in differences(Config().resolve(), config).items()
                if not key.startswith(layers)}
     groups = {key for key in changes if any(other.startswith(f"{key}.") for other in changes)}
     changed = {key: {"here": _code(now), "default": _code(before)}

@@ -226,6 +226,7 @@ def cross_validate(
     if recordings is None:
         recordings = own_recordings(Run(run)) if goes_on else recordings_of(config)
     refuse_damaged(recordings, config.data.skip_bad)
+    config = config.resolve(recordings)
     parts = fold_splits(recordings, config, len(Run(run).data["split"]) if goes_on else folds)
     path = _checked(Run(run), config, parts) if goes_on else _begun(run, config, parts)
     if not Run(path).finished:

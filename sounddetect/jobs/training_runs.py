@@ -157,6 +157,7 @@ def prepare_training(
     recordings = recordings_of(config) if recordings is None else recordings
     config = resolve_channels(recordings, config.resolve(recordings))
     refuse_damaged(recordings, config.data.skip_bad)
+    config = config.resolve(recordings)
     _refuse_foreign_labels(recordings, config)
     for place in config.output.copy_detector_to:
         refuse_foreign(place)

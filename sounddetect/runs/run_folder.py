@@ -96,7 +96,7 @@ class Run:
     @cached_property
     def config(self) -> Config:
         """The whole configuration, with what `auto` became."""
-        return Config.load(self.path / "config.yaml")
+        return Config.load(self.path / "config.yaml").resolve()
 
     @property
     def results(self) -> pd.DataFrame:

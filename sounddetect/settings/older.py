@@ -54,9 +54,9 @@ def _place_of_copy(old: str, value: object) -> object:
     if not isinstance(value, str):
         return value
     path = PurePath(value)
-    if old == "inference.model_path":
-        return str(path.with_suffix("") if path.suffix in (".pth", ".pt") else path)
-    return str(path if path.name == SAVED_AS else path / SAVED_AS)
+    if path.suffix in (".pth", ".pt"):
+        return str(path.with_suffix(""))
+    return str(path / SAVED_AS if old == "data.model_save_path" and path.name != SAVED_AS else path)
 
 
 def _moved_value(old: str, value: object, present: object) -> object:

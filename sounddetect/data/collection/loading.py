@@ -20,7 +20,7 @@ import pandas as pd
 
 from ...config import Config
 from ..store.caching import cached_sources, file_size, read_once
-from .labels import CLASSES, canonical_label, label_of_path
+from .labels import CLASSES, canonical_label, folder_labels, label_of_path, text_or_none
 from .manifest import Entry, read_manifest
 from .naming import describe_name
 from ..readers.numeric_csv import csv_kind
@@ -199,10 +199,19 @@ def _typed(values: list) -> list:
 
 # %% ../../../nbs/01_data/3_collection/06_loading.ipynb #26d543fb
 def _label(recordings: Recordings, spellings: list, entries: list, classes, labels) -> tuple[list, dict[str, list[int]]]:
-    """Spelling of each recording's label that counts, and for each message of what is not known the recordings that are meant. Fills in the labels."""
+    """Spelling of each recording's label that counts, and for each message of what is not known the recordings that are
+    meant. Fills in the labels."""
+    if classes == "auto":
+        return _label_as_written(recordings, spellings, entries, labels or {})
+    return _fill_labels(recordings, spellings, entries, lambda spelling: _known(spelling, classes, labels),
+                        lambda source: _label_by_path(source, classes, labels))
+
+
+def _fill_labels(recordings, spellings, entries, name_of, name_of_path):
+    """`_label`, given what a spelling stands for (and why for nothing), and what a path says."""
     table = recordings.table
     says = set(source for source, spelling in zip(table["source"], spellings) if spelling is not None)
-    by_path = {source: _label_by_path(source, classes, labels) for source in table["source"].unique() if source not in says}
+    by_path = {source: name_of_path(source) for source in table["source"].unique() if source not in says}
     known, wrong, names = {}, defaultdict(list), []
     for i, (source, spelling, entry) in enumerate(zip(table["source"], spellings, entries)):
         if entry and "label" in entry.columns:
@@ -212,7 +221,7 @@ def _label(recordings: Recordings, spellings: list, entries: list, classes, labe
             continue
         as_typed = type(spelling), spelling                 # 1 and True are equal, and mean different things
         if as_typed not in known:
-            known[as_typed] = _known(spelling, classes, labels)
+            known[as_typed] = name_of(spelling)
         name, message = known[as_typed]
         names.append(name)
         if message:
@@ -232,6 +241,28 @@ def _known(spelling, classes, labels) -> tuple[str | None, str | None]:
 def _label_by_path(source: str, classes, labels) -> str | None:
     by_folder = label_of_path(source, classes, labels)
     return by_folder if by_folder is not None else _known(describe_name(source).get("label"), classes, labels)[0]
+
+# %% ../../../nbs/01_data/3_collection/06_loading.ipynb #f303e99b
+def _label_as_written(recordings, spellings, entries, labels):
+    """`_label` where the classes are those that occur."""
+    usual = [*CLASSES, *sorted(set(labels.values()) - set(CLASSES))]
+    said, wrong = _label(recordings, list(spellings), entries, usual, labels)
+    folders = folder_labels(recordings.table["source"].unique())
+    table = recordings.table
+    unnamed = [source for source, label in zip(table["source"], table["label"]) if label is None and folders.get(source)]
+    if not (wrong or unnamed or table["label"].isna().all()):
+        return said, wrong
+    known = {str(name).strip().casefold(): label for name, label in labels.items()}
+
+    def name_of(spelling):
+        spelling = int(spelling) if isinstance(spelling, float) and spelling.is_integer() else spelling
+        text = text_or_none(spelling)
+        return (known.get(text.casefold(), text) if text else None), None
+
+    def name_of_path(source):
+        return name_of(describe_name(source).get("label") or folders.get(source) or label_of_path(source, usual, labels))[0]
+
+    return _fill_labels(recordings, spellings, entries, name_of, name_of_path)
 
 # %% ../../../nbs/01_data/3_collection/06_loading.ipynb #71f3ee92
 def _groups(table, group_by):

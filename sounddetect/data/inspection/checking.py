@@ -393,7 +393,7 @@ def check_recordings(
     config = config or Config()
     if isinstance(source, Recordings):
         loaded = Loaded(source, source.labels, {}, np.zeros(len(source), bool), {})
-        return Report(Checked(loaded, source, measure_quality(source), config))
+        return Report(Checked(loaded, source, measure_quality(source), config.resolve(source, strict=False)))
     how = Loading.of(
         config, sample_rate=sample_rate, classes=classes, labels=labels, group_by=group_by,
         variable=variable, clip_duration=clip_duration, clip_overlap=clip_overlap,
@@ -403,4 +403,4 @@ def check_recordings(
     recordings = loaded.recordings[np.setdiff1d(np.arange(len(loaded.recordings)), unknown)]
     if how.clip_duration is not None:
         recordings = recordings.cut(how.clip_duration, how.clip_overlap)
-    return Report(Checked(loaded, recordings, measure_quality(recordings), config))
+    return Report(Checked(loaded, recordings, measure_quality(recordings), config.resolve(recordings, strict=False)))
