@@ -13,13 +13,37 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 # %% ../../../nbs/01_data/1_readers/00_sources.ipynb #9bcea342
-KINDS = {".json": "json", ".json.gz": "json", ".wav": "audio", ".flac": "audio", ".ogg": "audio", ".mat": "matlab", ".csv": "csv"}
+KINDS = {
+    ".json": "json",
+    ".json.gz": "json",
+    ".wav": "audio",
+    ".flac": "audio",
+    ".ogg": "audio",
+    ".mat": "matlab",
+    ".csv": "csv",
+}
 NOT_READ = {
-    **dict.fromkeys((".mp3", ".m4a", ".aac", ".wma", ".opus", ".aif", ".aiff"), "compressed for ears or unusual: convert to FLAC or WAV, such as by: ffmpeg -i a.mp3 a.flac"),
-    **dict.fromkeys((".npy", ".npz"), "arrays without a rate, often features and not sound: write the waveforms as WAV or JSON"),
-    **dict.fromkeys((".hea", ".dat"), "PhysioNet records: convert them by the wfdb package, or by its program wfdb2mat"),
-    **dict.fromkeys((".pkl", ".pickle", ".pt", ".pth", ".joblib"), "never opened, because such a file may run code: write the waveforms as WAV or JSON"),
-    **dict.fromkeys((".h5", ".hdf5", ".parquet", ".tdms", ".edf", ".lvm", ".uff"), "of another program: export WAV, MAT or CSV from it"),
+    **dict.fromkeys(
+        (".mp3", ".m4a", ".aac", ".wma", ".opus", ".aif", ".aiff"),
+        "compressed for ears or unusual: "
+        "convert to FLAC or WAV, such as by: ffmpeg -i a.mp3 a.flac",
+    ),
+    **dict.fromkeys(
+        (".npy", ".npz"),
+        "arrays without a rate, often features and not sound: write the waveforms as WAV or JSON",
+    ),
+    **dict.fromkeys(
+        (".hea", ".dat"),
+        "PhysioNet records: convert them by the wfdb package, or by its program wfdb2mat",
+    ),
+    **dict.fromkeys(
+        (".pkl", ".pickle", ".pt", ".pth", ".joblib"),
+        "never opened, because such a file may run code: write the waveforms as WAV or JSON",
+    ),
+    **dict.fromkeys(
+        (".h5", ".hdf5", ".parquet", ".tdms", ".edf", ".lvm", ".uff"),
+        "of another program: export WAV, MAT or CSV from it",
+    ),
     **dict.fromkeys((".zip", ".tar", ".tgz", ".gz", ".7z", ".rar"), "an archive: unpack it first"),
 }
 
@@ -40,39 +64,68 @@ def as_paths(paths: str | os.PathLike | Sequence[str | os.PathLike]) -> list[Pat
 
 
 def files_below(root: Path) -> list[Path]:
-    """All files at or below `root`, in order, but hidden ones and those of run folders. Raises `FileNotFoundError`."""
+    """All files at or below `root`, in order, but hidden ones and those of run folders.
+
+    Raises `FileNotFoundError`.
+    """
     if not root.exists():
-        raise FileNotFoundError(f"{root} does not exist; check the path, or make recordings with: sounddetect simulate data")
+        raise FileNotFoundError(
+            f"{root} does not exist; check the path, "
+            "or make recordings with: sounddetect simulate data"
+        )
     if root.is_file():
         return [root]
-    found = [path for path in _all_below(root) if path.is_file() or path.is_symlink() and not path.exists()]     # a pipe would be waited for
-    runs = {path.parent for path in found if path.name == "data.json" and (path.parent / "config.yaml").exists()}
+    # a pipe would be waited for
+    found = [
+        path
+        for path in _all_below(root)
+        if path.is_file() or path.is_symlink() and not path.exists()
+    ]
+    runs = {
+        path.parent
+        for path in found
+        if path.name == "data.json" and (path.parent / "config.yaml").exists()
+    }
     hidden = (any(part.startswith(".") for part in path.relative_to(root).parts) for path in found)
-    return sorted(path for path, is_hidden in zip(found, hidden) if not is_hidden and not runs.intersection(path.parents))
+    return sorted(
+        path
+        for path, is_hidden in zip(found, hidden)
+        if not is_hidden and not runs.intersection(path.parents)
+    )
 
 
 def _all_below(root: Path) -> Iterator[Path]:
-    """Everything below `root` but folders and what is in hidden ones; a linked folder is entered, unless it was met before or `root` lies in it."""
+    """Everything below `root` but folders and what is in hidden ones; a linked folder is entered,
+    unless it was met before or `root` lies in it.
+    """
     seen = {os.path.realpath(root), *map(str, root.resolve().parents)}
     for folder, folders, names in os.walk(root, followlinks=True):
         yield from (Path(folder, name) for name in names)
-        real = {name: os.path.realpath(os.path.join(folder, name)) for name in sorted(folders) if not name.startswith(".")}
+        real = {
+            name: os.path.realpath(os.path.join(folder, name))
+            for name in sorted(folders)
+            if not name.startswith(".")
+        }
         folders[:] = [name for name in real if real[name] not in seen]
         seen.update(real.values())
 
 # %% ../../../nbs/01_data/1_readers/00_sources.ipynb #4ad6f048
 def source_of(key: str) -> str:
-    """Key of the file that a recording's key belongs to: without `#row`, `@start-stop` and `@channel` at its end."""
+    """Key of the file that a recording's key belongs to: without `#row`, `@start-stop`
+    and `@channel` at its end.
+    """
     return re.sub(r"(#\d+)?(@(\d+-\d+|channel\d+))*$", "", key)
 
 # %% ../../../nbs/01_data/1_readers/00_sources.ipynb #aa22fdfd
 def find_sources(
     paths: str | os.PathLike | Sequence[str | os.PathLike],  # files or folders
-) -> tuple[dict[str, Path], dict[str, int]]:  # {key of a file: its path} in order; {suffix: how many files in forms that are not read}
-    """Files with recordings at or below `paths`, each under the POSIX path below the root that was given.
+    # {key of a file: its path} in order; {suffix: how many files in forms that are not read}
+) -> tuple[dict[str, Path], dict[str, int]]:
+    """Files with recordings at or below `paths`, each under the POSIX path below
+    the root that was given.
 
-    Raises `FileNotFoundError` for a path that is not there, `ValueError` when nothing can be read, or when two files
-    would have the same key.
+    Raises `FileNotFoundError` for a path that is not there, `ValueError` when nothing can be read,
+    or when two files would have the same key.
     """
     paths = as_paths(paths)
     sources, seen, not_read = {}, set(), Counter()
@@ -80,24 +133,43 @@ def find_sources(
         for path in files_below(root):
             key = path.relative_to(root).as_posix() if root.is_dir() else path.name
             key = key if len(paths) == 1 or not root.is_dir() else f"{root.resolve().name}/{key}"
-            key = os.fsencode(key).decode("utf-8", "replace")      # a name in another encoding could be neither printed nor written
+            # a name in another encoding could be neither printed nor written
+            key = os.fsencode(key).decode("utf-8", "replace")
             if kind_of(path) is None:
-                not_read.update([_suffix(path)] if _suffix(path) in NOT_READ or path == root else [])
+                not_read.update(
+                    [_suffix(path)] if _suffix(path) in NOT_READ or path == root else []
+                )
                 continue
-            real = os.path.realpath(path)                      # of a link to itself too, where Path.resolve raises
+            # of a link to itself too, where Path.resolve raises
+            real = os.path.realpath(path)
             if real in seen:
-                continue                                       # given twice, by itself and by a folder above it
+                # given twice, by itself and by a folder above it
+                continue
             seen.add(real)
             if key in sources:
-                raise ValueError(f"{sources[key]} and {path} would both be called {key}: give the folder above them instead")
+                raise ValueError(
+                    f"{sources[key]} and {path} would both be called {key}: "
+                    "give the folder above them instead"
+                )
             sources[key] = path
     if not sources:
-        raise ValueError(f"{', '.join(map(str, paths[:3]))}: no recordings found; looked for {', '.join(KINDS)} files. "
-                         + (describe_not_read(not_read) or "Put some there, or make some with: sounddetect simulate data"))
+        raise ValueError(
+            f"{', '.join(map(str, paths[:3]))}: no recordings found; "
+            f"looked for {', '.join(KINDS)} files. "
+            + (
+                describe_not_read(not_read)
+                or "Put some there, or make some with: sounddetect simulate data"
+            )
+        )
     return sources, dict(not_read)
 
 
 def describe_not_read(not_read: dict[str, int]) -> str:
-    """Which files were passed over, and what to do about them; one sentence, empty if there are none."""
-    reasons = [f"{count} {suffix or 'without a suffix'} ({NOT_READ.get(suffix, 'unknown')})" for suffix, count in sorted(not_read.items())]
+    """Which files were passed over, and what to do about them; one sentence,
+    empty if there are none.
+    """
+    reasons = [
+        f"{count} {suffix or 'without a suffix'} ({NOT_READ.get(suffix, 'unknown')})"
+        for suffix, count in sorted(not_read.items())
+    ]
     return f"Not read: {'; '.join(reasons)}" if reasons else ""
