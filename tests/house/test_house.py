@@ -475,3 +475,31 @@ WIDE = set((ROOT / "tests/house/wide.txt").read_text(encoding="utf-8").split()) 
 def test_exported_lines_can_be_read_beside_one_another(path):
     wide = [line for source in exported(read(path)) for line in source.split("\n") if len(line) > WIDEST]
     assert bool(wide) == (name(path) in WIDE), wide[:3] or f"{name(path)} has no wide line any more: take it off the list"
+
+
+# --- types -----------------------------------------------------------------------------------------------------------
+
+UNTYPED = set((ROOT / "tests/house/untyped.txt").read_text(encoding="utf-8").split())  # not yet; a function leaves for good
+
+
+def public_functions(module):
+    """Names and nodes of functions and methods that others call."""
+    for node in ast.parse(MODULES[module].read_text(encoding="utf-8")).body:
+        for inner in node.body if isinstance(node, ast.ClassDef) else [node]:
+            names = [part.name for part in dict.fromkeys((node, inner)) if hasattr(part, "name")]
+            if isinstance(inner, (ast.FunctionDef, ast.AsyncFunctionDef)) and not any(
+                name.startswith("_") and name not in ("__init__", "__call__") for name in names
+            ):
+                yield ".".join([module, *names]), inner
+
+
+def is_typed(function):
+    given = [*function.args.posonlyargs, *function.args.args, *function.args.kwonlyargs]
+    typed = all(argument.annotation for argument in given if argument.arg not in ("self", "cls"))
+    return typed and (function.returns is not None or function.name == "__init__")
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_public_functions_have_types(module):
+    untyped = {full for full, function in public_functions(module) if not is_typed(function)}
+    assert untyped == {full for full in UNTYPED if full.startswith(f"{module}.")}
