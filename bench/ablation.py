@@ -26,9 +26,9 @@ from detection_quality import (
 from sklearn.metrics import roc_auc_score
 from torch.nn import functional as F
 
-from sounddetect.tasks.pipeline import build_network
 from sounddetect.judging.thresholds import choose_threshold
 from sounddetect.tasks import pipeline
+from sounddetect.tasks.pipeline import build_network
 
 
 def random_filters(network):

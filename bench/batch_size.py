@@ -32,13 +32,13 @@ import torch
 from t4 import stand_for_t4
 
 import sounddetect as sd
-from sounddetect.training import forecast as forecasts
-from sounddetect.training.batch_size import Trial, find_batch_size, search_batch_size
 from sounddetect.machine.devices import GPUS
 from sounddetect.machine.memory_budget import MemoryBudget
 from sounddetect.machine.out_of_memory import limited_memory
-from sounddetect.training.step import make_optimizer
 from sounddetect.tasks.pipeline import collate
+from sounddetect.training import forecast as forecasts
+from sounddetect.training.batch_size import Trial, find_batch_size, search_batch_size
+from sounddetect.training.step import make_optimizer
 from sounddetect.training.trainer import Progress, Trainer, validate
 
 try:

@@ -28,8 +28,8 @@ from t4 import stand_for_t4
 from torch.profiler import ProfilerActivity, profile, record_function
 
 import sounddetect as sd
-from sounddetect.training.forecast import forecast
 from sounddetect.tasks.pipeline import Pipeline
+from sounddetect.training.forecast import forecast
 from sounddetect.training.trainer import Trainer, validate
 
 MIB = 2**20

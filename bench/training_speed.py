@@ -25,13 +25,11 @@ from torch import nn
 from torch.nn import functional as F
 
 import sounddetect as sd
-from sounddetect.tasks.pipeline import build_network
+from sounddetect.machine.allocator import keep_freed_memory
 from sounddetect.models.layers import ENERGY_FLOOR, FilterBank, SameConv
 from sounddetect.runs.listeners import RunWriter
-from sounddetect.tasks.pipeline import Pipeline
-from sounddetect.machine.allocator import keep_freed_memory
+from sounddetect.tasks.pipeline import Pipeline, build_network
 from sounddetect.training.trainer import Trainer
-
 
 clock = time.perf_counter
 
