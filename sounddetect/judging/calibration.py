@@ -35,22 +35,31 @@ def decide(
 
 # %% ../../nbs/04_judging/04_calibration.ipynb #53beb757
 def reliability_bins(
-    probability: np.ndarray,    # said `(recording,)`, 0 to 1
-    truth: np.ndarray,          # whether it was so, bool `(recording,)`
-    n_bins: int = 10,           # at most; of equally many recordings
-) -> pd.DataFrame:              # a row a bin: `mean_probability`, `share`, `low`, `high` (95 %), `n`
+    probability: np.ndarray,  # said `(recording,)`, 0 to 1
+    truth: np.ndarray,        # whether it was so, bool `(recording,)`
+    n_bins: int = 10,         # at most; of equally many recordings
+) -> pd.DataFrame:            # a row a bin: `mean_probability`, `share`, `low`, `high` (95 %), `n`
     """How often what was said with some probability was so. Equal probabilities stay in one bin.
 
     Raises `ValueError` for lengths that differ or probabilities outside 0 to 1.
     """
     probability, truth = np.asarray(probability, float), np.asarray(truth, bool)
     if len(probability) != len(truth) or not len(truth):
-        raise ValueError(f"reliability needs a truth for each probability, got {len(probability)} and {len(truth)}")
+        raise ValueError(
+            "reliability needs a truth for each probability, "
+            f"got {len(probability)} and {len(truth)}"
+        )
     if not ((probability >= 0) & (probability <= 1)).all():
-        raise ValueError(f"reliability needs probabilities from 0 to 1, got {probability[~((probability >= 0) & (probability <= 1))][0]}")
+        raise ValueError(
+            "reliability needs probabilities from 0 to 1, "
+            f"got {probability[~((probability >= 0) & (probability <= 1))][0]}"
+        )
     edges = np.unique(np.quantile(probability, np.linspace(0, 1, n_bins + 1)[1:-1]))
     place = np.searchsorted(edges, probability, side="right")
-    bins = [(probability[place == k].mean(), truth[place == k].sum(), (place == k).sum()) for k in np.unique(place)]
+    bins = [
+        (probability[place == k].mean(), truth[place == k].sum(), (place == k).sum())
+        for k in np.unique(place)
+    ]
     rows = [(mean, so / n, *rate_interval(int(so), int(n)), int(n)) for mean, so, n in bins]
     return pd.DataFrame(rows, columns=["mean_probability", "share", "low", "high", "n"])
 
@@ -58,7 +67,8 @@ def reliability_bins(
 def calibration_error(
     bins: pd.DataFrame,    # a row a bin, as `reliability_bins` returns them
 ) -> float:                # 0 to 1; 0 is perfect
-    """Mean distance between what was said and what was so, each bin weighing as many recordings as it holds.
+    """Mean distance between what was said and what was so, each bin weighing as
+    many recordings as it holds.
 
     The expected calibration error of Guo et al. (2017), here with bins of equally many recordings.
     """
@@ -72,7 +82,8 @@ def fit_temperature(
     logits: np.ndarray,     # `(recording, class)`; logarithms of probabilities serve as well
     classes: np.ndarray,    # number of the true class `(recording,)`
 ) -> float:                 # by which logits are to be divided
-    """Temperature with the lowest cross-entropy; 1 where no recording is misjudged, since then nothing can be learnt from them.
+    """Temperature with the lowest cross-entropy; 1 where no recording is misjudged, since then
+    nothing can be learnt from them.
 
     After Guo et al. (2017), *On calibration of modern neural networks*, section 4.2.
     """
@@ -83,6 +94,18 @@ def fit_temperature(
     def cross_entropy(log_temperature):
         scaled = logits / np.exp(log_temperature)
         peak = scaled.max(-1)
-        return float((peak + np.log(np.exp(scaled - peak[:, None]).sum(-1)) - scaled[np.arange(len(scaled)), classes]).mean())
+        return float(
+            (
+                peak
+                + np.log(np.exp(scaled - peak[:, None]).sum(-1))
+                - scaled[np.arange(len(scaled)), classes]
+            ).mean()
+        )
 
-    return float(np.exp(minimize_scalar(cross_entropy, bounds=np.log(_RANGE), method="bounded", options={"xatol": 1e-6}).x))
+    return float(
+        np.exp(
+            minimize_scalar(
+                cross_entropy, bounds=np.log(_RANGE), method="bounded", options={"xatol": 1e-6}
+            ).x
+        )
+    )

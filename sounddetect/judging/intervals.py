@@ -19,12 +19,14 @@ _CELLS_AT_ONCE = 2_000_000   # draws times recordings that are held at a time
 
 
 def bootstrap_intervals(
-    compute: Callable[[np.ndarray], dict[str, np.ndarray]],  # figures, each `(draw,)`, where recordings count so often `(draw, recording)`
-    groups: Sequence[str],                                   # group of each recording
+    # figures, each `(draw,)`, where recordings count so often `(draw, recording)`
+    compute: Callable[[np.ndarray], dict[str, np.ndarray]],
+    groups: Sequence[str],    # group of each recording
     n_draws: int = 1000,
     seed: int = 0,
-) -> dict[str, list[float]]:                                 # {figure: [low, high]}, 95 %
-    """95 % interval of each figure, by resampling groups; NaN with fewer than `MIN_GROUPS`. Draws in which a figure is NaN do not count.
+) -> dict[str, list[float]]:  # {figure: [low, high]}, 95 %
+    """95 % interval of each figure, by resampling groups; NaN with fewer than `MIN_GROUPS`. Draws
+    in which a figure is NaN do not count.
 
     After Efron & Tibshirani (1993), *An Introduction to the Bootstrap*, ch. 13 (percentiles).
     """
@@ -36,7 +38,9 @@ def bootstrap_intervals(
     at_once = max(1, _CELLS_AT_ONCE // len(members))
     parts = []
     for first in range(0, n_draws, at_once):
-        times = rng.multinomial(n_groups, np.full(n_groups, 1 / n_groups), size=min(at_once, n_draws - first))
+        times = rng.multinomial(
+            n_groups, np.full(n_groups, 1 / n_groups), size=min(at_once, n_draws - first)
+        )
         parts.append(compute(times[:, members].astype(float)))
     drawn = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     return {name: _middle(values[np.isfinite(values)]) for name, values in drawn.items()}
@@ -47,14 +51,16 @@ def _middle(values):
 
 # %% ../../nbs/04_judging/01_intervals.ipynb #65a44029
 def rate_interval(
-    k: int,                      # how often it happened
-    n: int,                      # how often it could have happened
+    k: int,                # how often it happened
+    n: int,                # how often it could have happened
     confidence: float = 0.95,
-    two_sided: bool = True,      # False: the upper bound alone holds with `confidence`, and the lower end is 0
-) -> tuple[float, float]:        # low, high
+    # False: the upper bound alone holds with `confidence`, and the lower end is 0
+    two_sided: bool = True,
+) -> tuple[float, float]:  # low, high
     """Exact interval of a rate; (0, 1) when nothing could have happened.
 
-    After Clopper & Pearson (1934), *The use of confidence or fiducial limits illustrated in the case of the binomial*.
+    After Clopper & Pearson (1934), *The use of confidence or fiducial limits illustrated in
+    the case of the binomial*.
     """
     tail = (1 - confidence) / (2 if two_sided else 1)
     low = float(beta.ppf(tail, k, n - k + 1)) if k and two_sided else 0.0
@@ -69,7 +75,9 @@ def bounded_interval(
     n_groups: int,             # that bear on the figure
     scale: float = 1,          # the figure's largest value; its smallest is 0
 ) -> list[float]:
-    """The interval; where all draws were perfect or all failed, what as many groups without an exception allow (Clopper & Pearson)."""
+    """The interval; where all draws were perfect or all failed, what as many groups without an
+    exception allow (Clopper & Pearson).
+    """
     low, high = interval
     allowed = scale * rate_interval(0, n_groups)[1]
     if n_groups and low > scale * (1 - _NOTHING):
@@ -77,7 +85,14 @@ def bounded_interval(
     return [0.0, allowed] if n_groups and high < scale * _NOTHING else interval
 
 # %% ../../nbs/04_judging/01_intervals.ipynb #63bd45a5
-_BEARING = {"accuracy": "all", "precision": "alarm", "recall": "bad", "f1": "bad", "specificity": "good", "false_alarms_per_1000": "good"}
+_BEARING = {
+    "accuracy": "all",
+    "precision": "alarm",
+    "recall": "bad",
+    "f1": "bad",
+    "specificity": "good",
+    "false_alarms_per_1000": "good",
+}
 
 
 def anomaly_intervals(
@@ -88,10 +103,36 @@ def anomaly_intervals(
     n_draws: int = 1000,
     seed: int = 0,
 ) -> dict[str, list[float]]:      # {figure: [low, high]}, 95 %
-    """95 % intervals of the figures of `anomaly_metrics`, over groups; where no error was seen, the exact bound (Clopper & Pearson)."""
-    is_anomaly, anomaly_score, groups = np.asarray(is_anomaly, bool), np.asarray(anomaly_score, float), np.asarray(groups)
-    intervals = bootstrap_intervals(lambda counts: anomaly_figures(is_anomaly, anomaly_score, threshold, counts), groups, n_draws, seed)
-    parts = {"all": slice(None), "alarm": anomaly_score >= threshold, "bad": is_anomaly, "good": ~is_anomaly}
+    """95 % intervals of the figures of `anomaly_metrics`, over groups; where no error was seen, the
+    exact bound (Clopper & Pearson).
+    """
+    is_anomaly, anomaly_score, groups = (
+        np.asarray(is_anomaly, bool),
+        np.asarray(anomaly_score, float),
+        np.asarray(groups),
+    )
+    intervals = bootstrap_intervals(
+        lambda counts: anomaly_figures(is_anomaly, anomaly_score, threshold, counts),
+        groups,
+        n_draws,
+        seed,
+    )
+    parts = {
+        "all": slice(None),
+        "alarm": anomaly_score >= threshold,
+        "bad": is_anomaly,
+        "good": ~is_anomaly,
+    }
     n_groups = {name: len(np.unique(groups[part])) for name, part in parts.items()}
-    bearing = {name: n_groups[_BEARING[name]] if name in _BEARING else min(n_groups["bad"], n_groups["good"]) for name in intervals}
-    return {name: bounded_interval(interval, bearing[name], 1000 if name == "false_alarms_per_1000" else 1) for name, interval in intervals.items()}
+    bearing = {
+        name: n_groups[_BEARING[name]]
+        if name in _BEARING
+        else min(n_groups["bad"], n_groups["good"])
+        for name in intervals
+    }
+    return {
+        name: bounded_interval(
+            interval, bearing[name], 1000 if name == "false_alarms_per_1000" else 1
+        )
+        for name, interval in intervals.items()
+    }

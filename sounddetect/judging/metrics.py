@@ -20,8 +20,13 @@ def roc_points(
     is_anomaly: np.ndarray,       # truth, bool `(recording,)`, both classes present
     anomaly_score: np.ndarray,    # higher = more anomalous `(recording,)`
 ) -> tuple[np.ndarray, np.ndarray]:
-    """False-alarm rate and recall at every threshold, from none to all; equal scores move together."""
-    alarms, found = _cumulative(np.asarray(is_anomaly, bool), np.asarray(anomaly_score, float), np.ones((1, len(is_anomaly))))
+    """False-alarm rate and recall at every threshold, from none to all; equal scores move together.
+    """
+    alarms, found = _cumulative(
+        np.asarray(is_anomaly, bool),
+        np.asarray(anomaly_score, float),
+        np.ones((1, len(is_anomaly))),
+    )
     return alarms[0] / alarms[0, -1], found[0] / found[0, -1]
 
 
@@ -36,12 +41,22 @@ def _cumulative(is_anomaly, anomaly_score, counts):
 # %% ../../nbs/04_judging/00_metrics.ipynb #26ad48cb
 def _share(part, whole):
     """`part / whole`, NaN where there is nothing to share."""
-    return np.divide(part, whole, out=np.full(np.broadcast_shapes(np.shape(part), np.shape(whole)), np.nan), where=whole > 0)
+    return np.divide(
+        part,
+        whole,
+        out=np.full(np.broadcast_shapes(np.shape(part), np.shape(whole)), np.nan),
+        where=whole > 0,
+    )
 
 
 def _mean_recall(false_alarm_rate, recall, max_fpr):
     """Mean recall over the false-alarm rates up to `max_fpr`, of curves `(draw, point)`."""
-    left, right, low, high = false_alarm_rate[:, :-1], false_alarm_rate[:, 1:], recall[:, :-1], recall[:, 1:]
+    left, right, low, high = (
+        false_alarm_rate[:, :-1],
+        false_alarm_rate[:, 1:],
+        recall[:, :-1],
+        recall[:, 1:],
+    )
     cut = np.minimum(right, max_fpr)
     width = np.maximum(cut - left, 0)
     slope = np.divide(high - low, right - left, out=np.zeros_like(low), where=right > left)
@@ -53,17 +68,27 @@ def _standardised(mean_recall, max_fpr):
     return 0.5 + 0.5 * (mean_recall - max_fpr / 2) / (1 - max_fpr / 2)
 
 
-def area_under_roc(is_anomaly: np.ndarray, anomaly_score: np.ndarray, max_fpr: float = 1.0, standardise: bool = True) -> float:
+def area_under_roc(
+    is_anomaly: np.ndarray,
+    anomaly_score: np.ndarray,
+    max_fpr: float = 1.0,
+    standardise: bool = True,
+) -> float:
     """Area under the ROC curve up to the false-alarm rate `max_fpr`; NaN with one class only.
 
-    Below 1, `standardise` makes chance 0.5 after McClish (1989), *Analyzing a portion of the ROC curve*; without it, the area is
-    that share of `max_fpr` which lies below the curve, and chance is `max_fpr / 2`.
+    Below 1, `standardise` makes chance 0.5 after McClish (1989), *Analyzing a portion of the ROC
+    curve*; without it, the area is that share of `max_fpr` which lies below the curve, and
+    chance is `max_fpr / 2`.
     """
     is_anomaly = np.asarray(is_anomaly, bool)
     if is_anomaly.all() or not is_anomaly.any():
         return float("nan")
-    mean_recall = _mean_recall(*(rate[None] for rate in roc_points(is_anomaly, anomaly_score)), max_fpr)[0]
-    return float(_standardised(mean_recall, max_fpr) if standardise and max_fpr < 1 else mean_recall)
+    mean_recall = _mean_recall(
+        *(rate[None] for rate in roc_points(is_anomaly, anomaly_score)), max_fpr
+    )[0]
+    return float(
+        _standardised(mean_recall, max_fpr) if standardise and max_fpr < 1 else mean_recall
+    )
 
 # %% ../../nbs/04_judging/00_metrics.ipynb #4fa2674a
 def anomaly_figures(
@@ -74,36 +99,57 @@ def anomaly_figures(
 ) -> dict[str, np.ndarray]:       # each `(draw,)`
     """The figures of `anomaly_metrics` for many draws."""
     alarm = anomaly_score >= threshold
-    hits, n_alarms, n_anomalies, n_all = (counts @ part.astype(float) for part in (alarm & is_anomaly, alarm, is_anomaly, np.ones(len(alarm), bool)))
+    hits, n_alarms, n_anomalies, n_all = (
+        counts @ part.astype(float)
+        for part in (alarm & is_anomaly, alarm, is_anomaly, np.ones(len(alarm), bool))
+    )
     n_good, false_alarms = n_all - n_anomalies, n_alarms - hits
-    some = np.where(n_anomalies > 0, 1.0, np.nan)              # without anything to be found, nothing can be said of finding
+    # without anything to be found, nothing can be said of finding
+    some = np.where(n_anomalies > 0, 1.0, np.nan)
     alarms, found = _cumulative(is_anomaly, anomaly_score, counts)
     rates = _share(alarms, n_good[:, None]), _share(found, n_anomalies[:, None])
     low = _mean_recall(*rates, MAX_FPR)
     precisions = _share(found[:, 1:], (found + alarms)[:, 1:])
     return dict(
-        accuracy=_share(hits + n_good - false_alarms, n_all), precision=some * hits / np.maximum(n_alarms, 1), recall=_share(hits, n_anomalies),
-        f1=some * 2 * hits / np.maximum(n_alarms + n_anomalies, 1), specificity=_share(n_good - false_alarms, n_good),
-        false_alarms_per_1000=1000 * _share(false_alarms, n_good), auc=_mean_recall(*rates, 1.0), p_auc=_standardised(low, MAX_FPR), p_auc_plain=low,
+        accuracy=_share(hits + n_good - false_alarms, n_all),
+        precision=some * hits / np.maximum(n_alarms, 1),
+        recall=_share(hits, n_anomalies),
+        f1=some * 2 * hits / np.maximum(n_alarms + n_anomalies, 1),
+        specificity=_share(n_good - false_alarms, n_good),
+        false_alarms_per_1000=1000 * _share(false_alarms, n_good),
+        auc=_mean_recall(*rates, 1.0),
+        p_auc=_standardised(low, MAX_FPR),
+        p_auc_plain=low,
         average_precision=np.nansum(np.diff(rates[1], axis=1) * precisions, axis=1) * some,
     )
 
 
-def anomaly_metrics(is_anomaly: np.ndarray, anomaly_score: np.ndarray, threshold: float) -> dict[str, float]:
-    """`accuracy`, `precision`, `recall`, `f1`, `specificity`, `false_alarms_per_1000` at the threshold; without one `auc`, `p_auc` (chance 0.5),
-    `p_auc_plain` (chance 0.05), `average_precision`.
+def anomaly_metrics(
+    is_anomaly: np.ndarray, anomaly_score: np.ndarray, threshold: float
+) -> dict[str, float]:
+    """`accuracy`, `precision`, `recall`, `f1`, `specificity`, `false_alarms_per_1000` at
+    the threshold; without one `auc`, `p_auc` (chance 0.5), `p_auc_plain` (chance
+    0.05), `average_precision`.
 
-    With one class only, what needs the other is NaN. Precision without an alarm is 0. Raises `ValueError` for lengths that differ, no
-    recordings, or scores that are not finite.
+    With one class only, what needs the other is NaN. Precision without an alarm is 0. Raises
+    `ValueError` for lengths that differ, no recordings, or scores that are not finite.
     """
     is_anomaly, anomaly_score = np.asarray(is_anomaly, bool), np.asarray(anomaly_score, float)
     if len(is_anomaly) != len(anomaly_score) or not len(is_anomaly):
-        raise ValueError(f"metrics need one score for each recording, got {len(is_anomaly)} labels and {len(anomaly_score)} scores")
+        raise ValueError(
+            "metrics need one score for each recording, "
+            f"got {len(is_anomaly)} labels and {len(anomaly_score)} scores"
+        )
     if not np.isfinite(anomaly_score).all():
-        raise ValueError(f"metrics need finite scores, got {anomaly_score[~np.isfinite(anomaly_score)][0]} "
-                         f"for recording {int(np.argmin(np.isfinite(anomaly_score)))}")
+        raise ValueError(
+            f"metrics need finite scores, got {anomaly_score[~np.isfinite(anomaly_score)][0]} "
+            f"for recording {int(np.argmin(np.isfinite(anomaly_score)))}"
+        )
     once = np.ones((1, len(is_anomaly)))
-    return {name: float(values[0]) for name, values in anomaly_figures(is_anomaly, anomaly_score, threshold, once).items()}
+    return {
+        name: float(values[0])
+        for name, values in anomaly_figures(is_anomaly, anomaly_score, threshold, once).items()
+    }
 
 # %% ../../nbs/04_judging/00_metrics.ipynb #7c2ba918
 def confusion(
@@ -118,35 +164,62 @@ def confusion(
 def _confusions(labels, decisions, classes, counts):
     """Confusion of each draw, float `(draw, true class, decided class)`."""
     place, n = {name: k for k, name in enumerate(classes)}, len(classes)
-    pairs = np.array([place[label] * n + place[decision] for label, decision in zip(labels, decisions)], int)
+    pairs = np.array(
+        [place[label] * n + place[decision] for label, decision in zip(labels, decisions)], int
+    )
     return (counts @ np.eye(n * n)[pairs]).reshape(-1, n, n)
 
 
 def _per_class(counts):
-    """Support, precision, recall and F1 of each class, each `(draw, class)`; NaN where a class does not occur."""
+    """Support, precision, recall and F1 of each class, each `(draw, class)`; NaN
+    where a class does not occur.
+    """
     n_true, n_decided, hits = counts.sum(2), counts.sum(1), np.diagonal(counts, axis1=1, axis2=2)
     some = np.where(n_true > 0, 1.0, np.nan)
-    return n_true, some * hits / np.maximum(n_decided, 1), some * hits / np.maximum(n_true, 1), some * 2 * hits / np.maximum(n_true + n_decided, 1)
+    return (
+        n_true,
+        some * hits / np.maximum(n_decided, 1),
+        some * hits / np.maximum(n_true, 1),
+        some * 2 * hits / np.maximum(n_true + n_decided, 1),
+    )
 
 
-def class_figures(labels: Sequence[str], decisions: Sequence[str], classes: Sequence[str], counts: np.ndarray) -> dict[str, np.ndarray]:
-    """The figures of `class_metrics` for many draws: `counts` says how often each recording counts `(draw, recording)`; each figure is `(draw,)`."""
+def class_figures(
+    labels: Sequence[str], decisions: Sequence[str], classes: Sequence[str], counts: np.ndarray
+) -> dict[str, np.ndarray]:
+    """The figures of `class_metrics` for many draws: `counts` says how often each recording counts
+    `(draw, recording)`; each figure is `(draw,)`.
+    """
     table = _confusions(labels, decisions, classes, counts)
     n_true, *values = _per_class(table)
     occurring = np.maximum((n_true > 0).sum(1), 1)
-    means = {name: np.nansum(value, axis=1) / occurring for name, value in zip(("precision", "recall", "f1"), values)}
+    means = {
+        name: np.nansum(value, axis=1) / occurring
+        for name, value in zip(("precision", "recall", "f1"), values)
+    }
     return {"accuracy": np.trace(table, axis1=1, axis2=2) / table.sum((1, 2)), **means}
 
 
-def class_metrics(labels: Sequence[str], decisions: Sequence[str], classes: Sequence[str]) -> dict[str, float]:
+def class_metrics(
+    labels: Sequence[str], decisions: Sequence[str], classes: Sequence[str]
+) -> dict[str, float]:
     """`accuracy`, and `precision`, `recall`, `f1` as means over the classes that occur."""
-    return {name: float(values[0]) for name, values in class_figures(labels, decisions, classes, np.ones((1, len(labels)))).items()}
+    return {
+        name: float(values[0])
+        for name, values in class_figures(
+            labels, decisions, classes, np.ones((1, len(labels)))
+        ).items()
+    }
 
 
 def per_class_table(
     labels: Sequence[str], decisions: Sequence[str], classes: Sequence[str],
-) -> pd.DataFrame:               # a row a class: `n`, `precision`, `recall`, `f1`; NaN for a class that does not occur
+    # a row a class: `n`, `precision`, `recall`, `f1`; NaN for a class that does not occur
+) -> pd.DataFrame:
     """How well each class is told from the others."""
     n_true, *values = _per_class(_confusions(labels, decisions, classes, np.ones((1, len(labels)))))
-    columns = {"n": n_true[0].astype(int), **{name: value[0] for name, value in zip(("precision", "recall", "f1"), values)}}
+    columns = {
+        "n": n_true[0].astype(int),
+        **{name: value[0] for name, value in zip(("precision", "recall", "f1"), values)},
+    }
     return pd.DataFrame(columns, index=pd.Index(classes, name="class"))

@@ -1,6 +1,8 @@
 """Configuration files of the older SoundDitect load, and every value that still means something arrives."""
 
 import json
+import shutil
+import sys
 import warnings
 from functools import reduce
 from pathlib import Path
@@ -8,8 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import yaml
+from support.commands import ROOT, run_in
 
 import sounddetect as sd
+from sounddetect.settings.older import GONE, MOVED
 from sounddetect.tasks.pipeline import build_network
 
 FILES = Path(__file__).parent / "files"
@@ -144,7 +149,7 @@ def test_network_of_an_older_file_hears(file, expected):
     network = build_network(config, 2).eval()
     waveforms = torch.randn(2, 1, length)
     with torch.no_grad():
-        assert network.bank.filters(waveforms[:, None, None]).shape[-1] == expected
+        assert network.bank.filters(waveforms[:, None]).shape[-1] == expected
         logits = network(waveforms)
     assert logits.shape == (2, 2) and torch.isfinite(logits).all()
     assert not torch.equal(logits[0], logits[1])
@@ -164,3 +169,116 @@ def test_remedy_of_the_older_readme_trains(tmp_path, monkeypatch):
     assert run.config.training.batch_size == 1 and len(run.config.model.network.cnn_layers) == 1
     scores = run.detector.predict("recordings")
     assert len(scores) == 12 and scores["anomaly_score"].between(0, 1).all()
+
+
+# --- every version that was public -----------------------------------------------------------------------------------
+
+VERSIONS = sorted((FILES / "older").glob("*.yaml"))
+
+
+def flat(settings, prefix=""):
+    for name, value in settings.items():
+        if isinstance(value, dict):
+            yield from flat(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
+
+
+def kept(key, value):
+    """Where a value of an older file stands today, and as what."""
+    if key == "inference.use_gpu":
+        return "device", "auto" if value else "cpu"
+    if key in ("data.model_save_path", "inference.model_path"):
+        return "output.copy_detector_to", ["models/best_model"]
+    if key in ("training.loss_function", "training.loss_function.name"):
+        return "training.loss_function.name", "cross_entropy"
+    return MOVED.get(key, key), value
+
+
+def test_all_versions_are_here():
+    assert len(VERSIONS) == 13 and len({path.read_text() for path in VERSIONS}) == 13
+
+
+@pytest.mark.parametrize("path", VERSIONS, ids=lambda path: path.stem)
+def test_each_key_of_a_version_is_kept_or_named_as_gone(path):
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        config = sd.Config.load(path)
+    assert len(caught) == 1
+    named = str(caught[0].message).rpartition(": ")[2].split(", ")
+    for key, value in flat(yaml.safe_load(path.read_text(encoding="utf-8"))):
+        if any(key == gone or key.startswith(f"{gone}.") for gone in GONE):
+            assert any(key == name or key.startswith(f"{name}.") for name in named), key
+            continue
+        place, expected = kept(key, value)
+        found = look_up(config, place)
+        if isinstance(found, list) and found and hasattr(found[0], "model_dump"):
+            found = [layer.model_dump() for layer in found]
+        assert found == (float(expected) if isinstance(found, float) else expected), key
+
+
+@pytest.mark.parametrize("path", VERSIONS, ids=lambda path: path.stem)
+def test_network_of_each_version_answers(path):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        config = sd.Config.load(path, {"model.input_length": 4410}).resolve()
+    with torch.no_grad():
+        logits = build_network(config, 2).eval()(torch.randn(2, 1, 4410))
+    assert logits.shape == (2, 2) and torch.isfinite(logits).all()
+
+
+@pytest.mark.parametrize("path", VERSIONS, ids=lambda path: path.stem)
+def test_what_is_said_beside_a_version_wins(path):
+    beside = {"data.path": ["here"], "output.dir": "there", "output.copy_detector_to": [], "inference.threshold": 0.9,
+              "training.gradient_accumulation_steps": 3, "memory.mixed_precision": False, "device": "cpu",
+              "training.loss_function.pos_weight": 2.0, "model.size": "n"}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        config = sd.Config.load(path, beside)
+    assert {key: look_up(config, key) for key in beside} == beside
+    assert config.model.cnn_layers is None
+
+
+# --- as people start it ----------------------------------------------------------------------------------------------
+
+QUICK = ["--set", "model.size=n", "--set", "model.input_length=4410", "--set", "training.epochs=1"]
+
+
+@pytest.fixture
+def home(tmp_path):
+    """A folder in the older layout, with what the older program left there."""
+    sd.simulate(tmp_path / "data", 24, n_machines=6)
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models/README.md").write_text("our models")
+    (tmp_path / "models/best_model.pth").write_text("an older model")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    "version, file, script",
+    [("local_12", "config.yaml", "train_model.py"), ("colab_13", "config_colab.yaml", "train_model_colab.py")],
+)
+def test_older_scripts_train_in_the_older_layout(home, version, file, script):
+    shutil.copy(FILES / f"older/{version}.yaml", home / file)
+    done = run_in(home, sys.executable, ROOT / "scripts" / script, "data", *QUICK)
+    assert done.returncode == 0, done.stderr
+    run = Path(done.stdout.splitlines()[-1].removeprefix("run: "))
+    assert run.parent == Path("outputs") and (home / run / "model/model.json").exists()
+    assert (home / "models/best_model/model.json").exists()
+    assert (home / "models/README.md").read_text() == "our models"
+    assert (home / "models/best_model.pth").read_text() == "an older model"
+
+
+def test_resume_looks_below_the_folder_of_the_older_file(home):
+    shutil.copy(FILES / "older/local_09.yaml", home / "old.yaml")
+    start = """
+import sounddetect as sd
+small = {"model.size": "n", "model.input_length": 4410, "training.epochs": 1}
+print(sd.prepare_training(sd.Config.load("old.yaml", small), progress=False).run.path)
+"""
+    begun = run_in(home, sys.executable, "-c", start)
+    assert begun.returncode == 0, begun.stderr
+    words = [sys.executable, ROOT / "scripts/train_model.py", "data", "--config", "old.yaml", "--resume"]
+    done = run_in(home, *words)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == f"run: {begun.stdout.strip()}" and "outputs" in begun.stdout

@@ -34,8 +34,11 @@ def _refuse_cut_off(path: Path) -> None:
 
 
 def _refuse_cut_off_page(page: bytes) -> None:
-    """Raise `ValueError` when the last page of an OGG stream is not marked as such or not whole (RFC 3533, section 6)."""
-    length = 27 + sum(page[26:27]) + sum(page[27:27 + sum(page[26:27])])      # header, table of segments, segments
+    """Raise `ValueError` when the last page of an OGG stream is not marked as such or not
+    whole (RFC 3533, section 6).
+    """
+    # header, table of segments, segments
+    length = 27 + sum(page[26:27]) + sum(page[27:27 + sum(page[26:27])])
     if len(page) < max(28, length) or not page[5] & 4:
         raise ValueError("the file is cut off: its last page is missing")
 
@@ -48,7 +51,10 @@ def _refuse_cut_off_wav(file, head: bytes, size: int) -> None:
         length = int.from_bytes(chunk[4:], "little")
         if chunk[:4] == b"data":
             if length not in _STREAMED and file.tell() + length > size:
-                raise ValueError(f"the file is cut off: {size - file.tell()} of {length} bytes of samples are there")
+                raise ValueError(
+                    "the file is cut off: "
+                    f"{size - file.tell()} of {length} bytes of samples are there"
+                )
             return
         file.seek(length + length % 2, 1)
 
@@ -79,17 +85,21 @@ def _blocks(path: Path) -> Iterator[np.ndarray]:
     try:
         with soundfile.SoundFile(path) as file:
             promised, n_samples = file.frames, 0
-            while len(block := file.read(max(1, _BLOCK // file.channels), "float32", always_2d=True)):
+            while len(
+                block := file.read(max(1, _BLOCK // file.channels), "float32", always_2d=True)
+            ):
                 n_samples += len(block)
                 yield block
     except soundfile.LibsndfileError as error:
         raise ValueError(_reason(error)) from None
-    if n_samples < promised < 2**62:                        # a FLAC stream of unknown length promises as much as fits
+    # a FLAC stream of unknown length promises as much as fits
+    if n_samples < promised < 2**62:
         raise ValueError(f"the file is cut off: {n_samples} of {promised} samples are there")
 
 
 def _reason(error: soundfile.LibsndfileError) -> str:
     text = error.error_string.rstrip(".")
-    if re.search("does not exist|not recognised|nternal", text):        # said of damaged files too, where it means nothing to anyone
+    # said of damaged files too, where it means nothing to anyone
+    if re.search("does not exist|not recognised|nternal", text):
         text = "it is no sound file, or its header is damaged"
     return f"it cannot be decoded: {text}"

@@ -36,7 +36,8 @@ def _fast_parser() -> Callable[[bytes], np.ndarray]:
     parser = simdjson.Parser()
 
     def parse(text):
-        return np.frombuffer(parser.parse(text).as_buffer(of_type="d"))    # no reference to the parsed array may stay
+        # no reference to the parsed array may stay
+        return np.frombuffer(parser.parse(text).as_buffer(of_type="d"))
     return parse
 
 
@@ -93,7 +94,8 @@ class _Position:
 
     def __init__(self, text):
         self.text = text
-        self.position = 3 if text[:3] == b"\xef\xbb\xbf" else 0      # a byte order mark is no content
+        # a byte order mark is no content
+        self.position = 3 if text[:3] == b"\xef\xbb\xbf" else 0
 
     def peek(self) -> bytes:
         """The next byte that is not blank; empty at the end."""
@@ -112,7 +114,9 @@ class _Position:
         self.position += 1
 
     def items(self, opening: bytes, closing: bytes) -> Iterator[None]:
-        """Stop at the begin of each item between `opening` and `closing`; the caller steps over the item."""
+        """Stop at the begin of each item between `opening` and `closing`; the
+        caller steps over the item.
+        """
         self.expect(opening)
         if self.peek() == closing:
             self.position += 1
@@ -150,7 +154,11 @@ class _Skipper(_Position):
         else:
             found = (self._TEXT if first == b'"' else self._PLAIN).match(self.text, start)
             if not found:
-                raise ValueError("the file ends in the middle" if first in (b"", b'"') else f"a value is missing (byte {start})")
+                raise ValueError(
+                    "the file ends in the middle"
+                    if first in (b"", b'"')
+                    else f"a value is missing (byte {start})"
+                )
             self.position = found.end()
         return start, self.position
 
@@ -173,7 +181,9 @@ class _Walker(_Skipper):
     """Steps over whole values and takes them out."""
 
     def value(self, max_bytes: float = float("inf")):
-        """Step over one value and return it, or a remark in its place if it is longer, or nested too deep to be stored."""
+        """Step over one value and return it, or a remark in its place if it is longer, or
+        nested too deep to be stored.
+        """
         self.deepest = 0
         start, stop = self.skip()
         if stop - start > max_bytes:
@@ -183,13 +193,18 @@ class _Walker(_Skipper):
         return _loads(self.text[start:stop], start)
 
     def row(self) -> bytes:
-        """Step over a list of numbers and return its text: the next `]` ends it, unless something is nested."""
+        """Step over a list of numbers and return its text: the next `]` ends it,
+        unless something is nested.
+        """
         start = self.position
         if self.peek() == b"[":
             end = self.text.find(b"]", self.position) + 1
             if not end:
                 raise ValueError("the file ends in the middle of a row")
-            if self.text.find(b"[", self.position + 1, end) < 0 and self.text.find(b'"', self.position, end) < 0:
+            if (
+                self.text.find(b"[", self.position + 1, end) < 0
+                and self.text.find(b'"', self.position, end) < 0
+            ):
                 start, self.position = self.position, end
                 return self.text[start:end]
         start, stop = self.skip()
@@ -202,8 +217,9 @@ def read_json_rows(
 ) -> Iterator[Row]:
     """Rows of a JSON file in order, in the memory of one row.
 
-    Raises `ValueError` when the file is not of one of the two forms, is cut off, or counts of rows and labels differ. Rows
-    handed out before that are good; without the end of the file those of the new form are only if labels and rate stood in front.
+    Raises `ValueError` when the file is not of one of the two forms, is cut off, or counts of rows
+    and labels differ. Rows handed out before that are good; without the end of the file those of
+    the new form are only if labels and rate stood in front.
     """
     with _opened(Path(path)) as file:
         if file.seek(0, 2) == 0:
@@ -212,17 +228,24 @@ def read_json_rows(
             walker = _Walker(text)
             first = walker.peek()
             if first not in (b"{", b"["):
-                raise ValueError('no recordings inside: needs {"waveforms": [[...]], "labels": [...]} or [{"Waveform": [...], "Labels": 0}]')
+                raise ValueError(
+                    'no recordings inside: needs {"waveforms": [[...]], "labels": '
+                    '[...]} or [{"Waveform": [...], "Labels": 0}]'
+                )
             rows = _new_form(walker, about) if first == b"{" else _legacy_form(walker, about)
             for row in _forgetting(rows, text, walker):
                 about.bytes_read = walker.position
                 yield row
             if walker.peek():
-                raise ValueError(f"something follows the end of the recordings (byte {walker.position})")
+                raise ValueError(
+                    f"something follows the end of the recordings (byte {walker.position})"
+                )
 
 
 def _forgetting(rows, text, walker):
-    """Hand on `rows` while giving pages of the mapped file back, 16 MB at a time, so that memory does not grow."""
+    """Hand on `rows` while giving pages of the mapped file back, 16 MB at a time, so
+    that memory does not grow.
+    """
     given_back = 0
     for row in rows:
         yield row
@@ -258,18 +281,24 @@ def _new_form(walker, about):
         else:
             _take_member(about, name, walker)
     if n_rows is None:
-        raise ValueError(f"the member waveforms is missing; found {', '.join(seen)[:200] or 'nothing'}")
+        raise ValueError(
+            f"the member waveforms is missing; found {', '.join(seen)[:200] or 'nothing'}"
+        )
     _check_counts(about, n_rows, at_least=False)
     about.needs_end = False
 
 
 def _check_counts(about: About, n_rows: int, at_least: bool = True) -> None:
-    """Raise `ValueError` when labels or groups do not fit the number of rows; none of them can be trusted then."""
+    """Raise `ValueError` when labels or groups do not fit the number of rows; none of
+    them can be trusted then.
+    """
     for name in ("labels", "groups"):
         values = getattr(about, name)
         if values is not None and (len(values) < n_rows if at_least else len(values) != n_rows):
             about.needs_end = True
-            raise ValueError(f"{name} needs one entry for each of the {n_rows} waveforms, got {len(values)}")
+            raise ValueError(
+                f"{name} needs one entry for each of the {n_rows} waveforms, got {len(values)}"
+            )
 
 # %% ../../../nbs/01_data/1_readers/02_json_rows.ipynb #46af5ba2
 MAX_META = 1 << 16      # bytes; a larger member is no remark on the recordings
@@ -285,7 +314,10 @@ def _take_member(about: About, name: str, walker: _Walker) -> None:
         about.sample_rate = None if value is None else check_rate(value, "fs")
     else:
         if not isinstance(value, list | None):
-            raise ValueError(f"{name} needs to be a list with one entry for each waveform, got {str(value)[:40]!r}")
+            raise ValueError(
+                f"{name} needs to be a list with one entry for each waveform, "
+                f"got {str(value)[:40]!r}"
+            )
         setattr(about, name, value and [_as_text(name, k, item) for k, item in enumerate(value)])
 
 
@@ -293,7 +325,8 @@ def _as_text(name, k, value):
     if isinstance(value, dict | list):
         raise ValueError(f"entry {k} of {name} is {str(value)[:40]}, not a name")
     value = value if value is None or name == "labels" else str(value)
-    return sys.intern(value) if isinstance(value, str) else value           # a million rows share a handful of names
+    # a million rows share a handful of names
+    return sys.intern(value) if isinstance(value, str) else value
 
 # %% ../../../nbs/01_data/1_readers/02_json_rows.ipynb #6510b450
 def _legacy_form(walker, about):
@@ -301,7 +334,10 @@ def _legacy_form(walker, about):
     parse, about.labels = _fast_parser(), []
     for number, _ in enumerate(walker.items(b"[", b"]")):
         if walker.peek() != b"{":
-            raise ValueError(f"row {number} needs to be of the form {{\"Waveform\": [...], \"Labels\": 0}} (byte {walker.position})")
+            raise ValueError(
+                f"row {number} needs to be of the form {{\"Waveform\": [...], \"Labels\": 0}} (byte"
+                f" {walker.position})"
+            )
         members, twice = {}, None
         for name in walker.members():
             twice = name if name in members else twice
@@ -315,7 +351,12 @@ def _legacy_form(walker, about):
         elif "Waveform" in members:
             yield _parsed(number, members["Waveform"], parse)
         else:
-            yield Row(number, problem=f"the member Waveform is missing; found {', '.join(members)[:200] or 'nothing'}")
+            yield Row(
+                number,
+                problem=(
+                    f"the member Waveform is missing; found {', '.join(members)[:200] or 'nothing'}"
+                ),
+            )
 
 # %% ../../../nbs/01_data/1_readers/02_json_rows.ipynb #6db1bc31
 @contextmanager
@@ -329,11 +370,18 @@ def _opened(path: Path):
             try:
                 _unpack(file, unpacked, limit=max(64 << 20, MAX_UNPACKED * path.stat().st_size))
             except (EOFError, zlib.error, gzip.BadGzipFile):
-                raise ValueError("the compressed file is damaged or cut off: copy it again, or unpack it yourself by gunzip") from None
+                raise ValueError(
+                    "the compressed file is damaged or cut off: "
+                    "copy it again, or unpack it yourself by gunzip"
+                ) from None
             except OSError as error:
                 if error.errno != errno.ENOSPC:
                     raise
-                raise OSError(errno.ENOSPC, f"{tempfile.gettempdir()} has no room to unpack it; unpack it yourself by gunzip") from None
+                raise OSError(
+                    errno.ENOSPC,
+                    f"{tempfile.gettempdir()} has no room to unpack it; "
+                    "unpack it yourself by gunzip",
+                ) from None
             yield unpacked
 
 
@@ -341,6 +389,9 @@ def _unpack(file, unpacked, limit):
     with gzip.open(file) as content:
         while block := content.read(1 << 20):
             if unpacked.tell() + len(block) > limit:
-                raise ValueError(f"unpacked it is larger than {limit >> 20} MB, over {MAX_UNPACKED} times its size; if that is right, unpack it yourself by gunzip")
+                raise ValueError(
+                    f"unpacked it is larger than {limit >> 20} MB, over {MAX_UNPACKED} "
+                    "times its size; if that is right, unpack it yourself by gunzip"
+                )
             unpacked.write(block)
     unpacked.flush()

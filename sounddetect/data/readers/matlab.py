@@ -23,7 +23,14 @@ import numpy as np
 from scipy.io import loadmat
 from scipy.io.matlab import MatReadError, MatReadWarning
 
-from .rows import MAX_CHANNELS, MAX_UNPACKED, About, Row, check_rate, check_samples
+from sounddetect.data.readers.rows import (
+    MAX_CHANNELS,
+    MAX_UNPACKED,
+    About,
+    Row,
+    check_rate,
+    check_samples,
+)
 
 # %% ../../../nbs/01_data/1_readers/04_matlab.ipynb #d4d4831c
 @dataclass
@@ -33,7 +40,8 @@ class _Variable:
     name: str                             # members with dots: `rig.signal`
     kind: str                             # numbers, text, cell; otherwise what it is instead
     shape: tuple[int, ...] = ()           # as MATLAB shows it
-    stored: Callable | None = None        # of numbers and text: gives the array, or code points, with axes reversed
+    # of numbers and text: gives the array, or code points, with axes reversed
+    stored: Callable | None = None
     cells: list["_Variable"] = field(default_factory=list)
 
     def __str__(self):
@@ -41,52 +49,93 @@ class _Variable:
 
 
 _CUT_OFF = "the file is damaged or cut off: it does not hold what it promises. Copy it again"
-_DAMAGE = (ArithmeticError, AttributeError, LookupError, MatReadError, MatReadWarning, MemoryError, NameError, OSError, RuntimeError, TypeError,
-           UnicodeError, struct.error, zlib.error)
+_DAMAGE = (
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    MatReadError,
+    MatReadWarning,
+    MemoryError,
+    NameError,
+    OSError,
+    RuntimeError,
+    TypeError,
+    UnicodeError,
+    struct.error,
+    zlib.error,
+)
 
 
 @contextmanager
 def _damage_is_value_error(*more: type[Exception]):
-    """Libraries raise errors of many kinds about damaged files. All mean the same to a user, and become one."""
+    """Libraries raise errors of many kinds about damaged files.
+
+    All mean the same to a user, and become one.
+    """
     try:
         yield
     except (*_DAMAGE, *more) as error:
-        raise ValueError(f"the file is damaged and cannot be read ({type(error).__name__}: {error}). Copy it again") from None
+        raise ValueError(
+            f"the file is damaged and cannot be read ({type(error).__name__}: "
+            f"{error}). Copy it again"
+        ) from None
 
 # %% ../../../nbs/01_data/1_readers/04_matlab.ipynb #7f70be23
 def _v4_headers(data: memoryview) -> Iterator[tuple[str, str, tuple, int]]:
     """Name, kind, shape and number of bytes of each variable."""
     order, at = ">" if 1000 <= int.from_bytes(data[:4], "big") <= 1052 else "<", 0
     while at < len(data):
-        code, rows, columns, is_complex, n_name = struct.unpack_from(order + "5i", data, at) if at + 20 <= len(data) else (-1,) * 5
+        code, rows, columns, is_complex, n_name = (
+            struct.unpack_from(order + "5i", data, at) if at + 20 <= len(data) else (-1,) * 5
+        )
         machine, number, kind = code // 100, code // 10 % 10, code % 10
         known = machine == 10 * (order == ">") and number < 6 and kind < 3 and is_complex in (0, 1)
         if not known or min(rows, columns) < 0 or not 1 <= n_name <= 256:
-            raise ValueError(f"this is no MAT file, or a damaged one: no variable begins at byte {at}. Save it from MATLAB with save(..., '-v7'), or as WAV")
+            raise ValueError(
+                f"this is no MAT file, or a damaged one: no variable begins at byte {at}. "
+                "Save it from MATLAB with save(..., '-v7'), or as WAV"
+            )
         name = bytes(data[at + 20:at + 20 + n_name]).strip(b"\0").decode("latin-1")
         n_bytes = rows * columns * (8, 4, 4, 2, 2, 1)[number] * (1 + is_complex)
         at += 20 + n_name + n_bytes
         if at > len(data):
             raise ValueError(_CUT_OFF)
-        yield name, "complex numbers" if is_complex else ("numbers", "text", "sparse matrix")[kind], (rows, columns), n_bytes
+        yield (
+            name,
+            "complex numbers" if is_complex else ("numbers", "text", "sparse matrix")[kind],
+            (rows, columns),
+            n_bytes,
+        )
 
 # %% ../../../nbs/01_data/1_readers/04_matlab.ipynb #58c90076
 _MATRIX, _COMPRESSED = 14, 15                                    # types of elements
 _NUMBER_TYPES = {1, 2, 3, 4, 5, 6, 7, 9, 12, 13, 16, 17, 18}     # those of numbers, text and names
-_CLASSES = {1: "cell", 2: "struct", 3: "object", 4: "text", 5: "sparse matrix", 16: "function handle", 17: "opaque object"} | dict.fromkeys(range(6, 16), "numbers")
+_CLASSES = {
+    1: "cell",
+    2: "struct",
+    3: "object",
+    4: "text",
+    5: "sparse matrix",
+    16: "function handle",
+    17: "opaque object",
+} | dict.fromkeys(range(6, 16), "numbers")
 _MAX_DEPTH = 32             # structs in structs; more is damage
-_MAX_MATRICES = 200_000     # cells and members in one variable; an empty one takes eight bytes in the file, and a thousand here
+# cells and members in one variable; an empty one takes eight bytes in the file, and a thousand here
+_MAX_MATRICES = 200_000
 _MAX_MEMBERS = 10_000       # names in one struct; scipy compares each with each
 _TOO_MANY = f"a variable has over {_MAX_MATRICES:,} cells: save it as several files"
 
 
 def _elements(data: memoryview, size: int, order: str) -> Iterator[tuple[int, memoryview]]:
-    """Type and bytes of the elements in a matrix of `size` bytes, of which `data` is at least the beginning."""
+    """Type and bytes of the elements in a matrix of `size` bytes, of which `data`
+    is at least the beginning.
+    """
     at = 0
     while at < size:
         kind, n_bytes = struct.unpack_from(order + "II", data, at)
         start, n_padding = at + 8, -n_bytes % 8 * (kind != _MATRIX)
-        if kind >> 16:                                           # up to four bytes stand in the place of the size
+        # up to four bytes stand in the place of the size
+        if kind >> 16:
             start, kind, n_bytes, n_padding = at + 4, kind & 0xFFFF, kind >> 16, 4 - (kind >> 16)
         at = start + n_bytes + n_padding
         if at > size or n_padding < 0 or kind != _MATRIX and kind not in _NUMBER_TYPES:
@@ -97,18 +146,31 @@ def _elements(data: memoryview, size: int, order: str) -> Iterator[tuple[int, me
 def _n_parts(kind: str, is_complex: int, n: int, rest: list, order: str) -> tuple[int, int]:
     """How many elements a matrix of `n` has behind its name, and how many matrices behind those."""
     if kind not in ("struct", "object"):
-        return {"cell": (0, n), "text": (1, 0), "numbers": (1 + is_complex, 0), "sparse matrix": (3 + is_complex, 0), "function handle": (0, 1),
-                "opaque object": (1, 1)}[kind]
+        return {
+            "cell": (0, n),
+            "text": (1, 0),
+            "numbers": (1 + is_complex, 0),
+            "sparse matrix": (3 + is_complex, 0),
+            "function handle": (0, 1),
+            "opaque object": (1, 1),
+        }[kind]
     n_first = 2 if kind == "struct" else 3                       # an object says its class first
-    (_, width), (_, names) = rest[n_first - 2:n_first] if len(rest) >= n_first else ((0, b""), (0, b""))
+    (_, width), (_, names) = (
+        rest[n_first - 2 : n_first] if len(rest) >= n_first else ((0, b""), (0, b""))
+    )
     n_names = len(names) // max(1, int.from_bytes(width, "little" if order == "<" else "big"))
     if n_names > _MAX_MEMBERS:
         raise ValueError(_CUT_OFF)
     return n_first, n * n_names
 
 # %% ../../../nbs/01_data/1_readers/04_matlab.ipynb #9145b0e4
-def _v5_header(data: memoryview, size: int, order: str, depth: int = 0) -> tuple[str, str, tuple, int]:
-    """Name, kind and shape of a matrix, and how many are in it. Raises `ValueError` when it is not made as its class asks for."""
+def _v5_header(
+    data: memoryview, size: int, order: str, depth: int = 0
+) -> tuple[str, str, tuple, int]:
+    """Name, kind and shape of a matrix, and how many are in it.
+
+    Raises `ValueError` when it is not made as its class asks for.
+    """
     if not size:                                                 # how an empty one may be written
         return "", "numbers", (0, 0), 1
     parts = list(islice(_elements(data, size, order), _MAX_MATRICES + 6))
@@ -121,12 +183,20 @@ def _v5_header(data: memoryview, size: int, order: str, depth: int = 0) -> tuple
         name, dimensions = dimensions, struct.pack(order + "2i", 1, 1)
     shape = struct.unpack(f"{order}{len(dimensions) // 4}i", dimensions)
     n = math.prod(shape)
-    if not kind or not 2 <= len(shape) <= 32 or min(shape) < 0 or n > size and kind != "sparse matrix":
+    if (
+        not kind
+        or not 2 <= len(shape) <= 32
+        or min(shape) < 0
+        or n > size
+        and kind != "sparse matrix"
+    ):
         raise ValueError(_CUT_OFF)
     n_first, n_inside = _n_parts(kind, is_complex, n, rest, order)
     if n_inside > _MAX_MATRICES:
         raise ValueError(_TOO_MANY)
-    if len(rest) != n_first + n_inside or any((part[0] == _MATRIX) != (i >= n_first) for i, part in enumerate(rest)):
+    if len(rest) != n_first + n_inside or any(
+        (part[0] == _MATRIX) != (i >= n_first) for i, part in enumerate(rest)
+    ):
         raise ValueError(_CUT_OFF)
     total = 1
     for _, part in rest[n_first:]:
@@ -143,7 +213,10 @@ def _unpack(packed: memoryview, order: str, limit: int) -> tuple[memoryview, int
     head = zlib.decompressobj().decompress(packed, 4096)
     kind, size, flags = struct.unpack_from(order + "II8xI", head)
     if size > limit:
-        raise ValueError(f"unpacked it is larger than {limit >> 20} MB, over {MAX_UNPACKED} times its size; if that is right, save it with '-v6' or '-v7.3'")
+        raise ValueError(
+            f"unpacked it is larger than {limit >> 20} MB, over {MAX_UNPACKED} times its size; "
+            "if that is right, save it with '-v6' or '-v7.3'"
+        )
     is_real = _CLASSES.get(flags & 0xFF) == "numbers" and not flags & 0x800
     data = head[:8 + size] if is_real else zlib.decompressobj().decompress(packed, 8 + size)
     if kind != _MATRIX or not is_real and len(data) != 8 + size:
@@ -170,7 +243,9 @@ _MAX_SEARCHED = 1 << 30    # bytes of a struct or cell array that is loaded to s
 def _load(path: str | Path, name: str, **options) -> np.ndarray:
     with _damage_is_value_error(ValueError), warnings.catch_warnings():
         warnings.simplefilter("error", MatReadWarning)
-        return loadmat(path, appendmat=False, variable_names=[name], chars_as_strings=False, **options)[name]
+        return loadmat(
+            path, appendmat=False, variable_names=[name], chars_as_strings=False, **options
+        )[name]
 
 
 def _reversed(value: np.ndarray) -> np.ndarray:
@@ -179,12 +254,18 @@ def _reversed(value: np.ndarray) -> np.ndarray:
 
 
 def _by_scipy(path: str | Path, headers: Iterator[tuple], **options) -> Iterator[_Variable]:
-    for name, kind, shape, n_bytes in list(headers):                  # all are checked before scipy sees the file
+    # all are checked before scipy sees the file
+    for name, kind, shape, n_bytes in list(headers):
         if kind in ("struct", "cell") and name and n_bytes <= _MAX_SEARCHED:
             yield from _loaded(name, _load(path, name, **options))
-        elif name:                                                    # without: the code of function handles
-            yield _Variable(name, kind if kind not in ("struct", "cell") else f"{kind} of over 1 GB", shape,
-                            lambda name=name: _reversed(_load(path, name, **options)))
+        # without: the code of function handles
+        elif name:
+            yield _Variable(
+                name,
+                kind if kind not in ("struct", "cell") else f"{kind} of over 1 GB",
+                shape,
+                lambda name=name: _reversed(_load(path, name, **options)),
+            )
 
 
 def _loaded(name: str, value) -> Iterator[_Variable]:
@@ -196,47 +277,83 @@ def _loaded(name: str, value) -> Iterator[_Variable]:
         if value.size == 1:
             yield from _loaded(f"{name}.{member}", value[member].item())
         else:
-            cells = [_one_loaded(f"{name}({i}).{member}", item) for i, item in enumerate(value[member].ravel("F"), 1)]
+            cells = [
+                _one_loaded(f"{name}({i}).{member}", item)
+                for i, item in enumerate(value[member].ravel("F"), 1)
+            ]
             yield _Variable(f"{name}.{member}", "cell", value.shape, cells=cells)
 
 
 def _one_loaded(name: str, value, in_cell: bool = False) -> _Variable:
-    if type(value) is not np.ndarray or value.dtype.kind not in "iufcUO":       # sparse matrices and objects have types of their own
+    # sparse matrices and objects have types of their own
+    if type(value) is not np.ndarray or value.dtype.kind not in "iufcUO":
         return _Variable(name, "object")
     kind = {"O": "cell", "U": "text", "c": "complex numbers"}.get(value.dtype.kind, "numbers")
     inside = enumerate(value.ravel("F"), 1) if kind == "cell" and not in_cell else ()
-    return _Variable(name, kind, value.shape, lambda: _reversed(value), [_one_loaded(f"{name}{{{i}}}", item, in_cell=True) for i, item in inside])
+    return _Variable(
+        name,
+        kind,
+        value.shape,
+        lambda: _reversed(value),
+        [_one_loaded(f"{name}{{{i}}}", item, in_cell=True) for i, item in inside],
+    )
 
 # %% ../../../nbs/01_data/1_readers/04_matlab.ipynb #cc373c72
 _MAX_PACKING = 1100    # zlib makes 1032 bytes out of one at most
 
 
 def _hdf_variables(group, prefix: str, seen: set) -> Iterator[_Variable]:
-    """Members of a group; `seen` holds the groups listed before, as a damaged file may contain itself."""
+    """Members of a group; `seen` holds the groups listed before, as a damaged
+    file may contain itself.
+    """
     seen.add(h5py.h5o.get_info(group.id).addr)
-    for name in sorted(set(group) - {"#refs#", "#subsystem#"}):       # where MATLAB keeps what cells and objects refer to
+    # where MATLAB keeps what cells and objects refer to
+    for name in sorted(set(group) - {"#refs#", "#subsystem#"}):
         item = group[name] if isinstance(group.get(name, getlink=True), h5py.HardLink) else None
         is_struct = isinstance(item, h5py.Group) and "MATLAB_sparse" not in item.attrs
-        if is_struct and prefix.count(".") < _MAX_DEPTH and h5py.h5o.get_info(item.id).addr not in seen:
+        if (
+            is_struct
+            and prefix.count(".") < _MAX_DEPTH
+            and h5py.h5o.get_info(item.id).addr not in seen
+        ):
             yield from _hdf_variables(item, f"{prefix}{name}.", seen)
         else:
             yield _hdf_listed(item, prefix + name, group.file)
 
 
 def _hdf_listed(item, name: str, file, in_cell: bool = False) -> _Variable:
-    """A dataset as a variable; None stands for a link. It is opened again when it is read, as an open one takes 20 kB."""
+    """A dataset as a variable; None stands for a link.
+
+    It is opened again when it is read, as an open one takes 20 kB.
+    """
     if not isinstance(item, h5py.Dataset) or item.shape is None:
-        return _Variable(name, "link to another place" if item is None else "sparse matrix" if "MATLAB_sparse" in item.attrs else "object")
+        return _Variable(
+            name,
+            "link to another place"
+            if item is None
+            else "sparse matrix"
+            if "MATLAB_sparse" in item.attrs
+            else "object",
+        )
     if "MATLAB_empty" in item.attrs:
         return _Variable(name, "numbers", (0, 0), lambda: np.zeros((0, 0)))
     of_class, cells = str(item.attrs.get("MATLAB_class")).strip("b'"), []            # bytes or text
-    kind = {"char": "text", "logical": "logical"}.get(of_class, "numbers" if item.dtype.kind in "iuf" else "object")
+    kind = {"char": "text", "logical": "logical"}.get(
+        of_class, "numbers" if item.dtype.kind in "iuf" else "object"
+    )
     if item.dtype.names == ("real", "imag"):
         kind = "complex numbers"
     if h5py.check_ref_dtype(item.dtype) is h5py.Reference:
         kind, places = "cell", enumerate(() if in_cell else _checked_dataset(item)[()].ravel(), 1)
-        cells = [_hdf_listed(file[place], f"{name}{{{i}}}", file, True) if place else _Variable(f"{name}{{{i}}}", "empty cell") for i, place in places]
-    return _Variable(name, kind, item.shape[::-1], lambda place=item.ref: _checked_dataset(file[place]), cells)
+        cells = [
+            _hdf_listed(file[place], f"{name}{{{i}}}", file, True)
+            if place
+            else _Variable(f"{name}{{{i}}}", "empty cell")
+            for i, place in places
+        ]
+    return _Variable(
+        name, kind, item.shape[::-1], lambda place=item.ref: _checked_dataset(file[place]), cells
+    )
 
 
 def _checked_dataset(item):
@@ -257,20 +374,33 @@ _HDF_MARK = b"\x89HDF\r\n\x1a\n"
 
 
 def _list_variables(path: str | Path) -> list[_Variable]:
-    """All variables of a MAT file. Raises `ValueError` when it is none, or damaged; `OSError` when it cannot be opened."""
+    """All variables of a MAT file.
+
+    Raises `ValueError` when it is none, or damaged; `OSError` when it cannot be opened.
+    """
     with open(path, "rb") as file:
         if not file.seek(0, 2):
             raise ValueError("the file is empty")
         data = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
-    head, version, is_hdf = bytes(data[:128]), bytes(data[124:128]), _HDF_MARK in (bytes(data[:8]), bytes(data[512:520]))
+    head, version, is_hdf = (
+        bytes(data[:128]),
+        bytes(data[124:128]),
+        _HDF_MARK in (bytes(data[:8]), bytes(data[512:520])),
+    )
     with _damage_is_value_error():
         if is_hdf and version in (b"\0\2IM", b"\2\0MI"):
-            return list(_hdf_variables(h5py.File(path, "r", locking=False), "", set()))    # stays open as long as a variable is there
+            # stays open as long as a variable is there
+            return list(_hdf_variables(h5py.File(path, "r", locking=False), "", set()))
         if is_hdf:
-            raise ValueError("this is an HDF5 file, but none that MATLAB wrote: save it from MATLAB with save(..., '-v7'), or as WAV")
-        if version in (b"\0\1IM", b"\1\0MI") and 0 not in head[:4]:                        # with a zero there, scipy takes it for version 4
+            raise ValueError(
+                "this is an HDF5 file, but none that MATLAB wrote: "
+                "save it from MATLAB with save(..., '-v7'), or as WAV"
+            )
+        # with a zero there, scipy takes it for version 4
+        if version in (b"\0\1IM", b"\1\0MI") and 0 not in head[:4]:
             order, codec = ("<", "utf-16-le") if version.endswith(b"IM") else (">", "utf-16-be")
-            return list(_by_scipy(path, _v5_headers(data, order), uint16_codec=codec))     # scipy's own codec keeps half of each character
+            # scipy's own codec keeps half of each character
+            return list(_by_scipy(path, _v5_headers(data, order), uint16_codec=codec))
         return list(_by_scipy(path, _v4_headers(data)))
 
 # %% ../../../nbs/01_data/1_readers/04_matlab.ipynb #76d28983
@@ -290,7 +420,10 @@ def _problem(variable: _Variable) -> str | None:
     if not math.prod(variable.shape):
         return f"{variable} is empty: leave it out"
     if len(variable.shape) != 2 or min(variable.shape) > MAX_CHANNELS:
-        return f"{variable} needs to be samples x channels, up to {MAX_CHANNELS} channels: save several recordings as a cell array"
+        return (
+            f"{variable} needs to be samples x channels, up to {MAX_CHANNELS} channels: "
+            "save several recordings as a cell array"
+        )
     return None
 
 
@@ -311,17 +444,29 @@ def _listing(variables: list[_Variable]) -> str:
 
 
 def _choose(variables: list[_Variable], wanted: str | None) -> _Variable:
-    """The variable with the recordings. Raises `ValueError` that lists the variables when it is not clear which one."""
+    """The variable with the recordings.
+
+    Raises `ValueError` that lists the variables when it is not clear which one.
+    """
     if wanted is None:
         found = [variable for variable in variables if _qualifies(variable)]
         if not found:
-            raise ValueError(f"no variable holds a recording of real numbers, {_MIN_SAMPLES} samples or more; found {_listing(variables)}")
+            raise ValueError(
+                "no variable holds a recording of real numbers, "
+                f"{_MIN_SAMPLES} samples or more; found {_listing(variables)}"
+            )
     else:
         found = [variable for variable in variables if fnmatchcase(variable.name, wanted)]
         if not found:
-            raise ValueError(f"no variable is called {wanted}; found {_listing(variables)}: correct data.variable")
+            raise ValueError(
+                f"no variable is called {wanted}; "
+                f"found {_listing(variables)}: correct data.variable"
+            )
     if len(found) > 1:
-        raise ValueError(f"{len(found)} variables can be the recording, {_listing(found)}: name one with data.variable, such as '*_DE_time'")
+        raise ValueError(
+            f"{len(found)} variables can be the recording, {_listing(found)}: "
+            "name one with data.variable, such as '*_DE_time'"
+        )
     chosen = found[0]
     if chosen.kind != "cell" and _problem(chosen):
         raise ValueError(_problem(chosen))
@@ -332,24 +477,43 @@ def _choose(variables: list[_Variable], wanted: str | None) -> _Variable:
 # %% ../../../nbs/01_data/1_readers/04_matlab.ipynb #0be4e1e7
 def _nearest(variables: list[_Variable], names: set[str], chosen: _Variable) -> list[_Variable]:
     """Variables with one of `names`: those in the struct of `chosen` if there are any, else all."""
-    found = [variable for variable in variables if _last_name(variable) in names and variable is not chosen]
+    found = [
+        variable
+        for variable in variables
+        if _last_name(variable) in names and variable is not chosen
+    ]
     struct_name = chosen.name.rpartition(".")[0]
-    return [variable for variable in found if variable.name.rpartition(".")[0] == struct_name] or found
+    return [
+        variable for variable in found if variable.name.rpartition(".")[0] == struct_name
+    ] or found
 
 
 def _rate(variables: list[_Variable], chosen: _Variable) -> int | None:
-    """The sample rate that the file names, Hz. Raises `ValueError` when it can be none, or two differ."""
-    scalars = [v for v in _nearest(variables, _RATE_NAMES, chosen) if v.kind == "numbers" and math.prod(v.shape) == 1]
+    """The sample rate that the file names, Hz.
+
+    Raises `ValueError` when it can be none, or two differ.
+    """
+    scalars = [
+        v
+        for v in _nearest(variables, _RATE_NAMES, chosen)
+        if v.kind == "numbers" and math.prod(v.shape) == 1
+    ]
     rates = {v.name: check_rate(np.asarray(v.stored()).item(), v.name) for v in scalars}
     if len(set(rates.values())) > 1:
-        raise ValueError(f"the sample rates differ: {', '.join(f'{name} is {rate}' for name, rate in rates.items())}. Keep the right one only")
+        raise ValueError(
+            "the sample rates differ: "
+            f"{', '.join(f'{name} is {rate}' for name, rate in rates.items())}. "
+            "Keep the right one only"
+        )
     return next(iter(rates.values()), None)
 
 
 def _entries(variable: _Variable) -> list:
     """What a small variable says, one value an entry: numbers, or a text for each row of it."""
     if variable.kind == "cell":
-        return [entries[0] if len(entries) == 1 else None for entries in map(_entries, variable.cells)]
+        return [
+            entries[0] if len(entries) == 1 else None for entries in map(_entries, variable.cells)
+        ]
     if variable.kind not in ("numbers", "text") or len(variable.shape) != 2:
         return []
     values = variable.stored()[()]
@@ -360,7 +524,11 @@ def _entries(variable: _Variable) -> list:
 
 def _labels(variables: list[_Variable], chosen: _Variable, n_rows: int) -> list | None:
     """Labels as written, if one variable called so has an entry for each recording."""
-    candidates = [v for v in _nearest(variables, _LABEL_NAMES, chosen) if v.kind == "text" or max(math.prod(v.shape), 1) == n_rows]
+    candidates = [
+        v
+        for v in _nearest(variables, _LABEL_NAMES, chosen)
+        if v.kind == "text" or max(math.prod(v.shape), 1) == n_rows
+    ]
     fitting = [values for values in map(_entries, candidates) if len(values) == n_rows]
     return fitting[0] if len(fitting) == 1 else None
 
@@ -369,7 +537,10 @@ _BLOCK = 1 << 20    # samples of all channels
 
 
 def _blocks(variable: _Variable) -> Iterator[np.ndarray]:
-    """Blocks of float32 `(time,)` or `(time, channel)`. Raises `ValueError` for damage and for what is no sound."""
+    """Blocks of float32 `(time,)` or `(time, channel)`.
+
+    Raises `ValueError` for damage and for what is no sound.
+    """
     with _damage_is_value_error():
         stored = variable.stored()
     time_first = stored.shape[0] > stored.shape[1]
@@ -394,13 +565,18 @@ def _row(variable: _Variable, number: int | None) -> Row:
 
 # %% ../../../nbs/01_data/1_readers/04_matlab.ipynb #329b2c39
 def read_matlab(
-    path: str | Path,              # a MAT file of any version
-    about: About,                  # filled in before the first recording: `sample_rate`, `labels`, the variable's name in `meta`
-    variable: str | None = None,   # its name or a pattern, such as `*_DE_time` or `rig.signal`; None: the only one that can be a recording
-) -> Iterator[Row]:                # one recording, or one for each cell
-    """Recordings of a variable of a MAT file; long ones as blocks, which raise `ValueError` at the sample that is none.
+    path: str | Path,  # a MAT file of any version
+    # filled in before the first recording: `sample_rate`, `labels`, the variable's name in `meta`
+    about: About,
+    # its name or a pattern, such as `*_DE_time` or `rig.signal`; None: the only
+    # one that can be a recording
+    variable: str | None = None,
+) -> Iterator[Row]:    # one recording, or one for each cell
+    """Recordings of a variable of a MAT file; long ones as blocks, which raise `ValueError` at
+    the sample that is none.
 
-    Raises `ValueError` when it is no MAT file or a damaged one, when it is not clear which variable is meant, and when the rate cannot be one.
+    Raises `ValueError` when it is no MAT file or a damaged one, when it is not clear which variable
+    is meant, and when the rate cannot be one.
     """
     variables = _list_variables(path)
     chosen = _choose(variables, variable)

@@ -18,7 +18,9 @@ from .rows import MAX_CHANNELS, MAX_SAMPLE, About, Row, check_samples
 
 # %% ../../../nbs/01_data/1_readers/05_numeric_csv.ipynb #7e42cdfd
 _MAX_LINE = 1 << 14      # characters; 64 channels need a tenth of it
-_NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?|[+-]?(nan|inf|infinity)", re.IGNORECASE)
+_NUMBER = re.compile(
+    r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?|[+-]?(nan|inf|infinity)", re.IGNORECASE
+)
 
 
 def _separator(line: str) -> str | None:
@@ -33,17 +35,23 @@ def _cells(line: str, separator: str | None) -> list[str]:
 
 
 def _open(path: str | Path) -> TextIO:
-    return open(path, encoding="utf-8-sig")           # line ends of all systems, with or without byte order mark
+    # line ends of all systems, with or without byte order mark
+    return open(path, encoding="utf-8-sig")
 
 
 def _first_lines(path: str | Path) -> list[str]:
-    """The first two lines of a text file, where they are in UTF-8. Raises `ValueError` when it is no text."""
+    """The first two lines of a text file, where they are in UTF-8.
+
+    Raises `ValueError` when it is no text.
+    """
     with open(path, "rb") as file:
         lines = re.split(rb"\r\n|\r|\n", file.read(_MAX_LINE), maxsplit=2)
     if not lines[0] and len(lines) == 1:
         raise ValueError("the file is empty")
     if b"\0" in lines[0] or len(lines[0]) == _MAX_LINE:
-        raise ValueError("the file is no table of text: save it as CSV in UTF-8, one line for each sample")
+        raise ValueError(
+            "the file is no table of text: save it as CSV in UTF-8, one line for each sample"
+        )
     return [line.decode("utf-8-sig", "replace") for line in lines[:2]]
 
 
@@ -55,7 +63,10 @@ def _is_numbers(line: str) -> bool:
 def csv_kind(
     path: str | Path,    # a file that ends in .csv
 ) -> str:                # numbers, header (of numbers), manifest, or table (any other)
-    """What a CSV file is by its first two lines. Raises `ValueError` when the file is empty or no text."""
+    """What a CSV file is by its first two lines.
+
+    Raises `ValueError` when the file is empty or no text.
+    """
     first, *second = _first_lines(path)
     if any(cell.strip("\"'").casefold() == "path" for cell in _cells(first, _separator(first))):
         return "manifest"
@@ -87,11 +98,15 @@ def _explain(lines: list[str], number: int, separator: str | None, n_columns: in
 
 
 def _parse(lines: list[str], number: int, separator: str | None, n_columns: int) -> np.ndarray:
-    """Samples of whole lines, float32 `(time, channel)`. Raises `ValueError` with line and column of what is none."""
+    """Samples of whole lines, float32 `(time, channel)`.
+
+    Raises `ValueError` with line and column of what is none.
+    """
     try:
         points = [line.replace(",", ".") for line in lines] if separator == ";" else lines
         samples = np.loadtxt(points, np.float64, comments=None, delimiter=separator, ndmin=2)
-        if samples.shape != (len(lines), n_columns):                        # blank lines are passed over
+        # blank lines are passed over
+        if samples.shape != (len(lines), n_columns):
             raise ValueError
         return check_samples(samples)
     except ValueError:
@@ -102,7 +117,9 @@ _BLOCK_LINES = 1 << 14
 
 
 def _line_blocks(path: str | Path) -> Iterator[tuple[int, list[str]]]:
-    """Number of the first line, from 1, and some lines; blank ones at the end of the file are left out."""
+    """Number of the first line, from 1, and some lines; blank ones at the end
+    of the file are left out.
+    """
     number, blank = 1, 0
     with _open(path) as file:
         while lines := list(islice(iter(lambda: file.readline(_MAX_LINE), ""), _BLOCK_LINES)):
@@ -118,7 +135,10 @@ def _line_blocks(path: str | Path) -> Iterator[tuple[int, list[str]]]:
 
 
 def _blocks(path: str | Path, separator: str | None, n_columns: int) -> Iterator[np.ndarray]:
-    """Blocks of float32 `(time,)` or `(time, channel)`. Raises `ValueError` with line and column of what is no sample."""
+    """Blocks of float32 `(time,)` or `(time, channel)`.
+
+    Raises `ValueError` with line and column of what is no sample.
+    """
     number = 1
     try:
         for number, lines in _line_blocks(path):
@@ -134,17 +154,27 @@ def read_numeric_csv(
 ) -> Iterator[Row]:      # one
     """The recording in a table of numbers; a long one as blocks.
 
-    Raises `ValueError` with line and column of a cell that is no finite number, for lines of different lengths, a header, more than
-    `MAX_CHANNELS` columns, an empty file and one that is no text. Those of a long one raise it too.
+    Raises `ValueError` with line and column of a cell that is no finite number, for lines of
+    different lengths, a header, more than `MAX_CHANNELS` columns, an empty file and one that is no
+    text. Those of a long one raise it too.
     """
     line, kind = _first_lines(path)[0], csv_kind(path)
     if kind == "manifest":
-        raise ValueError("line 1 is the header of a manifest (it has a column path): the file lists recordings and is none")
+        raise ValueError(
+            "line 1 is the header of a manifest (it has a column path): "
+            "the file lists recordings and is none"
+        )
     if kind != "numbers":
-        raise ValueError(f"line 1 is {line.strip()[:40]!r}, not numbers: remove the header; in a manifest, call the column with the files path")
+        raise ValueError(
+            f"line 1 is {line.strip()[:40]!r}, not numbers: remove the header; "
+            "in a manifest, call the column with the files path"
+        )
     separator = _separator(line)
     n_columns = len(_cells(line, separator))
     if n_columns > MAX_CHANNELS:
-        raise ValueError(f"line 1 has {n_columns} columns, which are channels, up to {MAX_CHANNELS}: write one line for each sample")
+        raise ValueError(
+            f"line 1 has {n_columns} columns, which are channels, "
+            f"up to {MAX_CHANNELS}: write one line for each sample"
+        )
     blocks = list(islice(_blocks(path, separator, n_columns), 2))
     yield Row(None, blocks[0] if len(blocks) == 1 else lambda: _blocks(path, separator, n_columns))

@@ -16,8 +16,10 @@ import numpy as np
 class Row:
     """One recording of a source: its samples, or what is wrong with it."""
 
-    number: int | None                  # position in the source, from 0; None: the source is this one recording
-    samples: np.ndarray | Callable[[], Iterator[np.ndarray]] | None = None  # float32 `(time,)` or `(time, channel)`, or where blocks of it come from
+    # position in the source, from 0; None: the source is this one recording
+    number: int | None
+    # float32 `(time,)` or `(time, channel)`, or where blocks of it come from
+    samples: np.ndarray | Callable[[], Iterator[np.ndarray]] | None = None
     sample_rate: int | None = None      # Hz; None: what `About` says
     problem: str | None = None
 
@@ -31,13 +33,16 @@ class About:
     groups: list | None = None          # as written, one a row
     meta: dict = field(default_factory=dict)            # anything else it says, such as metric
     bytes_read: int = 0                 # how far into the source its reader is
-    needs_end: bool = False             # what stands behind the rows belongs to them: without it they are no use
+    # what stands behind the rows belongs to them: without it they are no use
+    needs_end: bool = False
 
 # %% ../../../nbs/01_data/1_readers/01_rows.ipynb #c4b49e7c
 MAX_SAMPLE = 1e15        # larger ones are no sound, and their squares are too large for float32
-MAX_UNPACKED = 100       # times the size of what is compressed, but 64 MB at least: more is no recording but a trap
+# times the size of what is compressed, but 64 MB at least: more is no recording but a trap
+MAX_UNPACKED = 100
 MAX_RATE = 10_000_000    # Hz; more is a mistake, and would fill the memory when resampled
-MAX_CHANNELS = 64        # an array with more on its short side is a table of recordings or of features
+# an array with more on its short side is a table of recordings or of features
+MAX_CHANNELS = 64
 
 
 def check_samples(
@@ -50,17 +55,29 @@ def check_samples(
     usable = np.abs(samples) <= MAX_SAMPLE                       # NaN is not
     if not usable.all():
         place = np.unravel_index(np.argmin(usable), usable.shape)
-        what = f"is {samples[place]}" if not np.isfinite(samples[place]) else f"is larger than {MAX_SAMPLE:g}"
+        what = (
+            f"is {samples[place]}"
+            if not np.isfinite(samples[place])
+            else f"is larger than {MAX_SAMPLE:g}"
+        )
         channel = f" of channel {place[1]}" if samples.ndim == 2 and samples.shape[1] > 1 else ""
-        raise ValueError(f"sample {start + place[0]}{channel} {what}: cut this part out, or record again")
+        raise ValueError(
+            f"sample {start + place[0]}{channel} {what}: cut this part out, or record again"
+        )
     return samples
 
 
 def check_rate(value: object, name: str) -> int:
-    """`value` as a rate in Hz; `name` is what the source calls it. Raises `ValueError` when it can be none."""
+    """`value` as a rate in Hz; `name` is what the source calls it.
+
+    Raises `ValueError` when it can be none.
+    """
     is_number = isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
     if not is_number or not 1 <= value <= MAX_RATE or value != int(value):
-        raise ValueError(f"{name} needs to be a whole number of samples per second up to {MAX_RATE:,}, got {value!r}")
+        raise ValueError(
+            f"{name} needs to be a whole number of samples "
+            f"per second up to {MAX_RATE:,}, got {value!r}"
+        )
     return int(value)
 
 # %% ../../../nbs/01_data/1_readers/01_rows.ipynb #ae7e0787
@@ -71,7 +88,9 @@ def time_first(
     samples = np.asarray(waveform)
     if samples.ndim not in (1, 2):
         remedy = ": put a single waveform into a list" * (samples.ndim == 0)
-        raise ValueError(f"it needs the shape (time,) or (channel, time), got {samples.shape}{remedy}")
+        raise ValueError(
+            f"it needs the shape (time,) or (channel, time), got {samples.shape}{remedy}"
+        )
     if samples.dtype.kind not in "iuf":
         raise ValueError(f"it needs real numbers, got {samples.dtype}")
     if samples.ndim == 2 and samples.shape[0] > MAX_CHANNELS:

@@ -37,39 +37,68 @@ def as_paths(paths: str | os.PathLike | Sequence[str | os.PathLike]) -> list[Pat
 
 
 def files_below(root: Path) -> list[Path]:
-    """All files at or below `root`, in order, but hidden ones and those of run folders. Raises `FileNotFoundError`."""
+    """All files at or below `root`, in order, but hidden ones and those of run folders.
+
+    Raises `FileNotFoundError`.
+    """
     if not root.exists():
-        raise FileNotFoundError(f"{root} does not exist; check the path, or make recordings with: sounddetect simulate data")
+        raise FileNotFoundError(
+            f"{root} does not exist; check the path, "
+            "or make recordings with: sounddetect simulate data"
+        )
     if root.is_file():
         return [root]
-    found = [path for path in _all_below(root) if path.is_file() or path.is_symlink() and not path.exists()]     # a pipe would be waited for
-    runs = {path.parent for path in found if path.name == "data.json" and (path.parent / "config.yaml").exists()}
+    # a pipe would be waited for
+    found = [
+        path
+        for path in _all_below(root)
+        if path.is_file() or path.is_symlink() and not path.exists()
+    ]
+    runs = {
+        path.parent
+        for path in found
+        if path.name == "data.json" and (path.parent / "config.yaml").exists()
+    }
     hidden = (any(part.startswith(".") for part in path.relative_to(root).parts) for path in found)
-    return sorted(path for path, is_hidden in zip(found, hidden) if not is_hidden and not runs.intersection(path.parents))
+    return sorted(
+        path
+        for path, is_hidden in zip(found, hidden)
+        if not is_hidden and not runs.intersection(path.parents)
+    )
 
 
 def _all_below(root: Path) -> Iterator[Path]:
-    """Everything below `root` but folders and what is in hidden ones; a linked folder is entered, unless it was met before or `root` lies in it."""
+    """Everything below `root` but folders and what is in hidden ones; a linked folder is entered,
+    unless it was met before or `root` lies in it.
+    """
     seen = {os.path.realpath(root), *map(str, root.resolve().parents)}
     for folder, folders, names in os.walk(root, followlinks=True):
         yield from (Path(folder, name) for name in names)
-        real = {name: os.path.realpath(os.path.join(folder, name)) for name in sorted(folders) if not name.startswith(".")}
+        real = {
+            name: os.path.realpath(os.path.join(folder, name))
+            for name in sorted(folders)
+            if not name.startswith(".")
+        }
         folders[:] = [name for name in real if real[name] not in seen]
         seen.update(real.values())
 
 # %% ../../../nbs/01_data/1_readers/00_sources.ipynb #4ad6f048
 def source_of(key: str) -> str:
-    """Key of the file that a recording's key belongs to: without `#row`, `@start-stop` and `@channel` at its end."""
+    """Key of the file that a recording's key belongs to: without `#row`, `@start-stop`
+    and `@channel` at its end.
+    """
     return re.sub(r"(#\d+)?(@(\d+-\d+|channel\d+))*$", "", key)
 
 # %% ../../../nbs/01_data/1_readers/00_sources.ipynb #aa22fdfd
 def find_sources(
     paths: str | os.PathLike | Sequence[str | os.PathLike],  # files or folders
-) -> tuple[dict[str, Path], dict[str, int]]:  # {key of a file: its path} in order; {suffix: how many files in forms that are not read}
-    """Files with recordings at or below `paths`, each under the POSIX path below the root that was given.
+    # {key of a file: its path} in order; {suffix: how many files in forms that are not read}
+) -> tuple[dict[str, Path], dict[str, int]]:
+    """Files with recordings at or below `paths`, each under the POSIX path below
+    the root that was given.
 
-    Raises `FileNotFoundError` for a path that is not there, `ValueError` when nothing can be read, or when two files
-    would have the same key.
+    Raises `FileNotFoundError` for a path that is not there, `ValueError` when nothing can be read,
+    or when two files would have the same key.
     """
     paths = as_paths(paths)
     sources, seen, not_read, asked = {}, set(), Counter(), False
@@ -85,12 +114,17 @@ def find_sources(
             if kind_of(path) is None:
                 not_read.update([suffix] if suffix in NOT_READ or path == root else [])
                 continue
-            real = os.path.realpath(path)                      # of a link to itself too, where Path.resolve raises
+            # of a link to itself too, where Path.resolve raises
+            real = os.path.realpath(path)
             if real in seen:
-                continue                                       # given twice, by itself and by a folder above it
+                # given twice, by itself and by a folder above it
+                continue
             seen.add(real)
             if key in sources:
-                raise ValueError(f"{sources[key]} and {path} would both be called {key}: give the folder above them instead")
+                raise ValueError(
+                    f"{sources[key]} and {path} would both be called {key}: "
+                    "give the folder above them instead"
+                )
             sources[key] = path
     if not sources:
         raise ValueError(f"{', '.join(map(str, paths[:3]))}: no recordings found; looked for {', '.join(suffixes())} files. "
@@ -99,6 +133,11 @@ def find_sources(
 
 
 def describe_not_read(not_read: dict[str, int]) -> str:
-    """Which files were passed over, and what to do about them; one sentence, empty if there are none."""
-    reasons = [f"{count} {suffix or 'without a suffix'} ({NOT_READ.get(suffix, 'unknown')})" for suffix, count in sorted(not_read.items())]
+    """Which files were passed over, and what to do about them; one sentence,
+    empty if there are none.
+    """
+    reasons = [
+        f"{count} {suffix or 'without a suffix'} ({NOT_READ.get(suffix, 'unknown')})"
+        for suffix, count in sorted(not_read.items())
+    ]
     return f"Not read: {'; '.join(reasons)}" if reasons else ""
