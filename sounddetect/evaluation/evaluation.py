@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from .. import parts
 from ..files import write_bytes, write_json, write_text
 from ..data.collection.loading import load_recordings
 from ..data.collection.recordings import Recordings
@@ -308,8 +309,10 @@ def _judge(detector, recordings, judged_on, run):
 def own_recordings(run: Run) -> Recordings:
     """The recordings that a run was made from, read again from where they were.
 
-    Raises `ValueError` when some of them came from no file.
+    Raises `ValueError` when some of them came from no file, or were read by a reader that is not known here.
     """
+    for name in {source.get("reader") for source in run.data["sources"]} - {None}:
+        parts.find("reader", name)
     if not run.data["paths"] or any(source["path"] is None for source in run.data["sources"]):
         raise ValueError(f"{run.path} was trained on recordings that came from no file, such as arrays: give "
                          "them again, as in evaluate(run, recordings) or resume(path, recordings=recordings)")

@@ -155,7 +155,7 @@ def prepare_training(
     """Everything up to the first step: a training to `.start()`, `.stop()` and `.wait()` for. Raises as `train` does."""
     config = config or Config()
     recordings = recordings_of(config) if recordings is None else recordings
-    config = resolve_channels(recordings, config.resolve(recordings))
+    config = resolve_channels(recordings, config)
     refuse_damaged(recordings, config.data.skip_bad)
     config = config.resolve(recordings)
     _refuse_foreign_labels(recordings, config)

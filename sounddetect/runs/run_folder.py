@@ -18,6 +18,7 @@ import pandas as pd
 from ..config import Config
 from ..data.collection.recordings import Recordings
 from ..data.collection.splitting import Split
+from ..data.readers.reading import reader_of
 from ..detector.detector import Detector
 
 # %% ../../nbs/09a_runs/00_run_folder.ipynb #cb71dafc
@@ -46,11 +47,14 @@ CONDITIONS = ("machine_type", "machine_id", "id", "section", "domain")    # colu
 
 
 def _sources(recordings):
-    """Path, size and hash of each source."""
+    """Path, size and hash of each source, and its reader if that was registered."""
     for key, rows in recordings.table.groupby("source", sort=False):
         path = recordings.sources.get(key)
         digest = hashlib.blake2b("".join(rows["content_hash"]).encode(), digest_size=16).hexdigest()
-        yield {"key": key, "path": path and str(path), "bytes": path and path.stat().st_size, "recordings": len(rows), "hash": digest}
+        about = {"key": key, "path": path and str(path), "bytes": path and path.stat().st_size}
+        reader = path and reader_of(path)
+        own = {} if not reader or reader.built_in else {"reader": reader.name}
+        yield about | own | {"recordings": len(rows), "hash": digest}
 
 
 def _recorded(table):

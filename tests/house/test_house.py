@@ -293,6 +293,31 @@ def test_unknown_name_of_the_face_is_refused_with_the_names_it_has():
         sounddetect.no_such_name
 
 
+@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("__init__.py"))[1:], ids=lambda path: path.parent.name)
+def test_package_says_what_it_is_and_offers_what_is_in_it(path):
+    """`sounddetect.plotting.plot_roc_curve` needs no import of a module, and `help(sounddetect.plotting)` says something."""
+    text = path.read_text(encoding="utf-8")
+    assert ast.get_docstring(ast.parse(text)), f"{name(path)} has no docstring"
+    assert text.endswith("__getattr__, __dir__ = _contents(__name__)\n"), "ends in what the other packages end in"
+
+
+def test_packages_are_there_without_an_import():
+    python("""
+import sys, sounddetect as sd
+assert "sounddetect.plotting" not in sys.modules
+assert sd.parts.names("network") and "torch" not in sys.modules
+assert sd.data.split_recordings is sd.data.collection.splitting.split_recordings
+assert callable(sd.plotting.plot_roc_curve) and "plot_roc_curve" in dir(sd.plotting)
+assert {"plotting", "parts", "judging"} <= set(dir(sd))
+try:
+    sd.plotting.plot_nothing
+except AttributeError as error:
+    assert "has no attribute 'plot_nothing'" in str(error)
+else:
+    raise AssertionError("a name that is not there was found")
+""")
+
+
 # --- notebooks -------------------------------------------------------------------------------------------------------
 
 
