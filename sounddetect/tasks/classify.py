@@ -146,4 +146,4 @@ class Classify:
 def choose(scores: OneScore, values: np.ndarray, table: pd.DataFrame, rule) -> ThresholdChoice:
     """Draw the threshold on recordings with `label` and `group`, none of them of the test part."""
     rule = rule.model_dump() if isinstance(rule, FalseAlarmRate) else rule
-    return choose_threshold(scores.is_anomaly(table), values, rule, table["group"])
+    return choose_threshold(scores.is_anomaly(table), values, rule, table["group"], scores.highest)
