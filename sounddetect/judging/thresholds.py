@@ -32,6 +32,7 @@ class ThresholdChoice:
     n_bad: int                   # bad recordings seen
     found: int                   # of them at or above the threshold
     asked: float | None = None   # false-alarm rate that was asked for
+    drawn_on: str = "the validation part"    # what these recordings are, in words
 
     @property
     def promised(self) -> bool:

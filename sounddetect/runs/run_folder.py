@@ -13,6 +13,7 @@ from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from ..config import Config
@@ -123,6 +124,12 @@ class Run:
         if not path.exists():
             raise FileNotFoundError(f"{self.path} has not been evaluated: run `sounddetect evaluate {self.path}`")
         return json.loads(path.read_text(encoding="utf-8"))
+
+    def has_met(self, recordings: Recordings, *parts: str) -> np.ndarray:
+        """Which recordings are in these parts of the run, by content; bool `(recording,)`."""
+        split, content = self.data["split"], self.data["content_hash"]
+        met = {content[key] for name in parts for key in split.get(name, [])}
+        return recordings.table["content_hash"].isin(met).to_numpy()
 
     def parts(self, recordings: Recordings) -> Split:
         """`recordings` divided as this run divided them, by content.
