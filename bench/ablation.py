@@ -70,7 +70,7 @@ class RectifiedBank(torch.nn.Module):
         self.filters.conv.reset_parameters()
 
     def forward(self, waveform):
-        return F.max_pool2d(F.relu(self.filters(waveform[:, None, None])), (1, self.pool)).float()
+        return F.max_pool2d(F.relu(self.filters(waveform[:, :, None])), (1, self.pool)).float()
 
 
 def usual_network(network):

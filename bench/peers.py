@@ -14,12 +14,12 @@ from sklearn.model_selection import StratifiedGroupKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from sounddetect.signal.resampling import prepare
+from sounddetect.signal.resampling import resample
 
 
 def waveforms(recordings, sample_rate):
     """All recordings `(recording, time)`, one channel, at one rate and one level; as long as the shortest."""
-    found = [prepare(recordings.read(i), int(recordings.table["sample_rate"].iloc[i]), sample_rate) for i in range(len(recordings))]
+    found = [resample(recordings.read(i).mean(0), int(recordings.table["sample_rate"].iloc[i]), sample_rate) for i in range(len(recordings))]
     shortest = min(len(waveform) for waveform in found)
     found = np.stack([waveform[:shortest] for waveform in found])
     found = found - found.mean(1, keepdims=True)

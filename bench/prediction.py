@@ -65,7 +65,7 @@ def median_seconds(functions, repeats):
 def window_by_window(detector, waveforms):
     with exact_float32():
         for waveform in waveforms:
-            logits = [detector.window_answers(torch.from_numpy(waveform[None, k:k + LENGTH])) for k in range(0, len(waveform), LENGTH)]
+            logits = [detector.window_answers(torch.from_numpy(waveform[None, None, k:k + LENGTH])) for k in range(0, len(waveform), LENGTH)]
             torch.stack(logits).mean(0).softmax(-1)
 
 
@@ -77,7 +77,7 @@ def with_sosfiltfilt(detector, waveforms):
             logits = []
             for k in range(0, len(waveform), LENGTH):
                 window = sosfiltfilt(sections, waveform[k:k + LENGTH] - waveform[k:k + LENGTH].mean())
-                logits.append(detector.network(torch.from_numpy((window / window.std()).astype(np.float32)[None])))
+                logits.append(detector.network(torch.from_numpy((window / window.std()).astype(np.float32)[None, None])))
             torch.stack(logits).mean(0).softmax(-1)
 
 

@@ -57,7 +57,7 @@ class PlainBank(nn.Module):
         self.filters, self.pool = PlainConv(bank.filters), bank.pool
 
     def forward(self, waveform):
-        x = self.filters(waveform[:, None, None])[:, :, 0]
+        x = self.filters(waveform[:, :, None])[:, :, 0]
         return torch.log(F.avg_pool1d(x.float() ** 2, self.pool) + ENERGY_FLOOR)[:, :, None]
 
 
@@ -115,7 +115,7 @@ def trainer_share(pairs, batch_size, n_recordings):
             _finish_epoch(trainer, pace)
             return clock() - started
 
-        windows = torch.stack([torch.from_numpy(recordings.read(i, 0, 22050)[0]) for i in range(n_recordings)])
+        windows = torch.stack([torch.from_numpy(recordings.read(i, 0, 22050)) for i in range(n_recordings)])
         target = torch.tensor([label == "NG" for label in recordings.labels]).long()
         bare = Pipeline(trainer.model.front_end, build_network(config, 2))
         optimizer = torch.optim.Adam(bare.parameters(), 1e-3)
@@ -129,7 +129,7 @@ def layout_gain(pairs, batch_size, dtypes, n_batches=6, twin_of=plain_twin):
     torch.manual_seed(0)
     network = build_network(sd.Config(), 2)
     twin = twin_of(network)
-    batches = [(torch.randn(batch_size, 22050), torch.randint(0, 2, (batch_size,))) for _ in range(n_batches)]
+    batches = [(torch.randn(batch_size, 1, 22050), torch.randint(0, 2, (batch_size,))) for _ in range(n_batches)]
     with torch.no_grad():
         difference = (network.eval()(batches[0][0]) - twin.eval()(batches[0][0])).abs().max().item()
     assert difference < 1e-4, f"the twin is another network: {difference}"

@@ -10,6 +10,7 @@ _FACE = {
     "Config": "config",
     "Recording": "data.collection.recordings",
     "Recordings": "data.collection.recordings",
+    "concatenate": "data.collection.joining",
     "load_recordings": "data.collection.loading",
     "check_recordings": "data.inspection.checking",
     "plot_check": "jobs.overview",

@@ -44,8 +44,9 @@ class Part:
         settings: Any,              # class of its settings, "module:attribute", or None
         build: Callable | str,      # what builds it (table above), or "module:attribute"
         tasks: Iterable[str] = (),  # tasks that it serves; empty: any
+        features: Iterable[str] = (),  # kinds of features that a model takes; empty: any
     ):
-        self.kind, self.name, self.tasks = kind, name, tuple(tasks)
+        self.kind, self.name, self.tasks, self.features = kind, name, tuple(tasks), tuple(features)
         self._settings, self._build = settings, build
 
     @property
@@ -67,6 +68,10 @@ class Part:
         """Whether the part can be used for `task`."""
         return not self.tasks or task in self.tasks
 
+    def takes(self, feature: str) -> bool:
+        """Whether a model can be given features of this kind."""
+        return not self.features or feature in self.features
+
     def __repr__(self) -> str:
         tasks = f", tasks={self.tasks}" if self.tasks else ""
         return f"Part({self.kind} {self.name} from {self.home}{tasks})"
@@ -74,9 +79,12 @@ class Part:
 # %% ../nbs/00_foundation/01_parts.ipynb #1dd442cf
 _BUILT_IN = [
     Part("task", "classify", None, "sounddetect.tasks.classify:Classify"),
-    Part("network", "1d_cnn_attention", "sounddetect.config:Model", "sounddetect.models.cnn_attention:build_cnn_attention", ["classify"]),
+    Part("network", "1d_cnn_attention", "sounddetect.models.settings:CnnAttentionSettings",
+         "sounddetect.models.cnn_attention:build_cnn_attention", tasks=["classify"], features=["waveform"]),
     Part("feature", "waveform", None, "sounddetect.signal.features:Waveform"),
-    Part("loss", "cross_entropy", "sounddetect.config:LossFunction", "sounddetect.tasks.losses:cross_entropy", ["classify"]),
+    Part("feature", "log_mel", "sounddetect.signal.settings:LogMelSettings", "sounddetect.signal.features:LogMel"),
+    Part("loss", "cross_entropy", "sounddetect.tasks.settings:CrossEntropySettings",
+         "sounddetect.tasks.losses:cross_entropy", tasks=["classify"]),
 ]
 _parts = {(part.kind, part.name): part for part in _BUILT_IN}
 
@@ -87,12 +95,13 @@ def register(
     settings: Any,              # class of its settings, "module:attribute", or None for a part without settings
     build: Callable | str,      # what builds it, or "module:attribute"
     tasks: Iterable[str] = (),  # tasks that it serves; empty: any
+    features: Iterable[str] = (),  # kinds of features that a model takes; empty: any
 ) -> Part:
     """Make a part known under `name`; registering it again from the same module replaces it.
 
     Raises `ValueError` for a name that is taken, or that is not one.
     """
-    part = Part(kind, name, settings, build, tasks)
+    part = Part(kind, name, settings, build, tasks, features)
     if kind not in PART_KINDS:
         raise ValueError(f"a part is one of {', '.join(PART_KINDS)}, got {kind!r}")
     if not isinstance(name, str) or not re.fullmatch(r"\w[\w.-]*", name):
@@ -121,24 +130,33 @@ def _load_entry_points() -> None:
                 _tried[entry.name] = f"{type(error).__name__}: {error}"
 
 
-def find(kind: str, name: str) -> Part:
+def find(
+    kind: str | tuple[str, ...],    # one of `PART_KINDS`, or several
+    name: str,
+) -> Part:
     """The part of that name.
 
     Raises `ValueError` that says which part is missing, what there is, and how to get it.
     """
-    if kind not in PART_KINDS:
-        raise ValueError(f"a part is one of {', '.join(PART_KINDS)}, got {kind!r}")
-    if (kind, name) not in _parts:
+    kinds = (kind,) if isinstance(kind, str) else tuple(kind)
+    for unknown in set(kinds) - set(PART_KINDS):
+        raise ValueError(f"a part is one of {', '.join(PART_KINDS)}, got {unknown!r}")
+    if not any((kind, name) in _parts for kind in kinds):
         _load_entry_points()
-    if (kind, name) in _parts:
-        return _parts[kind, name]
-    known = names(kind)
+    for kind in kinds:
+        if (kind, name) in _parts:
+            return _parts[kind, name]
+    raise ValueError(_missing(kinds, name))
+
+
+def _missing(kinds: tuple[str, ...], name: str) -> str:
+    known = [known for kind in kinds for known in names(kind)]
     near = difflib.get_close_matches(str(name), known, 1)
+    there_is = f"did you mean {near[0]}?" if near else f"known: {', '.join(known) or 'none'}."
+    calls = " or ".join(f"sounddetect.register_{kind}({name!r}, ...)" for kind in kinds)
     broken = "".join(f"; {entry} could not be loaded ({why})" for entry, why in _tried.items() if why)
-    raise ValueError(
-        f"there is no {kind} {name!r}" + (f", did you mean {near[0]}?" if near else f"; known: {', '.join(known) or 'none'}.")
-        + f" If it is a part of your own, first run the cell or import the module that calls sounddetect.register_{kind}({name!r}, ...), "
-        f"or install the package that brings it{broken}")
+    return (f"there is no {' or '.join(kinds)} {name!r}; {there_is} If it is a part of your own, first run the cell or "
+            f"import the module that calls {calls}, or install the package that brings it{broken}")
 
 
 def names(kind: str) -> list[str]:
@@ -146,14 +164,26 @@ def names(kind: str) -> list[str]:
     return [name for its_kind, name in _parts if its_kind == kind]
 
 # %% ../nbs/00_foundation/01_parts.ipynb #ec62f4b8
-def register_network(name: str, settings: Any, build: Callable | str, tasks: Iterable[str] = ("classify",)) -> Part:
+def register_network(
+    name: str,
+    settings: Any,                        # subclass of `ModelSettings`
+    build: Callable | str,                # `(settings, inputs, n_outputs) -> nn.Module`
+    tasks: Iterable[str] = ("classify",),  # that it serves; empty: any
+    features: Iterable[str] = (),         # that it takes, such as ("waveform",); empty: any
+) -> Part:
     """Make a network known as `model.architecture: name`; `build(settings, inputs, n_outputs)` gives an `nn.Module`."""
-    return register("network", name, settings, build, tasks)
+    return register("network", name, settings, build, tasks, features)
 
 
-def register_estimator(name: str, settings: Any, build: Callable | str, tasks: Iterable[str] = ("anomaly",)) -> Part:
+def register_estimator(
+    name: str,
+    settings: Any,                        # subclass of `ModelSettings`
+    build: Callable | str,                # `(settings, inputs, n_outputs) -> nn.Module`
+    tasks: Iterable[str] = ("anomaly",),  # that it serves; empty: any
+    features: Iterable[str] = (),         # that it takes, such as ("log_mel",); empty: any
+) -> Part:
     """Make a model that is fitted without gradients known as `model.architecture: name`; built as a network is."""
-    return register("estimator", name, settings, build, tasks)
+    return register("estimator", name, settings, build, tasks, features)
 
 
 def register_feature(name: str, settings: Any, build: Callable | str, tasks: Iterable[str] = ()) -> Part:

@@ -72,9 +72,8 @@ def plan(
 
     from sounddetect import Config, load_recordings
     from sounddetect import plan as make_plan
-    from sounddetect.data.collection.loading import Loading
 
     settings = Config.load(config, settings_of(set, paths))
-    recordings = load_recordings(paths, Loading.of(settings), unknown_labels="ignore") if paths else None
+    recordings = load_recordings(paths, settings, unknown_labels="ignore") if paths else None
     planned = make_plan(settings, recordings, gpu)
     print(dumps(planned.to_dict(), indent=2) if json else planned)

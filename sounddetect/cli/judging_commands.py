@@ -56,11 +56,10 @@ def evaluate(
 ):
     """Judge a detector on the test part of its run, or on other recordings that it has not met."""
     from sounddetect import Run, load_recordings
-    from sounddetect.data.collection.loading import Loading
     from sounddetect.evaluation.evaluation import evaluate as judge
 
     opened = Run(run)
-    recordings = paths and load_recordings(paths, Loading.of(opened.config))
+    recordings = paths and load_recordings(paths, opened.config)
     if json:
         result = judge(opened, recordings or None, errors=errors)
         with redirect_stdout(sys.stderr):
@@ -108,9 +107,8 @@ def compare(
     from json import dumps
 
     from sounddetect import Run, load_recordings
-    from sounddetect.data.collection.loading import Loading
     from sounddetect.jobs.comparison import compare as put_side_by_side
 
-    recordings = load_recordings(data, Loading.of(Run(runs[0]).config)) if data else None
+    recordings = load_recordings(data, Run(runs[0]).config) if data else None
     compared = put_side_by_side(*runs, recordings=recordings)
     print(dumps(compared.to_dict(), ensure_ascii=False, indent=2) if json else compared)

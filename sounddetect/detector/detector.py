@@ -27,13 +27,14 @@ from ..data.readers.rows import check_rate, check_samples
 from .model_folder import read_model, refuse_other_weights, write_model
 from .streaming import Stream
 from ..judging.thresholds import ThresholdChoice
-from ..tasks.waveforms import PreparedWaveform, has_channel, no_such_channel, prepared_waveforms, warn_of_rates
+from ..tasks.waveforms import channel_problems, prepared_waveform, prepared_waveforms, warn_of_rates
 from ..tasks.pipeline import Pipeline
 from ..tasks.protocol import answer_windows, task_of
 from ..tasks.windows import output_of, window_batch, window_outputs
 from ..machine.devices import best_device
 from ..signal.front_end import front_end_of
-from ..signal.resampling import as_samples, prepare
+from ..signal.preparation import PreparedWaveform, prepare
+from ..signal.resampling import as_samples
 
 # %% ../../nbs/06_detector/02_detector.ipynb #5e603ebf
 class Scorer:
@@ -67,11 +68,11 @@ class Scorer:
         return self.config.inference.working_temperature
 
     def window_answers(self, windows: torch.Tensor, lengths: torch.Tensor | None = None) -> torch.Tensor:
-        """What the task answers to windows as recorded, with the number of recorded samples of each, int64 `(batch,)`."""
+        """What the task answers to windows `(batch, channel, time)` as recorded, with the number of recorded samples of each, int64 `(batch,)`."""
         raise NotImplementedError
 
     def score_windows(self, windows: Sequence[np.ndarray]) -> np.ndarray:
-        """Scores `(window, ...)` of prepared windows, each of at most `input_length` samples."""
+        """Scores `(window, ...)` of prepared windows `(channel, time)`, each of at most `input_length` samples."""
         batch = window_batch(windows, self.config.model.input_length)
         return self.task.values(output_of(self.window_answers, *batch, self.device))
 
@@ -177,7 +178,7 @@ def _predict_waveform(detector, samples, sample_rate, per, batch_size):
     if samples.ndim not in (1, 2) or not samples.size:
         raise ValueError(f"a waveform needs samples `(time,)` or `(channel, time)`, got shape {samples.shape}")
     check_samples(samples.T)
-    waveform = prepare(np.atleast_2d(samples), check_rate(sample_rate, "sample_rate"), detector.config.audio.sample_rate, detector.config.audio.channel)
+    waveform = prepare(np.atleast_2d(samples), check_rate(sample_rate, "sample_rate"), detector.config.audio)
     return _rows(detector, _score(detector, [waveform], batch_size), pd.DataFrame({"key": ["waveform"], "label": [None]}), per)
 
 
@@ -191,7 +192,7 @@ def _score(detector, waveforms, batch_size):
 
     def counted():
         for waveform in waveforms:
-            n_samples.append(len(waveform))
+            n_samples.append(waveform.shape[1])
             yield waveform
 
     answers, owners, starts = window_outputs(detector.window_answers, counted(), length, batch_size, detector.device)
@@ -220,14 +221,14 @@ def _predict_paths(detector, paths, per, batch_size, progress):
         before = 0
         for part in parts:
             noticed.add(part)
-            fitting = has_channel(part.recordings, config)
+            unfit = channel_problems(part.recordings, config.audio)
             problems.extend(part.recordings.problems)
-            problems.extend({"key": key, "problem": no_such_channel("it", config)} for key in part.recordings.table["key"][~fitting])
-            recordings = part.recordings[fitting]
+            problems.extend({"key": key, "problem": problem} for key, problem in zip(part.recordings.table["key"], unfit) if problem)
+            recordings = part.recordings[unfit == None]             # noqa: E711, elementwise
             tables.append(recordings.table[["key", "label"]])
             rates.update(recordings.table["sample_rate"].tolist())
             for i in range(len(recordings)):
-                yield PreparedWaveform(recordings, i, config)
+                yield prepared_waveform(recordings, i, config.audio)
                 bar.update(before + part.n_bytes * (i + 1) // len(recordings) - bar.n)
             before += part.n_bytes
             del part, recordings                                    # before the next one is read

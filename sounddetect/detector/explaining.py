@@ -13,8 +13,9 @@ import torch
 from torch import Tensor
 
 from .detector import Detector
-from ..tasks.windows import exact_float32
+from ..tasks.windows import exact_float32, window_batch
 from ..signal.front_end import window_starts
+from ..signal.preparation import n_channels_of
 
 # %% ../../nbs/06_detector/04_explaining.ipynb #c6db3b1e
 def log_odds_of(
@@ -73,7 +74,8 @@ class Explanation:
 
     frame_s: float             # s
     attention: np.ndarray      # float32 `(frame,)`, 1 = even
-    evidence: np.ndarray       # float32 `(band, frame)`, positive: for `target`
+    evidence: np.ndarray       # float32 `(band, frame)`, positive: for `target`; of all channels together
+    by_channel: np.ndarray     # float32 `(channel, frame)`, the same of all bands together
     frequencies: np.ndarray    # of the bands, Hz `(band,)`
     target: str                # class in question
     log_odds: float            # of `target`, of the recording
@@ -92,7 +94,7 @@ class Explanation:
 # %% ../../nbs/06_detector/04_explaining.ipynb #4645b2e5
 def explain(
     detector: Detector,
-    waveform: np.ndarray,          # one channel at the detector's rate, float32 `(time,)`, as `prepared_waveforms` gives it
+    waveform: np.ndarray,          # prepared, float32 `(channel, time)`, as `prepared_waveforms` gives it
     target: str | None = None,     # class in question; None: the last of two classes, of more the most likely one
     batch_size: int = 8,           # windows at a time
 ) -> Explanation:
@@ -102,15 +104,15 @@ def explain(
     does not know, and for what is no waveform.
     """
     waveform = np.asarray(waveform, np.float32)
-    if waveform.ndim != 1 or not len(waveform):
-        raise ValueError(f"explain needs a waveform (time,) with at least one sample, got shape {waveform.shape}")
+    n_channels = n_channels_of(detector.config.audio)
+    if waveform.ndim != 2 or len(waveform) != n_channels or not waveform.size:
+        raise ValueError(f"explain needs a waveform (channel, time) with {n_channels} channels and at least one sample, "
+                         f"got shape {waveform.shape}")
     if target is not None and target not in detector.classes:
         raise ValueError(f"target needs to be one of {', '.join(detector.classes)}, got {target!r}")
     length = detector.config.model.input_length
-    starts = window_starts(len(waveform), length)
-    parts = [waveform[start:start + length] for start in starts]
-    lengths = torch.tensor([len(part) for part in parts])
-    windows = torch.from_numpy(np.stack([np.pad(part, (0, length - len(part))) for part in parts]))
+    starts = window_starts(waveform.shape[1], length)
+    windows, lengths = map(torch.from_numpy, window_batch([waveform[:, start:start + length] for start in starts], length))
     number = _target(detector, windows, lengths, batch_size) if target is None else detector.classes.index(target)
     batches = [_explain_windows(detector, *batch, number) for batch in zip(windows.split(batch_size), lengths.split(batch_size))]
     attention, evidence, log_odds = (np.concatenate([batch[k] for batch in batches]) for k in range(3))
@@ -140,5 +142,7 @@ def _joined(detector, starts, attention, evidence, log_odds, average, target):
         count[place:place + n_frames] += 1
     total[:-1] /= detector.temperature             # which divides the logits, and so all that adds up to them
     total /= count
-    return Explanation(length / n_frames / detector.config.audio.sample_rate, total[-1], total[:-1], band_frequencies(detector),
+    frequencies = band_frequencies(detector)
+    by_both = total[:-1].reshape(-1, len(frequencies), total.shape[1])             # (channel, band, frame)
+    return Explanation(length / n_frames / detector.config.audio.sample_rate, total[-1], by_both.sum(0), by_both.sum(1), frequencies,
                        detector.classes[target], float(log_odds.mean()) / detector.temperature, average / detector.temperature)

@@ -24,7 +24,7 @@ from ..config import Config
 # %% ../../nbs/06_detector/00_model_folder.ipynb #6679b231
 FORMAT_VERSION = 2
 SETTINGS, WEIGHTS = "model.json", "model.safetensors"
-_SHAPING = {"task", "audio", "preprocessing", "model"}     # sections of the configuration that shape a score
+_SHAPING = {"task", "audio", "preprocessing", "features", "model"}     # sections of the configuration that shape a score
 _REMEDY = "copy the whole model folder again from its run"
 
 

@@ -25,7 +25,8 @@ from .detector import Detector, Scorer
 from .model_folder import FORMAT_VERSION, read_settings, settings_of_model
 from ..tasks.waveforms import prepared_waveforms
 from ..tasks.windows import output_of, window_batch
-from ..signal.front_end import FourierMatrices, window_starts
+from ..signal.front_end import FourierMatrices, refuse_other_shape, window_starts
+from ..signal.preparation import n_channels_of
 
 # %% ../../nbs/06_detector/03_onnx_detector.ipynb #83414e5c
 class _Exported(nn.Module):
@@ -46,9 +47,14 @@ class _Exported(nn.Module):
         return logits, (logits / self.temperature).softmax(-1)
 
 
-def _graph(detector: Detector):
-    """The detector as an ONNX model (`onnx.ModelProto`) without metadata, and without what the exporter notes about the machine that it ran on."""
-    example = torch.zeros(2, detector.config.model.input_length), torch.full((2,), detector.config.model.input_length)
+def _example(detector: Detector) -> tuple[torch.Tensor, torch.Tensor]:
+    """Windows and lengths of the shapes that the file will take."""
+    length = detector.config.model.input_length
+    return torch.zeros(2, n_channels_of(detector.config.audio), length), torch.full((2,), length)
+
+
+def _graph(exported: nn.Module, example: tuple[torch.Tensor, torch.Tensor]):
+    """A module as an ONNX model (`onnx.ModelProto`) without metadata, and without what the exporter notes about the machine that it ran on."""
     batch = torch.export.Dim("batch", min=1)
     chatter = logging.getLogger("torch.onnx")
     level = chatter.level
@@ -56,7 +62,7 @@ def _graph(detector: Detector):
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            program = torch.onnx.export(_Exported(detector).eval(), example, dynamo=True, verbose=False, opset_version=18, input_names=["windows", "lengths"],
+            program = torch.onnx.export(exported.eval(), example, dynamo=True, verbose=False, opset_version=18, input_names=["windows", "lengths"],
                                         output_names=["logits", "probabilities"], dynamic_shapes={"windows": {0: batch}, "lengths": {0: batch}})
     finally:
         chatter.setLevel(level)
@@ -77,7 +83,7 @@ def _metadata(detector: Scorer) -> dict[str, str]:
     """What a program needs to know beside the graph; and all of it once more, for `OnnxDetector`."""
     config = detector.config
     said = {"classes": detector.classes, "threshold": detector.threshold, "temperature": detector.temperature, "sample_rate": config.audio.sample_rate,
-            "input_length": config.model.input_length, "hop": config.model.input_length, "channel": config.audio.channel, "format_version": FORMAT_VERSION,
+            "input_length": config.model.input_length, "hop": config.model.input_length, "channel": config.audio.channel, "n_channels": n_channels_of(config.audio), "format_version": FORMAT_VERSION,
             "versions": detector.about.get("versions", {}), "training_data": detector.about.get("training_data", [])}
     model = {"kind": "detector", "format_version": FORMAT_VERSION, "config": settings_of_model(config), "about": detector.about}
     return {name: value if isinstance(value, str) else json.dumps(value, ensure_ascii=False) for name, value in (said | {"sounddetect": model}).items()}
@@ -113,9 +119,12 @@ class OnnxDetector(Scorer):
     def __init__(self, session, config, about: dict):
         super().__init__(config, about)
         self.session = session                           # onnxruntime.InferenceSession
+        self._rank = len(session.get_inputs()[0].shape)  # 2 in files of the first edition, which knew one channel
 
     def window_answers(self, windows: torch.Tensor, lengths: torch.Tensor | None = None) -> torch.Tensor:
+        refuse_other_shape(windows, n_channels_of(self.config.audio), self.config.model.input_length)
         lengths = torch.full((len(windows),), windows.shape[-1]) if lengths is None else lengths
+        windows = windows[:, 0] if self._rank == 2 else windows
         return torch.from_numpy(self.session.run(["logits"], {"windows": windows.numpy(), "lengths": lengths.numpy()})[0])
 
     @staticmethod
@@ -151,17 +160,25 @@ MAX_DIFFERENCE = 1e-5     # of a probability, between PyTorch and ONNX
 
 
 def _checked_on(config, recordings: Recordings | None, n_windows: int = 200) -> Iterator[np.ndarray]:
-    """Windows of at most `input_length` samples: made ones, then some of each recording."""
-    length, rate, rng = config.model.input_length, config.audio.sample_rate, np.random.default_rng(0)
-    noise, time = rng.normal(0, 0.1, (12, length)).astype(np.float32), np.arange(length, dtype=np.float32) / rate
-    knock = noise[0] * np.exp(-200 * (time % 0.1))
-    tones = (np.sin(2 * np.pi * f * rate * time).astype(np.float32) + 0.01 * noise[k] for k, f in enumerate((0.001, 0.01, 0.1, 0.4)))
-    yield from (*noise, 1e-4 * noise[1], 10 * noise[2], np.rint(3000 * noise[3]), knock, *tones, 0.3 + noise[4], 0 * noise[5])
-    yield from (noise[k][:max(1, length * k // 12)] for k in range(12))
+    """Windows `(channel, time)` of at most `input_length` samples: made ones, then some of each recording."""
+    n_channels = n_channels_of(config.audio)
+    made = list(_made_windows(config.model.input_length))
+    for k, window in enumerate(made):                            # channels of one length, each another kind
+        yield np.stack([np.resize(made[(k + 5 * c) % len(made)], len(window)) for c in range(n_channels)])
     if recordings is not None:
         for waveform in prepared_waveforms(recordings[::max(1, len(recordings) // n_windows)], config):
-            starts = window_starts(len(waveform), length)
-            yield from (waveform[start:start + length] for start in starts[::max(1, len(starts) // 4)])
+            starts = window_starts(waveform.shape[1], config.model.input_length)
+            yield from (waveform[:, start:start + config.model.input_length] for start in starts[::max(1, len(starts) // 4)])
+
+
+def _made_windows(length: int) -> Iterator[np.ndarray]:
+    """What a machine might sound like, and what breaks arithmetic: float32 `(time,)`."""
+    rng = np.random.default_rng(0)
+    noise, time = rng.normal(0, 0.1, (12, length)).astype(np.float32), np.arange(length, dtype=np.float32)
+    knock = noise[0] * np.exp(-20 * (10 * time / length % 1))
+    tones = (np.sin(2 * np.pi * f * time).astype(np.float32) + 0.01 * noise[k] for k, f in enumerate((0.001, 0.01, 0.1, 0.4)))
+    yield from (*noise, 1e-4 * noise[1], 10 * noise[2], np.rint(3000 * noise[3]), knock, *tones, 0.3 + noise[4], 0 * noise[5])
+    yield from (noise[k][:max(1, length * k // 12)] for k in range(12))
 
 
 def largest_difference(detector: Scorer, other: Scorer, windows: list[np.ndarray]) -> float:
@@ -182,7 +199,7 @@ def export_onnx(
     _needs("onnx", "onnxscript", "onnxruntime")
     if not Path(path).absolute().parent.is_dir():
         raise ValueError(f"{path} needs to lie in a folder that exists")
-    content = _with_metadata(_graph(detector), _metadata(detector))
+    content = _with_metadata(_graph(_Exported(detector), _example(detector)), _metadata(detector))
     difference = largest_difference(detector, _opened(content, str(path)), list(_checked_on(detector.config, recordings)))
     if not difference < MAX_DIFFERENCE:                          # NaN is not
         raise ValueError(f"{path} was not written: its scores differ from PyTorch's by up to {difference:.1e}, {MAX_DIFFERENCE:.0e} is allowed. "

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..data.readers.rows import MAX_SAMPLE, check_rate
-from ..signal.resampling import as_samples, resample_part, resampled_length, samples_needed, samples_reached, samples_ready, to_mono
+from ..signal.preparation import PreparedStream, channel_problem
+from ..signal.resampling import as_samples
 
 # %% ../../nbs/06_detector/01_streaming.ipynb #ab367bb4
 class Alarm:
@@ -44,68 +45,33 @@ class Alarm:
                 self.on, self._count = not self.on, 0
         return self.on
 
-# %% ../../nbs/06_detector/01_streaming.ipynb #450538e5
-class _Prepared:
-    """One channel of a stream at another rate: `add(samples)` gives what is settled by them, `finish()` the rest."""
-
-    def __init__(self, sample_rate: int, new_sample_rate: int, channel: str | int):
-        self.rates, self.channel = (sample_rate, new_sample_rate), channel
-        self.past, self.n_in, self.n_out = np.empty(0, np.float32), 0, 0     # the last old samples; how many there were, old and new
-        self.unusable = np.empty((0, 2), int)                                # stretches of new samples
-
-    def add(self, samples: np.ndarray) -> np.ndarray:
-        """Of samples `(channel, time)` as they come."""
-        with np.errstate(invalid="ignore"):
-            mono = to_mono(samples, self.channel)
-        usable = np.abs(mono) <= MAX_SAMPLE
-        if not usable.all():
-            edges = np.flatnonzero(np.diff(np.concatenate([[True], usable, [True]]).astype(int))).reshape(-1, 2) + self.n_in
-            reached = [samples_reached(start, stop, *self.rates) for start, stop in edges.tolist()]
-            self.unusable = np.concatenate([self.unusable, np.array(reached)])
-            mono = np.where(usable, mono, np.float32(0))
-        self.past, self.n_in = np.concatenate([self.past, mono]), self.n_in + len(mono)
-        return self._until(samples_ready(self.n_in, *self.rates))
-
-    def finish(self) -> np.ndarray:
-        return self._until(resampled_length(self.n_in, *self.rates))
-
-    def _until(self, stop: int) -> np.ndarray:
-        """New samples up to number `stop`."""
-        start, self.n_out = self.n_out, max(stop, self.n_out)
-        first = self.n_in - len(self.past)
-        new = self.past[start - first:stop - first] if self.rates[0] == self.rates[1] else resample_part(self.past, first, start, self.n_out, *self.rates)
-        if len(self.unusable):
-            new = new.copy()
-            for begin, end in (self.unusable - start).clip(0).tolist():
-                new[begin:end] = np.nan
-            self.unusable = self.unusable[self.unusable[:, 1] > self.n_out]
-        needed = samples_needed(self.n_out, self.n_out + 1, *self.rates)[0]
-        self.past = self.past[max(0, needed - first):]
-        return new
-
 # %% ../../nbs/06_detector/01_streaming.ipynb #7a93f4b3
 class _Windows:
-    """Cuts prepared samples into windows as they come: `add(samples)` gives those that are full, `finish()` the last; each with its first sample."""
+    """Cuts prepared samples `(channel, time)` into windows as they come, each with the number of its first sample.
+
+    `add(samples)` returns the windows that are full, `finish()` the last one.
+    """
 
     def __init__(self, length: int, hop: int):
         self.length, self.hop = length, hop
-        self.kept, self.first = np.empty(0, np.float32), 0       # samples that a window may still need, number of the first
-        self.next, self.last_end = 0, 0                          # where the next window begins, where the last one ended
+        self.kept, self.first = None, 0                # samples that a window may still need, number of the first
+        self.next, self.last_end = 0, 0                # where the next window begins, where the last one ended
 
     def add(self, samples: np.ndarray) -> list[tuple[int, np.ndarray]]:
-        self.kept = np.concatenate([self.kept, samples]) if len(self.kept) else samples
-        end = self.first + len(self.kept)
-        windows = [(start, self.kept[start - self.first:][:self.length]) for start in range(self.next, end - self.length + 1, self.hop)]
+        self.kept = samples if self.kept is None else np.concatenate([self.kept, samples], 1)
+        end = self.first + self.kept.shape[1]
+        windows = [(start, self.kept[:, start - self.first:][:, :self.length])
+                   for start in range(self.next, end - self.length + 1, self.hop)]
         if windows:
             self.next, self.last_end = windows[-1][0] + self.hop, windows[-1][0] + self.length
-        first = max(self.first, min(self.next, end - self.length))           # the last window may begin before the next one
-        self.kept, self.first = self.kept[first - self.first:], first
+        first = max(self.first, min(self.next, end - self.length))   # the last window may begin before the next one
+        self.kept, self.first = self.kept[:, first - self.first:], first
         return windows
 
     def finish(self) -> list[tuple[int, np.ndarray]]:
-        end = self.first + len(self.kept)
+        end = self.first + (0 if self.kept is None else self.kept.shape[1])
         start = max(0, end - self.length)
-        return [(start, self.kept[start - self.first:])] if end > self.last_end else []
+        return [(start, self.kept[:, start - self.first:])] if end > self.last_end else []
 
 # %% ../../nbs/06_detector/01_streaming.ipynb #3345fcf2
 @dataclass(frozen=True)
@@ -144,7 +110,7 @@ class Stream:
         n_hop = length if hop is None else round(hop * self.rate)
         if not 1 <= n_hop <= length:
             raise ValueError(f"hop needs to be from {1 / self.rate:g} s to the length of a window, {length / self.rate:g} s, got {hop:g} s")
-        self._prepared = _Prepared(check_rate(sample_rate, "sample_rate"), self.rate, audio.channel)
+        self._prepared = PreparedStream(check_rate(sample_rate, "sample_rate"), audio, MAX_SAMPLE)
         self._windows, self._n_channels, self._usable, self._finished = _Windows(length, n_hop), None, True, False
         line = detector.scores.threshold
         self._alarm = None if line is None else Alarm(line, release, on_after, off_after)
@@ -174,6 +140,9 @@ def _checked(stream: Stream, samples: np.ndarray) -> np.ndarray:
     samples = np.atleast_2d(samples)
     if len(samples) != (stream._n_channels or len(samples)):
         raise ValueError(f"the stream began with {stream._n_channels} channels, got shape {samples.shape}: channels cannot change on the way")
+    problem = channel_problem("the stream", len(samples), stream.detector.config.audio)
+    if problem:
+        raise ValueError(problem)
     return samples
 
 
@@ -185,7 +154,7 @@ def _scored(stream: Stream, windows: list[tuple[int, np.ndarray]]) -> list[Windo
         usable = [bool(np.isfinite(window).all()) for _, window in batch]
         good = [window for (_, window), good in zip(batch, usable) if good]
         scores = iter(stream.detector.score_windows(good) if good else [])
-        found += [_described(stream, start, start + len(window), next(scores) if good else None) for (start, window), good in zip(batch, usable)]
+        found += [_described(stream, start, start + window.shape[1], next(scores) if good else None) for (start, window), good in zip(batch, usable)]
     return found
 
 

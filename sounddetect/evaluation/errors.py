@@ -28,7 +28,8 @@ from ..detector.detector import Detector
 from ..detector.explaining import explain
 from ..tasks.results import surest_errors
 from ..tasks.windows import window_outputs
-from ..signal.resampling import prepare, resample
+from ..signal.preparation import prepare
+from ..signal.resampling import resample
 
 # %% ../../nbs/09c_evaluation/02_errors.ipynb #19c7a94d
 SECONDS = 10.0         # of a recording that are shown and played
@@ -87,8 +88,8 @@ def _excerpt(detector, waveform, decision, seconds):
     """First and last sample of what is shown."""
     length, rate = detector.config.model.input_length, detector.config.audio.sample_rate
     n_shown = max(1, int(seconds * rate / length))
-    if len(waveform) <= max(n_shown * length, seconds * rate):
-        return 0, len(waveform)
+    if waveform.shape[1] <= max(n_shown * length, seconds * rate):
+        return 0, waveform.shape[1]
     answers, _, starts = window_outputs(detector.window_answers, [waveform], length, 32,
                                         detector.device)
     for_decision = detector.scores.speaks_for(detector.task.values(answers), decision)
@@ -96,29 +97,36 @@ def _excerpt(detector, waveform, decision, seconds):
     sums = np.convolve(for_decision, np.ones(n_shown), "valid")
     around = np.arange(max(0, surest - n_shown + 1), min(surest + 1, len(sums)))
     first = int(around[sums[around].argmax()])
-    return int(starts[first]), min(int(starts[first]) + n_shown * length, len(waveform))
+    return int(starts[first]), min(int(starts[first]) + n_shown * length, waveform.shape[1])
 
 
 def explained(
     detector: Detector,
-    waveform: np.ndarray,      # one channel at the detector's rate, float32 `(time,)`
+    waveform: np.ndarray,      # prepared, float32 `(channel, time)`
     decision: str,
-) -> dict:                     # arrays for `plot_judged`; empty where the network cannot say
-    """What the network has to say about its decision."""
+) -> tuple[int, dict]:         # number of a channel, arrays for `plot_judged`
+    """The channel that decided, and what the network has to say about it.
+
+    Of a network that cannot explain itself, the loudest channel and nothing more.
+    """
     if not hasattr(detector.network, "from_bands"):
-        return {}
+        return int(np.abs(waveform).max(1).argmax()), {}
     shown = explain(detector, waveform, detector.scores.asked(decision))
-    return dict(attention=shown.attention, evidence=shown.evidence, frequencies=shown.frequencies,
-                frame_s=shown.frame_s, target=shown.target, average=shown.average)
+    channel = int(np.abs(shown.by_channel.sum(1)).argmax())
+    return channel, dict(
+        attention=shown.attention, evidence=shown.evidence, frequencies=shown.frequencies,
+        frame_s=shown.frame_s, target=shown.target, average=shown.average)
 
 
 def _picture(detector, waveform, rate, start, title, decision):
-    """PNG of a part of a recording."""
+    """PNG of a part of a recording, and the number of the channel it shows: the one that decided."""
     filters = detector.config.preprocessing
     f_max = min(rate / 2, 1.25 * filters.filter_params.high_freq) if filters.apply_filter else None
-    figure = plot_judged(waveform, rate, **explained(detector, waveform, decision), title=title,
-                         start_s=start / rate, f_max=f_max)
-    return figure.to_png(dpi=80)
+    channel, explanation = explained(detector, waveform, decision)
+    title += f", channel {channel}" * (len(waveform) > 1)
+    figure = plot_judged(waveform[channel], rate, **explanation, title=title, start_s=start / rate,
+                         f_max=f_max)
+    return figure.to_png(dpi=80), channel
 
 # %% ../../nbs/09c_evaluation/02_errors.ipynb #f570bcd0
 def judged_case(
@@ -131,16 +139,16 @@ def judged_case(
     """Picture and sound of one recording that was judged."""
     row, config = recordings.table.iloc[i], detector.config
     rate, label, decision = config.audio.sample_rate, str(judged["label"]), str(judged["decision"])
-    waveform = prepare(recordings.read(i), int(row["sample_rate"]), rate, config.audio.channel)
+    waveform = prepare(recordings.read(i), int(row["sample_rate"]), config.audio)
     start, stop = _excerpt(detector, waveform, decision, seconds)
-    waveform = waveform[start:stop].copy()                 # so that the rest can go
+    waveform = waveform[:, start:stop].copy()              # so that the rest can go
     said = detector.scores.in_words(judged)
     title = f"{row['key'][-80:]}\nreally {label}, judged {decision}: {said}"
     source = str(recordings.sources.get(row["source"], row["source"]))
-    picture = _picture(detector, waveform, rate, start, title, decision)
+    picture, channel = _picture(detector, waveform, rate, start, title, decision)
     return ErrorCase(row["key"], label, decision, detector.scores.score_of(judged), source,
                      str(row["group"]), start / rate, stop / rate, picture,
-                     wav_bytes(waveform, rate))
+                     wav_bytes(waveform[channel], rate))
 
 # %% ../../nbs/09c_evaluation/02_errors.ipynb #3b7060fa
 def rows_of(

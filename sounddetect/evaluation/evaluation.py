@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 
 from ..files import write_bytes, write_json, write_text
-from ..data.collection.loading import Loading, load_recordings
+from ..data.collection.loading import load_recordings
 from ..data.collection.recordings import Recordings
 from ..plotting.style import Picture
 from ..plotting.views import DRAWERS, draw
@@ -299,11 +299,16 @@ def _judge(detector, recordings, judged_on, run):
 
 # %% ../../nbs/09c_evaluation/04_evaluation.ipynb #69786457
 def own_recordings(run: Run) -> Recordings:
-    """The recordings that a run was made from, read again from where they were."""
-    if not run.data["paths"]:
-        raise ValueError(f"{run.path} was trained on recordings that came from no file: give them "
-                         "to evaluate(run, recordings)")
-    return load_recordings(run.data["paths"], Loading.of(run.config))
+    """The recordings that a run was made from, read again from where they were.
+
+    Raises `ValueError` when some of them came from no file.
+    """
+    is_gone = any(source["path"] is None for source in run.data["sources"])
+    if not run.data["paths"] or is_gone:
+        raise ValueError(f"{run.path} was trained on recordings that came from no file, such as "
+                         "arrays: give them again, as in evaluate(run, recordings) or "
+                         "resume(path, recordings=recordings)")
+    return load_recordings(run.data["paths"], run.config)
 
 
 def _unmet(run, recordings):

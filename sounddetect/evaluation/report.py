@@ -349,9 +349,10 @@ def _configuration(findings):
     if source is None:
         return ""
     config = source.config
-    # `size` stands for the layers, and a section is shown by what is in it.
-    by_size = ("model.cnn_layers", "model.attention", "model.fully_connected")
-    layers = by_size if config.model.size else ()
+    # A key such as `size` stands for the layers, and a section is shown by what is in it.
+    model = config.model
+    covered = [keys for key, keys in model.STANDS_FOR.items() if getattr(model, key) is not None]
+    layers = tuple(f"model.{key}" for keys in covered for key in keys)
     changes = {key: pair for key, pair in differences(Config(), config).items()
                if not key.startswith(layers)}
     groups = {key for key in changes if any(other.startswith(f"{key}.") for other in changes)}

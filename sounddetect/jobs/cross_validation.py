@@ -153,8 +153,7 @@ def _data(parts):
     tests = {f"fold-{k}": part.filter(lambda table: table["split"] == "test") for k, part in enumerate(parts, 1)}
     about = describe_data(everything, Split(everything, everything[:0], everything[:0]))
     return about | {"split": {name: test.table["key"].tolist() for name, test in tests.items()},
-                    "counts": {name: test.table["label"].value_counts().sort_index().to_dict() for name, test in tests.items()},
-                    "labels": dict(zip(everything.table["key"], everything.table["label"]))}
+                    "counts": {name: test.table["label"].value_counts().sort_index().to_dict() for name, test in tests.items()}}
 
 
 def _checked(run, config, parts):

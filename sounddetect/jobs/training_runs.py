@@ -18,7 +18,7 @@ from pathlib import Path
 import torch
 
 from ..config import Config
-from ..data.collection.loading import Loading, load_recordings
+from ..data.collection.loading import load_recordings
 from ..data.collection.recordings import Recordings
 from ..data.collection.splitting import Split
 from ..plotting.recordings import plot_examples
@@ -26,21 +26,20 @@ from ..plotting.results import plot_training_curves
 from ..evaluation.evaluation import own_recordings
 from ..runs.listeners import ProgressBar, RunWriter
 from ..files import write_bytes, write_json, write_text
-from ..runs.run_folder import Run, create_run_folder, describe_data, refuse_folds
+from ..runs.run_folder import Run, create_run_folder, describe_data, refuse_folds, refuse_relabelled
 from ..tracking.run_tracking import RunTracking
 from ..evaluation.thresholds import VALIDATION, settle
 from ..detector.detector import Detector
 from ..detector.model_folder import refuse_foreign
-from ..tasks.waveforms import check_audio
+from ..tasks.waveforms import check_audio, prepare_recordings, resolve_channels
 from ..training.checkpoint import CheckpointFolder
-from ..tasks.classify import prepare_recordings
 from ..tasks.protocol import task_of
 from ..training.trainer import MACHINE_COLUMNS, Trainer
 
 # %% ../../nbs/10_jobs/00_training_runs.ipynb #14a1d7df
 def recordings_of(config: Config) -> Recordings:
     """The recordings at `data.path`, read as the configuration says."""
-    return load_recordings(config.data.path, Loading.of(config))
+    return load_recordings(config.data.path, config)
 
 
 def refuse_damaged(recordings: Recordings, skip_bad: bool) -> None:
@@ -150,6 +149,7 @@ def prepare_training(
     """Everything up to the first step. Raises as `train` does."""
     config = config or Config()
     recordings = recordings_of(config) if recordings is None else recordings
+    config = resolve_channels(recordings, config)
     refuse_damaged(recordings, config.data.skip_bad)
     _refuse_foreign_labels(recordings, config)
     for place in config.output.copy_detector_to:
@@ -249,6 +249,7 @@ def prepare_resume(
         raise ValueError(f"{run.path} is finished after {len(run.results)} epochs: to add some, sounddetect resume {run.path} --epochs "
                          f"{config.training.epochs + 10}. To evaluate it: sounddetect evaluate {run.path}")
     split = run.parts(own_recordings(run) if recordings is None else recordings)
+    refuse_relabelled(run, split)
     trainer = Trainer(prepare_recordings(split.train, config), prepare_recordings(split.validation, config), config, (), checkpoint_folder(run.path))
     trainer.config = _resolved(trainer)
     if not trainer.restore(overrides):

@@ -15,7 +15,8 @@ from pathlib import Path
 import psutil
 import torch
 
-from ..config import Config, parse_bytes
+from ..config import Config
+from ..settings.bricks import parse_bytes
 from .devices import best_device, gpu_named
 
 # %% ../../nbs/02a_machine/01_memory_budget.ipynb #ddd94206

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from ..config import Model, Network
+from .settings import CnnAttentionSettings, Network
 from ..signal.inputs import Inputs
 from .layers import FilterBank, SameConv, SelfAttention, statistics
 
@@ -96,9 +96,10 @@ def frame_length(input_length: int, stride: int, min_frames: int) -> int:
 class DeepPath(nn.Module):
     """Convolutions over standardised bands `(batch, band, 1, frame)`, attention over what they found, and a classifier."""
 
-    def __init__(self, layers: Network, n_outputs: int, fused_attention: bool, gradient_checkpointing: bool):
+    def __init__(self, layers: Network, n_bands: int, n_outputs: int, fused_attention: bool, gradient_checkpointing: bool):
         super().__init__()
-        channels, dim = [layer.filters for layer in layers.cnn_layers], layers.attention.hidden_dim
+        channels = [n_bands, *(layer.filters for layer in layers.cnn_layers[1:])]
+        dim = layers.attention.hidden_dim
         self.blocks = nn.ModuleList(_ConvBlock(n, layer) for n, layer in zip(channels, layers.cnn_layers[1:]))
         self.to_tokens = nn.Linear(channels[-1], dim) if channels[-1] != dim else nn.Identity()
         self.norm = nn.LayerNorm(dim)
@@ -144,7 +145,7 @@ def refuse_too_short(layers: Network, input_length: int, min_frames: int = 16) -
 class CnnAttention(nn.Module):
     """1D-CNN with multi-head attention over windows of sound.
 
-    Input float32 `(batch, time)`, output float32 logits `(batch, n_outputs)`. `attention_map` tells where it looked.
+    Input float32 `(batch, channel, time)`, output float32 logits `(batch, n_outputs)`. `attention_map` tells where it looked.
     """
 
     def __init__(
@@ -156,15 +157,17 @@ class CnnAttention(nn.Module):
         fused_attention: bool = True,                # as in `SelfAttention`
         gradient_checkpointing: bool = False,        # compute the convolutions twice instead of keeping them
         min_frames: int = 16,                        # frames that a short window keeps, at least
+        n_channels: int = 1,                         # of the windows
     ):
         super().__init__()
         refuse_too_short(layers, input_length, min_frames)
         first = layers.cnn_layers[0]
         pool = frame_length(input_length, first.stride, min_frames)
         self.bank = FilterBank(first.filters, first.kernel_size, first.stride, pool, first.padding, band)
-        self.band_scale, self.statistics_scale = Standardize(first.filters), Standardize(2 * first.filters)
-        self.short_path = nn.Linear(2 * first.filters, n_outputs)
-        self.deep_path = DeepPath(layers, n_outputs, fused_attention, gradient_checkpointing)
+        n_bands = n_channels * first.filters
+        self.band_scale, self.statistics_scale = Standardize(n_bands), Standardize(2 * n_bands)
+        self.short_path = nn.Linear(2 * n_bands, n_outputs)
+        self.deep_path = DeepPath(layers, n_bands, n_outputs, fused_attention, gradient_checkpointing)
         self.path_dropout = layers.fully_connected[-1].dropout if layers.fully_connected else 0.0
         self.gradient_checkpointing = gradient_checkpointing
 
@@ -198,7 +201,7 @@ class CnnAttention(nn.Module):
 @torch.no_grad()
 def calibrate_network(
     network: CnnAttention,
-    batches: Iterable[tuple[Tensor, Tensor, Tensor]],    # windows `(batch, time)` as the front end gives them, share of each class `(batch, class)`, weight `(batch,)`
+    batches: Iterable[tuple[Tensor, Tensor, Tensor]],    # windows `(batch, channel, time)` as the front end gives them, share of each class `(batch, class)`, weight `(batch,)`
 ) -> None:
     """Measure the constants of both `Standardize` and solve the short path, before the first step. Keeps the bands of all windows, not the windows."""
     heard = [(network.bank(windows)[:, :, 0], target, weight) for windows, target, weight in batches]     # (batch, band, frame)
@@ -214,7 +217,7 @@ def calibrate_network(
 
 # %% ../../nbs/03_models/01_cnn_attention.ipynb #85643a9f
 def build_cnn_attention(
-    settings: Model,
+    settings: CnnAttentionSettings,
     inputs: Inputs,      # of windows `(channel, time)`
     n_outputs: int,      # classes
 ) -> CnnAttention:
@@ -222,4 +225,4 @@ def build_cnn_attention(
     low, high = (min(edge / inputs.sample_rate, 0.5) for edge in inputs.band)
     return CnnAttention(settings.network, inputs.shape[-1], n_outputs, (low, high),
                         inputs.memory.efficient_attention, inputs.memory.gradient_checkpointing,
-                        settings.min_frames)
+                        settings.min_frames, inputs.n_channels)

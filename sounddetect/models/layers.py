@@ -87,12 +87,21 @@ ENERGY_FLOOR = 1e-4    # 40 dB below white noise of the window's level: below it
 
 
 class FilterBank(nn.Module):
-    """Log energies of learnt bands: a convolution that begins as a Gabor filter bank, squared, averaged, in natural logarithm.
+    """Log energies of learnt bands: a convolution that begins as a Gabor filter bank, squared, averaged, logarithm.
 
-    Input `(batch, time)`, output float32 `(batch, n_filters, 1, ceil(time / stride) // pool)`.
+    Input `(batch, channel, time)`, output float32 `(batch, channel * n_filters, 1, ceil(time / stride) // pool)`: the bands
+    of the first channel, then those of the next. All channels share the filters.
     """
 
-    def __init__(self, n_filters: int, kernel_size: int, stride: int, pool: int, padding: int | str = "same", band: tuple[float, float] = (0, 0.5)):
+    def __init__(
+        self,
+        n_filters: int,
+        kernel_size: int,                       # samples
+        stride: int,                            # samples
+        pool: int,                              # outputs of the filters in a frame
+        padding: int | str = "same",            # as in `SameConv`
+        band: tuple[float, float] = (0, 0.5),   # where the filters begin, as a fraction of the sample rate
+    ):
         super().__init__()
         self.filters = SameConv(1, n_filters, kernel_size, stride, padding)
         self.pool = pool
@@ -101,8 +110,16 @@ class FilterBank(nn.Module):
             self.filters.conv.bias.zero_()
 
     def forward(self, waveform: Tensor) -> Tensor:
-        x = self.filters(waveform[:, None, None])
-        return (mean_square(x, self.pool) + ENERGY_FLOOR).log()
+        n_channels = waveform.shape[1]
+        x = self.filters(waveform.reshape(-1, 1, 1, waveform.shape[-1]))      # (batch * channel, filter, 1, time)
+        log_energy = (mean_square(x, self.pool) + ENERGY_FLOOR).log()
+        return log_energy if n_channels == 1 else _channels_beside_bands(log_energy, n_channels)
+
+
+def _channels_beside_bands(x: Tensor, n_channels: int) -> Tensor:
+    """`(batch * channel, filter, 1, frame)` to `(batch, channel * filter, 1, frame)`, channels last."""
+    joined = x.reshape(-1, n_channels * x.shape[1], 1, x.shape[-1])
+    return joined.contiguous(memory_format=torch.channels_last)
 
 # %% ../../nbs/03_models/00_layers.ipynb #97660e32
 class SelfAttention(nn.Module):

@@ -8,7 +8,9 @@ __all__ = ['Inputs', 'window_inputs']
 # %% ../../nbs/02b_signal/03_inputs.ipynb #6fad5f50
 from dataclasses import dataclass, replace
 
-from ..config import Config, Memory
+from ..config import Config
+from ..settings.common import Memory
+from .preparation import n_channels_of
 
 # %% ../../nbs/02b_signal/03_inputs.ipynb #4ba602ce
 @dataclass(frozen=True)
@@ -25,9 +27,10 @@ class Inputs:
         return self.shape[0]
 
 
-def window_inputs(config: Config, n_channels: int = 1) -> Inputs:
-    """The windows that a configuration describes."""
+def window_inputs(config: Config) -> Inputs:
+    """The windows that a configuration describes. Raises `ValueError` as `n_channels_of` does."""
     filters = config.preprocessing.filter_params
     is_filtered = config.preprocessing.apply_filter
     band = (filters.low_freq, filters.high_freq) if is_filtered else (0.0, float("inf"))
-    return Inputs((n_channels, config.model.input_length), config.audio.sample_rate, band, config.memory)
+    shape = n_channels_of(config.audio), config.model.input_length
+    return Inputs(shape, config.audio.sample_rate, band, config.memory)

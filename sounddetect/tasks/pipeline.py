@@ -102,16 +102,16 @@ def random_window(
     i: int,                     # which recording
     config: Config,
     rng: np.random.Generator,
-) -> Sample:                    # `waveform` float32 `(time,)`, `length`, and what augmentation asks of the front end
+) -> Sample:                    # `waveform` float32 `(channel, time)`, `length`, and what augmentation asks of the front end
     """A random window of one recording."""
     settings, length = config.training.augmentation, config.model.input_length
     n_samples = int(recordings.n_samples[i])
     start = random_start(n_samples, length, settings.time_shift_max, rng)
-    waveform = recordings.read(i, start, min(start + length, n_samples))[0]
-    n_recorded = len(waveform)
+    waveform = recordings.read(i, start, min(start + length, n_samples))
+    n_recorded = waveform.shape[1]
     waveform = change_gain(add_noise(waveform, settings.noise_factor, rng), settings.gain_db, rng)
     if n_recorded < length:
-        waveform = np.pad(waveform, (0, length - n_recorded))
+        waveform = np.pad(waveform, [(0, 0), (0, length - n_recorded)])
     return {"waveform": waveform, "length": n_recorded, "gains_db": equalizer_gains(settings.eq_db, rng)}
 
 

@@ -18,34 +18,41 @@ from ..signal.front_end import window_starts
 # %% ../../nbs/05_tasks/00_windows.ipynb #4f79a594
 @contextmanager
 def exact_float32():
-    """No gradients and no TF32 inside; what was set before is set again afterwards."""
-    before = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
-    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+    """No gradients and no TF32 inside; restores both settings on exit."""
+    matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
+    before = matmul.allow_tf32, cudnn.allow_tf32
+    matmul.allow_tf32 = cudnn.allow_tf32 = False
     try:
         with torch.inference_mode():
             yield
     finally:
-        torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = before
+        matmul.allow_tf32, cudnn.allow_tf32 = before
 
 # %% ../../nbs/05_tasks/00_windows.ipynb #73ec34b1
 def _windows(waveforms, input_length):
     """Every window of every waveform: (its samples, owner, start)."""
     for owner, waveform in enumerate(waveforms):
-        for start in window_starts(len(waveform), input_length):
-            yield waveform[start:start + input_length], owner, start
+        for start in window_starts(waveform.shape[1], input_length):
+            yield waveform[:, start:start + input_length], owner, start
 
 
-def window_batch(parts: list[np.ndarray], input_length: int) -> tuple[np.ndarray, np.ndarray]:
-    """Windows side by side, short ones filled with zeros behind: float32 `(batch, time)`, and how many samples of each were recorded, int64 `(batch,)`."""
-    samples, lengths = np.zeros((len(parts), input_length), np.float32), np.array([len(part) for part in parts], np.int64)
+def window_batch(
+    parts: list[np.ndarray],             # windows, float32 `(channel, time)`
+    input_length: int,                   # samples in a window
+) -> tuple[np.ndarray, np.ndarray]:      # float32 `(batch, channel, time)`, recorded samples int64 `(batch,)`
+    """Windows side by side; short ones are filled with zeros behind. Raises `ValueError` for another shape."""
+    lengths = np.array([part.shape[-1] for part in parts], np.int64)
+    if any(part.ndim != 2 for part in parts):
+        raise ValueError(f"windows need the shape (channel, time), got {next(p.shape for p in parts if p.ndim != 2)}")
+    samples = np.zeros((len(parts), parts[0].shape[0], input_length), np.float32)
     for row, part in zip(samples, parts):
-        row[:len(part)] = part
+        row[:, :part.shape[1]] = part
     return samples, lengths
 
 
 def window_outputs(
-    model: Callable[[Tensor, Tensor], Tensor],  # (windows float32 `(batch, time)`, lengths int64 `(batch,)`) -> `(batch, ...)`
-    waveforms: Iterable[np.ndarray],            # prepared recordings, each float32 `(time,)`; a generator is fine
+    model: Callable[[Tensor, Tensor], Tensor],  # (windows `(batch, channel, time)`, lengths) -> `(batch, ...)`
+    waveforms: Iterable[np.ndarray],            # prepared, each float32 `(channel, time)`; a generator is fine
     input_length: int,                          # samples in a window
     batch_size: int,                            # windows at a time
     device: str | torch.device = "cpu",
@@ -64,10 +71,16 @@ def window_outputs(
     return (np.concatenate(outputs) if outputs else np.empty((0, 0), np.float32)), owners, starts
 
 
-def output_of(model: Callable[[Tensor, Tensor], Tensor], samples: np.ndarray, lengths: np.ndarray, device: str | torch.device = "cpu") -> np.ndarray:
+def output_of(
+    model: Callable[[Tensor, Tensor], Tensor],   # as in `window_outputs`
+    samples: np.ndarray,                         # float32 `(batch, channel, time)`
+    lengths: np.ndarray,                         # int64 `(batch,)`
+    device: str | torch.device = "cpu",
+) -> np.ndarray:                                 # float32 `(batch, ...)`
     """`model` on one batch of windows, as exact as `window_outputs`."""
     with exact_float32():
-        return model(torch.from_numpy(samples).to(device), torch.from_numpy(lengths).to(device)).float().cpu().numpy()
+        output = model(torch.from_numpy(samples).to(device), torch.from_numpy(lengths).to(device))
+        return output.float().cpu().numpy()
 
 # %% ../../nbs/05_tasks/00_windows.ipynb #86f287c2
 def mean_by_owner(

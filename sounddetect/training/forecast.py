@@ -7,6 +7,7 @@ __all__ = ['MARGIN', 'HEAP', 'MOST_WINDOWS', 'fake_model', 'Peaks', 'fake_step',
            'forecast']
 
 # %% ../../nbs/07_training/03_forecast.ipynb #c465cd1d
+import math
 import warnings
 import weakref
 from collections.abc import Callable
@@ -26,6 +27,7 @@ from ..config import Config
 from ..machine.devices import best_device
 from ..machine.devices import gpu_named, precision
 from ..machine.memory_budget import MemoryBudget, memory_text
+from ..signal.inputs import window_inputs
 from .step import add_gradients, make_optimizer
 from ..tasks.pipeline import INITIAL_BATCH, INITIAL_WINDOWS, Pipeline
 from ..tasks.protocol import task_of
@@ -242,7 +244,7 @@ class MemoryForecast:
 
     def _windows(self, n_windows):
         """Bytes of windows that wait in main memory, where that is the device."""
-        return 0 if self.cuda else 4 * n_windows * self.config.model.input_length
+        return 0 if self.cuda else 4 * n_windows * math.prod(window_inputs(self.config).shape)
 
     def _with_margin(self, n_bytes):
         factor, extra = MARGIN["cuda" if self.cuda else "cpu"]

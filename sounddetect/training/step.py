@@ -11,7 +11,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
-from ..config import Training
+from ..settings.training import Training
 from ..tasks.pipeline import Batch, Pipeline
 from ..tasks.protocol import Task
 

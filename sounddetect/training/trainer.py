@@ -106,7 +106,7 @@ class _Made:
 
     def __init__(
         self,
-        train: Recordings,                 # one channel, at `audio.sample_rate` (`prepare_recordings`)
+        train: Recordings,                 # as `prepare_recordings` returns them
         validation: Recordings,
         config: Config,
         listeners: Iterable[Callable[[dict], None]] = (),
@@ -292,7 +292,7 @@ def _validate(trainer: Trainer) -> dict[str, float]:
     trainer.model.eval()
 
     def outputs_in(portion):
-        waveforms = (trainer.validation.read(i)[0] for i in range(len(trainer.validation)))
+        waveforms = (trainer.validation.read(i) for i in range(len(trainer.validation)))
         return window_outputs(partial(answer_windows, trainer.task, trainer.model), waveforms, trainer.config.model.input_length, portion, trainer.device)
 
     outputs, owners, _ = halving(outputs_in, trainer.progress.evaluation_portion, lambda portion: _shrink(trainer, "evaluation_portion", portion), REMEDY)

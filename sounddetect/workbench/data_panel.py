@@ -17,7 +17,7 @@ import ipywidgets as widgets
 
 from .colab import drive_folders, in_colab, keep_files, mount_drive, unpack
 from .panels import Panel
-from ..data.collection.loading import Loading, load_recordings
+from ..data.collection.loading import load_recordings
 from ..data.collection.recordings import Recordings
 from ..data.simulation import simulate
 from ..data.readers.sources import kind_of
@@ -169,8 +169,8 @@ def _load(panel: DataPanel) -> bool:
 
     def read():
         path = find()
-        how = Loading.of(bench.config.replace({"audio.sample_rate": rate, "data.labels": labels}))
-        return path, load_recordings(path, how, unknown_labels="skip")
+        config = bench.config.replace({"audio.sample_rate": rate, "data.labels": labels})
+        return path, load_recordings(path, config, unknown_labels="skip")
 
     def loaded(found):
         path, recordings = found

@@ -12,13 +12,14 @@ import ipywidgets as widgets
 import torch
 
 from .panels import Panel, facts_html, row
-from ..config import SIZES, Config
+from ..config import Config
+from ..models.settings import SIZES
 from ..data.collection.recordings import Recordings
 from ..data.collection.splitting import split_recordings
 from ..runs.listeners import in_words
 from ..jobs.planning import Plan, plan
 from ..machine.memory_budget import memory_text
-from ..tasks.classify import prepare_recordings
+from ..tasks.waveforms import prepare_recordings
 from ..training.trainer import Trainer, batch_size_fits
 
 # %% ../../nbs/11b_workbench/07_plan_panel.ipynb #dbe4f4d4

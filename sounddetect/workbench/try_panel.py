@@ -15,36 +15,37 @@ import numpy as np
 from .colab import in_colab
 from .data_panel import keep_upload, uploaded_files
 from .panels import Panel, picture_bytes, row
-from ..data.collection.loading import Loading, load_recordings
+from ..data.collection.loading import load_recordings
 from ..html import html_table
 from ..plotting.errors import plot_judged
 from ..evaluation.errors import SECONDS
 from ..detector.detector import Detector
 from ..detector.explaining import explain
-from ..signal.resampling import prepare
+from ..signal.preparation import prepare
 
 # %% ../../nbs/11b_workbench/11_try_panel.ipynb #24a69c4e
 def suspicious_part(
     detector: Detector,
-    waveform: np.ndarray,              # `(time,)` at the detector's rate
+    waveform: np.ndarray,              # prepared `(channel, time)`
     seconds: float = SECONDS,          # to show, at most
 ) -> tuple[np.ndarray, float]:         # at most `seconds` of it, where they begin (s)
     """The stretch around the window that sounds most like the last class."""
     rate, length = detector.config.audio.sample_rate, max(int(seconds * detector.config.audio.sample_rate), detector.config.model.input_length)
-    if len(waveform) <= length:
+    if waveform.shape[1] <= length:
         return waveform, 0.0
     windows = detector.predict(waveform, rate, per="window")
     score = windows["anomaly_score"] if len(detector.classes) == 2 else windows[detector.classes[-1]]
     middle = round(float(windows["start_s"][score.idxmax()]) * rate) + detector.config.model.input_length // 2
-    start = min(max(0, middle - length // 2), len(waveform) - length)
-    return waveform[start:start + length], start / rate
+    start = min(max(0, middle - length // 2), waveform.shape[1] - length)
+    return waveform[:, start:start + length], start / rate
 
 
 def explained_picture(detector: Detector, waveform: np.ndarray, title: str, lang: str) -> bytes:
     """PNG of a recording and where the detector looked in it."""
     part, start_s = suspicious_part(detector, np.asarray(waveform, np.float32))
     shown = explain(detector, part)
-    return picture_bytes(lambda: plot_judged(part, detector.config.audio.sample_rate, shown.attention, shown.evidence, shown.frequencies, shown.frame_s, shown.target, title, start_s), lang)
+    channel = int(np.abs(shown.by_channel.sum(1)).argmax())               # the one that decided
+    return picture_bytes(lambda: plot_judged(part[channel], detector.config.audio.sample_rate, shown.attention, shown.evidence, shown.frequencies, shown.frame_s, shown.target, title, start_s), lang)
 
 # %% ../../nbs/11b_workbench/11_try_panel.ipynb #b91824ce
 _RECORD = """
@@ -174,15 +175,15 @@ def _score_path(run, path: Path, lang: str):
     """The scores of all recordings at a path, and the picture of the first one."""
     detector = run.detector
     table = detector.predict(path)
-    recordings = load_recordings(path, Loading.of(run.config), clip_duration=None, unknown_labels="ignore")
+    recordings = load_recordings(path, run.config.replace({"data.clip_duration": None}), unknown_labels="ignore")
     key = table["key"].iloc[0]
     i, audio = recordings.table["key"].tolist().index(key), detector.config.audio
-    waveform = prepare(recordings.read(i), int(recordings.table["sample_rate"].iloc[i]), audio.sample_rate, audio.channel)
+    waveform = prepare(recordings.read(i), int(recordings.table["sample_rate"].iloc[i]), audio)
     return table, explained_picture(detector, waveform, key, lang), key
 
 
 def _score_samples(run, samples: np.ndarray, rate: int, lang: str):
     detector = run.detector
-    waveform = prepare(np.atleast_2d(samples), rate, detector.config.audio.sample_rate, detector.config.audio.channel)
+    waveform = prepare(np.atleast_2d(samples), rate, detector.config.audio)
     table = detector.predict(samples, rate)
     return table, explained_picture(detector, waveform, table["key"].iloc[0], lang), table["key"].iloc[0]

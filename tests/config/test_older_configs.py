@@ -57,7 +57,7 @@ VALUES = {
         "data.path": "data",
         "data.max_memory_usage": "6GB",
         "output.dir": "/content/output",
-        "output.copy_detector_to": ["/content/models"],  # named twice there, one copy is enough
+        "output.copy_detector_to": ["/content/models/best_model", "/content/models"],
         "training.gradient_accumulation_steps": 8,
         "memory.efficient_attention": True,
         "memory.mixed_precision": True,
@@ -124,9 +124,15 @@ def test_a_file_of_today_gives_no_warning(tmp_path):
         assert sd.Config.load(tmp_path / "config.yaml") == load("older_local.yaml")
 
 
-def test_old_and_new_name_with_different_values_are_refused():
+def test_old_and_new_name_with_different_values_are_refused(tmp_path):
+    path = tmp_path / "both.yaml"
+    path.write_text("inference: {confidence_threshold: 0.7, threshold: 0.2}", encoding="utf-8")
     with pytest.raises(ValueError, match="inference.confidence_threshold.*0.7.*inference.threshold.*0.2"):
-        load("older_local.yaml", {"inference.threshold": 0.2})
+        sd.Config.load(path)
+
+
+def test_what_is_said_beside_a_file_wins_over_it():
+    assert load("older_local.yaml", {"inference.threshold": 0.2}).inference.threshold == 0.2
 
 
 @pytest.mark.parametrize("file, expected", [("older_local.yaml", 22050), ("older_colab.yaml", 5513)])
@@ -136,7 +142,7 @@ def test_network_of_an_older_file_hears(file, expected):
     length = config.model.input_length
     torch.manual_seed(0)
     network = build_network(config, 2).eval()
-    waveforms = torch.randn(2, length)
+    waveforms = torch.randn(2, 1, length)
     with torch.no_grad():
         assert network.bank.filters(waveforms[:, None, None]).shape[-1] == expected
         logits = network(waveforms)

@@ -12,15 +12,14 @@ from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
+from sounddetect.data.collection.joining import concatenate
 from sounddetect.data.collection.loading import load_recordings
-from sounddetect.data.collection.recordings import collect
+from sounddetect.data.collection.recordings import COLUMNS, PLACE, Recordings, places_of
 from sounddetect.data.collection.splitting import split_recordings
 from sounddetect.data.inspection.checking import check_recordings
 from sounddetect.data.readers.json_rows import _Walker, read_json_rows
 from sounddetect.data.readers.rows import MAX_SAMPLE, About, Row
 from sounddetect.data.store.stores import STORE_DTYPES, StoreWriter, find_stores
-
-COLUMNS = ["key", "label", "group", "sample_rate", "n_channels", "n_samples", "content_hash", "source"]
 
 
 def tried(n):
@@ -67,10 +66,8 @@ def recordings_of(folder, items, labels, groups, dtype="float32"):
         }
     )
     table["content_hash"] = [f"{digest:016x}" for digest in store.rows["content_hash"].tolist()]
-    return collect(
-        [store],
-        [table.assign(**{name: store.rows[name] for name in ("sample_rate", "n_channels", "n_samples")})[COLUMNS]],
-    )
+    table = table.assign(**{name: store.rows[name] for name in ("sample_rate", "n_channels", "n_samples")})
+    return Recordings(table[[*COLUMNS]], [store], places_of(store.rows, 0))
 
 
 def loaded(folder, path, **options):
@@ -94,6 +91,38 @@ def collections(draw, max_channels=1, one_rate=False):
     labels = draw(st.lists(st.sampled_from(["OK", "NG", None]), min_size=n, max_size=n))
     groups = draw(st.lists(names, min_size=n, max_size=n))
     return items, labels, groups
+
+
+# --- from arrays -----------------------------------------------------------------------------------------------------
+
+
+@tried(60)
+@given(collections(max_channels=3))
+def test_arrays_are_kept_as_they_are(made):
+    items, labels, groups = made
+    kept = Recordings.from_arrays([samples.T for samples, _ in items], [rate for _, rate in items], labels, groups)
+    assert kept.labels == labels and kept.table["sample_rate"].tolist() == [rate for _, rate in items]
+    for i, (samples, _) in enumerate(items):
+        same(kept.read(i), samples.T)
+    with tempfile.TemporaryDirectory() as folder:
+        written = recordings_of(Path(folder), items, labels, groups)
+        assert kept.table["content_hash"].tolist() == written.table["content_hash"].tolist()
+
+
+@tried(60)
+@given(st.lists(collections(), min_size=1, max_size=4), st.randoms(use_true_random=False))
+def test_concatenated_recordings_are_those_of_the_parts(made, random):
+    parts = [Recordings.from_arrays([samples.T for samples, _ in items], rates) for items, rates in (
+        (items, [rate for _, rate in items]) for items, _, _ in made)]
+    halves = [half for part in parts for half in (part[::2], part[1::2])]
+    random.shuffle(halves)
+    whole = concatenate(halves)
+    assert whole.table["key"].is_unique and whole.table["group"].is_unique
+    singles = [(half, i) for half in halves for i in range(len(half))]
+    assert len(whole) == len(singles)
+    for k, (half, i) in enumerate(singles):
+        same(whole.read(k), half.read(i))
+        assert whole.table["content_hash"][k] == half.table["content_hash"][i]
 
 
 # --- out and in again ------------------------------------------------------------------------------------------------
@@ -221,9 +250,7 @@ def tables(draw):
 
 def parts_of(table, **how):
     """Keys of the parts, or the message by which the split was refused."""
-    recordings = collect([], [])
-    recordings.table = table
-    recordings._places = np.zeros(len(table), recordings._places.dtype)
+    recordings = Recordings(table, [], np.zeros(len(table), PLACE))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:

@@ -10,8 +10,8 @@ import os
 import re
 import unicodedata
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from difflib import get_close_matches
 from functools import cached_property
 
@@ -146,7 +146,7 @@ def _split(checked: Checked) -> Iterator[Finding]:
             return
     for warning in said:
         yield Finding("warning", "", "each recording counts as a source of its own, because there are too few files to keep files together",
-                      "If neighbouring recordings are alike, the score is too good", "record more files, or say what belongs together: groups in JSON, group in a manifest")
+                      "If neighbouring recordings are alike, the score is too good", "record more files, or say what belongs together: groups in JSON, group in a manifest, groups= for arrays")
     n_groups = split.test.table["group"].nunique()
     if 0 < n_groups < 5:
         yield Finding("note", "", f"the test part has {n_groups} groups", "Five are needed for intervals, so none are given", "record more machines or days, or raise data.test_split")
@@ -350,22 +350,55 @@ def _headline(summary: dict) -> str:
     classes = ", ".join(f"{count} {label}" for label, count in summary["classes"].items()) or "none that can be used"
     rates = ", ".join(f"{rate} Hz" + f" ({count})" * (len(summary["sample_rates"]) > 1) for rate, count in summary["sample_rates"].items())
     counts = ", ".join(f"{summary[severity]} {severity}{'s' * (summary[severity] != 1)}" for severity in SEVERITIES)
-    return (f"{summary['recordings']} recordings in {summary['sources']} files, {summary['seconds']:.0f} s: {classes}; {summary['groups']} groups"
+    files = f" in {summary['sources']} files" if summary["sources"] else ""
+    return (f"{summary['recordings']} recordings{files}, {summary['seconds']:.0f} s: {classes}; {summary['groups']} groups"
             f"{'; ' * bool(rates)}{rates}. {counts}")
 
 # %% ../../../nbs/01_data/4_inspection/02_checking.ipynb #515f8c24
 def check_recordings(
-    paths: str | os.PathLike | Sequence[str | os.PathLike] | None = None,  # files or folders; None: those of the configuration
-    config: Config | None = None,                                         # None: the defaults
-    **options,                                                            # further options of reading, see `Loading`
+    source: Recordings | str | os.PathLike | Sequence[str | os.PathLike] | None = None,
+    config: Config | None = None,
+    *,
+    sample_rate: int | None = None,
+    classes: Sequence[str] | None = None,
+    labels: Mapping[str, str] | None = None,
+    group_by: str | None = None,
+    variable: str | None = None,
+    clip_duration: float | None = None,
+    clip_overlap: float | None = None,
+    store_dtype: str | None = None,
+    cache_dir: str | os.PathLike | None = None,
 ) -> Report:
-    """Look at everything that can be read at or below `paths`, and at what cannot.
+    """Look at everything that can be read, and at what cannot.
 
-    Raises `FileNotFoundError` for a path that is not there, `ValueError` when there is no file that could hold recordings.
+    Args:
+        source: files or folders, or recordings that are there already; None: what `data.path` of
+            the configuration names.
+        config: the settings of the training to come; None: the defaults.
+        sample_rate: as in `load_recordings`, and so are the others; without effect on recordings
+            that are there already.
+        classes: names of the classes.
+        labels: further spellings of labels.
+        group_by: what a split must not tear apart: `auto`, `file` or `row`.
+        variable: the variable in MAT files that holds the recording.
+        clip_duration: longer recordings are cut into clips of so many seconds.
+        clip_overlap: fraction of a clip that the next one repeats.
+        store_dtype: number type of the memory-mapped copies.
+        cache_dir: folder for these copies.
+
+    Raises:
+        FileNotFoundError: for a path that is not there.
+        ValueError: when there is no file that could hold recordings.
     """
     config = config or Config()
-    how = replace(Loading.of(config), **options)
-    loaded = load_everything(config.data.path if paths is None else paths, how)
+    if isinstance(source, Recordings):
+        loaded = Loaded(source, source.labels, {}, np.zeros(len(source), bool), {})
+        return Report(Checked(loaded, source, measure_quality(source), config))
+    how = Loading.of(
+        config, sample_rate=sample_rate, classes=classes, labels=labels, group_by=group_by,
+        variable=variable, clip_duration=clip_duration, clip_overlap=clip_overlap,
+        store_dtype=store_dtype, cache_dir=cache_dir)
+    loaded = load_everything(config.data.path if source is None else source, how)
     unknown = [i for rows in loaded.unknown.values() for i in rows]
     recordings = loaded.recordings[np.setdiff1d(np.arange(len(loaded.recordings)), unknown)]
     if how.clip_duration is not None:

@@ -14,8 +14,7 @@ from typing import TextIO
 
 import numpy as np
 
-from .matlab import MAX_CHANNELS
-from .rows import MAX_SAMPLE, About, Row, check_samples
+from .rows import MAX_CHANNELS, MAX_SAMPLE, About, Row, check_samples
 
 # %% ../../../nbs/01_data/1_readers/05_numeric_csv.ipynb #7e42cdfd
 _MAX_LINE = 1 << 14      # characters; 64 channels need a tenth of it

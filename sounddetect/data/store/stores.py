@@ -349,20 +349,31 @@ class ScratchWriter(StoreWriter):
     def __exit__(self, kind, error, trace):
         if kind is None:
             with _writing_to(self.folder):
-                self.store = ScratchStore(self._index, self.dtype, self.position, self._file)
+                self._file.flush()
+                about = _about(self._index, self.dtype, self.position)
+                self.store = ScratchStore(about, bytes(self._index.rows), self._content())
         else:
             self._file.close()
 
+    def _content(self) -> bytes | memoryview | mmap.mmap:
+        if not self.position:
+            return b""                                      # which cannot be mapped
+        if isinstance(self._file, io.BytesIO):
+            return self._file.getbuffer()
+        return mmap.mmap(self._file.fileno(), 0, access=mmap.ACCESS_READ)
+
 # %% ../../../nbs/01_data/2_store/00_stores.ipynb #19aea6b9
 class ScratchStore(Store):
-    """A store in memory, or in a file without a name."""
+    """A store in memory, or in a file without a name; to another process it is sent as a whole."""
 
-    def __init__(self, index: _Index, dtype: str, n_values: int, file: io.IOBase):
-        self._describe(_about(index, dtype, n_values))
-        self.rows = np.frombuffer(bytes(index.rows), _ROW)
-        file.flush()
-        content = file.getbuffer() if isinstance(file, io.BytesIO) else mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        self.samples = np.frombuffer(content if n_values else b"", self.dtype)
+    def __init__(self, about: dict, rows: bytes, content: bytes | memoryview | mmap.mmap):
+        self._describe(about)
+        self._about = about
+        self.rows = np.frombuffer(rows, _ROW)
+        self.samples = np.frombuffer(content, self.dtype)
+
+    def __reduce__(self):
+        return ScratchStore, (self._about, self.rows.tobytes(), self.samples.tobytes())
 
     def _announce(self, first: int, last: int) -> None:
         pass                                                                # it has just been written
