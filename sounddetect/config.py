@@ -94,7 +94,7 @@ def _check_threshold(config) -> None:
         return
     if isinstance(threshold, float) and not 0 <= threshold <= 1:
         raise ValueError(f"inference.threshold of a probability should be 0 to 1, got {threshold:g}")
-    if not isinstance(threshold, float) and classes != "auto" and len(classes) > 2:
+    if not isinstance(threshold, float) and threshold != "auto" and classes != "auto" and len(classes) > 2:
         raise ValueError(f"inference.threshold is chosen between two classes, data.classes has {len(classes)}: "
                          "leave it a number, which then does nothing")
 

@@ -79,8 +79,13 @@ class Part:
 # %% ../nbs/00_foundation/01_parts.ipynb #1dd442cf
 _BUILT_IN = [
     Part("task", "classify", None, "sounddetect.tasks.classify:Classify"),
+    Part("task", "anomaly", None, "sounddetect.tasks.anomaly:Anomaly"),
     Part("network", "1d_cnn_attention", "sounddetect.models.settings:CnnAttentionSettings",
          "sounddetect.models.cnn_attention:build_cnn_attention", tasks=["classify"], features=["waveform"]),
+    Part("estimator", "mahalanobis", "sounddetect.models.settings:MahalanobisSettings",
+         "sounddetect.models.mahalanobis:build_mahalanobis", tasks=["anomaly"], features=["log_mel"]),
+    Part("network", "dense_autoencoder", "sounddetect.models.settings:DenseAutoencoderSettings",
+         "sounddetect.models.dense_autoencoder:build_dense_autoencoder", tasks=["anomaly"], features=["log_mel"]),
     Part("feature", "waveform", None, "sounddetect.signal.features:Waveform"),
     Part("feature", "log_mel", "sounddetect.signal.settings:LogMelSettings", "sounddetect.signal.features:LogMel"),
     Part("loss", "cross_entropy", "sounddetect.tasks.settings:CrossEntropySettings",

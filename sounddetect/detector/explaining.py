@@ -14,7 +14,7 @@ from torch import Tensor
 
 from .detector import Detector
 from ..tasks.windows import exact_float32, window_batch
-from ..signal.front_end import window_starts
+from ..signal.preprocessing import window_starts
 from ..signal.preparation import n_channels_of
 
 # %% ../../nbs/06_detector/04_explaining.ipynb #c6db3b1e

@@ -25,7 +25,7 @@ from .detector import Detector, Scorer
 from .model_folder import FORMAT_VERSION, read_settings, settings_of_model
 from ..tasks.waveforms import prepared_waveforms
 from ..tasks.windows import output_of, window_batch
-from ..signal.front_end import FourierMatrices, refuse_other_shape, window_starts
+from ..signal.preprocessing import FourierMatrices, refuse_other_shape, window_starts
 from ..signal.preparation import n_channels_of
 
 # %% ../../nbs/06_detector/03_onnx_detector.ipynb #83414e5c
@@ -36,8 +36,9 @@ class _Exported(nn.Module):
         super().__init__()
         self.front_end, self.network = copy.deepcopy(detector.front_end).cpu(), copy.deepcopy(detector.network).cpu()
         self.temperature = detector.temperature
-        if self.front_end.apply_filter:
-            self.front_end.fourier_filter = FourierMatrices(self.front_end.n_fft, self.front_end.response)
+        preprocessing = self.front_end.preprocessing
+        if preprocessing.apply_filter:
+            preprocessing.fourier_filter = FourierMatrices(preprocessing.n_fft, preprocessing.response)
         for module in self.network.modules():
             if hasattr(module, "gradient_checkpointing"):
                 module.gradient_checkpointing = False            # it cuts batches into parts, which a file for any batch cannot

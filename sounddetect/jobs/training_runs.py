@@ -149,7 +149,7 @@ def prepare_training(
     """Everything up to the first step. Raises as `train` does."""
     config = config or Config()
     recordings = recordings_of(config) if recordings is None else recordings
-    config = resolve_channels(recordings, config)
+    config = resolve_channels(recordings, config.resolve(recordings))
     refuse_damaged(recordings, config.data.skip_bad)
     _refuse_foreign_labels(recordings, config)
     for place in config.output.copy_detector_to:

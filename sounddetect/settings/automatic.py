@@ -145,4 +145,12 @@ def _of_parts(config, known):
     return values
 
 
-RULES_OF_AUTO: tuple[Callable, ...] = (_sample_rate, _n_channels, _classes, _task, _model, _features, _loss, _high_freq, _input_length, _of_parts)
+def _threshold(config, known):
+    if config.inference.threshold != "auto":
+        return {}
+    is_probability = config.task == "classify"
+    return {"inference.threshold": 0.5 if is_probability else {"false_alarm_rate": 0.05}}
+
+
+RULES_OF_AUTO: tuple[Callable, ...] = (_sample_rate, _n_channels, _classes, _task, _model, _features, _loss,
+                                       _high_freq, _input_length, _of_parts, _threshold)

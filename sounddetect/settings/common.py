@@ -140,9 +140,10 @@ class FalseAlarmRate(Section):
 
 
 class Inference(Section):
-    threshold: float | Literal["best_f1"] | FalseAlarmRate = setting(
-        0.5, "anomaly score from which a recording is judged NG, 0 to 1 where it is a probability; or chosen on the "
-        "validation part: best_f1, or {false_alarm_rate: 0.01} for that fraction of false alarms at most")
+    threshold: Literal["auto", "best_f1"] | float | FalseAlarmRate = setting(
+        "auto", "anomaly score from which a recording is judged NG, 0 to 1 where it is a probability; or chosen on the "
+        "validation part: best_f1, or {false_alarm_rate: 0.01} for that fraction of false alarms at most; "
+        "auto: 0.5, or {false_alarm_rate: 0.05} where the score is no probability")
     temperature: Literal["auto"] | Annotated[float, Field(gt=0)] = setting(
         1.0, "logits are divided by it: above 1 scores are less sure; auto: as the validation part says")
 

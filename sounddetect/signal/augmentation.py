@@ -10,7 +10,7 @@ from functools import cache
 
 import numpy as np
 
-from .front_end import EQUALIZER_POINTS
+from .preprocessing import EQUALIZER_POINTS
 
 # %% ../../nbs/02b_signal/03_augmentation.ipynb #fac9a95f
 def random_start(
@@ -56,5 +56,5 @@ def change_gain(waveform: np.ndarray, gain_db: float, rng: np.random.Generator) 
 
 
 def equalizer_gains(eq_db: float, rng: np.random.Generator) -> np.ndarray:
-    """Gains in dB for `FrontEnd`, float32 `(EQUALIZER_POINTS,)`, each up to `eq_db` up or down."""
+    """Gains in dB for `Preprocessor`, float32 `(EQUALIZER_POINTS,)`, each up to `eq_db` up or down."""
     return rng.uniform(-eq_db, eq_db, EQUALIZER_POINTS).astype(np.float32)

@@ -19,10 +19,9 @@ from ..judging.calibration import fit_temperature, probabilities
 from ..judging.metrics import anomaly_metrics, class_metrics
 from ..judging.thresholds import ThresholdChoice, choose_threshold
 from ..parts import find
-from ..signal.augmentation import EQUALIZER_POINTS
 from ..signal.inputs import window_inputs
 from .pipeline import (
-    Batch, Pipeline, Sample, build_pipeline, initial_batches, random_window)
+    Batch, Pipeline, Sample, build_pipeline, empty_windows, initial_batches, random_window)
 from .results import ClassScores, OneScore, Scores
 from .windows import mean_by_owner
 
@@ -77,10 +76,8 @@ class Classify:
         return window | {"target": target, "weight": float(target @ self.class_weights)}
 
     def empty_batch(self, n_windows: int) -> Batch:
-        n_classes, shape = len(self.classes), window_inputs(self.config).shape
-        return {"waveform": torch.empty(n_windows, *shape), "length": torch.full((n_windows,), shape[-1]),
-                "gains_db": torch.empty(n_windows, EQUALIZER_POINTS),
-                "target": torch.empty(n_windows, n_classes), "weight": torch.empty(n_windows)}
+        classes = torch.empty(n_windows, len(self.classes))
+        return empty_windows(self.config, n_windows) | {"target": classes, "weight": torch.empty(n_windows)}
 
     def loss(self, output: Tensor, batch: Batch) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
         weight = batch["weight"]

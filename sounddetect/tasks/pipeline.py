@@ -4,10 +4,11 @@
 
 # %% auto #0
 __all__ = ['Batch', 'Sample', 'INITIAL_WINDOWS', 'INITIAL_BATCH', 'Pipeline', 'model_part', 'build_network', 'build_pipeline',
-           'random_window', 'collate', 'initial_batches']
+           'random_window', 'empty_windows', 'collate', 'initial_batches']
 
 # %% ../../nbs/05_tasks/03_pipeline.ipynb #907a9401
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,9 +17,11 @@ from torch import Tensor, nn
 
 from ..config import Config
 from ..data.collection.recordings import Recordings
+from ..models.capabilities import InitializesFromData
 from ..parts import Part, find, names
 from ..signal.front_end import front_end_of
 from ..signal.inputs import window_inputs
+from ..signal.preprocessing import EQUALIZER_POINTS
 from ..signal.augmentation import add_noise, change_gain, equalizer_gains, random_start
 
 # %% ../../nbs/05_tasks/03_pipeline.ipynb #0c9b357a
@@ -70,6 +73,13 @@ class Pipeline(nn.Module):
         if hasattr(self.network, "calibrate"):
             inputs = ((self.features_of(batch), batch["target"], batch["weight"]) for batch in batches)
             self.network.calibrate(inputs)
+        elif isinstance(self.network, InitializesFromData):
+            self.network.initialize_from_data(self._with_features(batch) for batch in batches)
+
+    def _with_features(self, batch: Batch) -> Batch:
+        """`features` in place of what they are computed from."""
+        rest = {name: value for name, value in batch.items() if name not in ("waveform", "length", "gains_db")}
+        return rest | {"features": self.features_of(batch)}
 
 # %% ../../nbs/05_tasks/03_pipeline.ipynb #eb3ac794
 def model_part(config: Config) -> Part:
@@ -89,12 +99,14 @@ def model_part(config: Config) -> Part:
 
 def build_network(config: Config, n_outputs: int) -> nn.Module:
     """The network or estimator that a configuration describes, with weights from torch's generator."""
-    return model_part(config).build(config.model, window_inputs(config), n_outputs)
+    return build_pipeline(config, n_outputs).network
 
 
 def build_pipeline(config: Config, n_outputs: int) -> Pipeline:
     """Front end and network that a configuration describes."""
-    return Pipeline(front_end_of(config), build_network(config, n_outputs))
+    front_end = front_end_of(config)
+    inputs = replace(window_inputs(config), shape=front_end.shape)
+    return Pipeline(front_end, model_part(config).build(config.model, inputs, n_outputs))
 
 # %% ../../nbs/05_tasks/03_pipeline.ipynb #a38b60e9
 def random_window(
@@ -113,6 +125,13 @@ def random_window(
     if n_recorded < length:
         waveform = np.pad(waveform, [(0, 0), (0, length - n_recorded)])
     return {"waveform": waveform, "length": n_recorded, "gains_db": equalizer_gains(settings.eq_db, rng)}
+
+
+def empty_windows(config: Config, n_windows: int) -> Batch:
+    """What `random_window` gives, side by side and without content."""
+    length = config.model.input_length
+    return {"waveform": torch.empty(n_windows, window_inputs(config).n_channels, length),
+            "length": torch.full((n_windows,), length), "gains_db": torch.empty(n_windows, EQUALIZER_POINTS)}
 
 
 def collate(samples: Sequence[Sample], device: torch.device | str = "cpu") -> Batch:

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..signal.front_end import window_starts
+from ..signal.preprocessing import window_starts
 
 # %% ../../nbs/05_tasks/00_windows.ipynb #4f79a594
 @contextmanager
