@@ -29,6 +29,7 @@ from ..plotting.errors import plot_errors_by_source, plot_judged
 from ..plotting.style import Picture
 from ..detector.detector import Detector
 from ..detector.explaining import explain
+from ..models.capabilities import Explains
 from ..tasks.results import surest_errors
 from ..tasks.windows import window_outputs
 from ..signal.preparation import prepare
@@ -112,7 +113,7 @@ def explained(
 
     Of a network that cannot explain itself, the loudest channel and nothing more.
     """
-    if not hasattr(detector.network, "from_bands"):
+    if not isinstance(detector.network, Explains) and not hasattr(detector.network, "from_bands"):
         return int(np.abs(waveform).max(1).argmax()), {}
     shown = explain(detector, waveform, detector.scores.asked(decision))
     channel = int(np.abs(shown.by_channel.sum(1)).argmax())
