@@ -303,12 +303,12 @@ def own_recordings(run: Run) -> Recordings:
 
     Raises `ValueError` when some of them came from no file.
     """
-    is_gone = any(source["path"] is None for source in run.data["sources"])
-    if not run.data["paths"] or is_gone:
+    paths = run.data["paths"]
+    if not paths or any(source["path"] is None for source in run.data["sources"]):
         raise ValueError(f"{run.path} was trained on recordings that came from no file, such as "
                          "arrays: give them again, as in evaluate(run, recordings) or "
                          "resume(path, recordings=recordings)")
-    return load_recordings(run.data["paths"], run.config)
+    return load_recordings(paths, run.config)
 
 
 def _unmet(run, recordings):
