@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 DATA := $(firstword $(wildcard data/*.json data/*/))
 RECORDINGS := $(if $(DATA),data,.cache/simulated)
 
-.PHONY: train app test nightly prepare readme config bench clean
+.PHONY: train app lint quick test nightly prepare readme config bench clean
 
 train: $(VENV)/.installed
 	@if [ "$(RECORDINGS)" = ".cache/simulated" ] && [ ! -d .cache/simulated ]; then \
@@ -20,11 +20,22 @@ app: $(VENV)/.installed-app
 export OMP_NUM_THREADS ?= 2
 
 # Who has set ClearML up wants to see trainings there, not tests.
-test: export CLEARML_CONFIG_FILE = /dev/null
+quick test nightly: export CLEARML_CONFIG_FILE = /dev/null
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder
+
+lint: $(VENV)/.installed-dev
+	$(BIN)/ruff check
+	$(BIN)/mypy
+
+# While one works, two minutes at most: lint, types, the notebooks that differ from main, and tests that start nothing.
+quick: lint
+	$(PYTEST) -m "not slow" --changed
+
+# Everything that a change has to pass, each notebook and each test once.
 test: $(VENV)/.installed-dev
 	$(BIN)/python tools/checks.py
-	OMP_NUM_THREADS=1 $(BIN)/nbdev_test --n_workers 2
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+	$(MAKE) lint
+	$(PYTEST)
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
@@ -62,8 +73,9 @@ readme: $(VENV)/.installed-dev
 config: $(VENV)/.installed-dev
 	$(BIN)/python tools/write_configs.py
 
+# What takes too long for every change: twenty kills instead of three, cells marked as slow.
 nightly: $(VENV)/.installed-dev
-	SOUNDDETECT_KILLS=20 $(BIN)/python -m pytest tests/jobs/test_interruptions.py
+	SOUNDDETECT_KILLS=20 SOUNDDETECT_FLAGS=slow $(PYTEST) tests/jobs/test_interruptions.py tests/notebooks
 
 bench: $(VENV)/.installed-dev
 	$(BIN)/python bench/training_speed.py

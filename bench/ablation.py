@@ -26,10 +26,9 @@ from detection_quality import (
 from sklearn.metrics import roc_auc_score
 from torch.nn import functional as F
 
-from sounddetect.models.cnn_attention import calibrate_network
-from sounddetect.tasks.pipeline import build_network
 from sounddetect.judging.thresholds import choose_threshold
 from sounddetect.tasks import pipeline
+from sounddetect.tasks.pipeline import build_network
 
 
 def random_filters(network):
@@ -41,24 +40,26 @@ def random_start(network):
     """Both paths begin at random; only the scale of the bands is measured."""
     network.deep_path.classifier[-1].reset_parameters()
 
-    def calibrate(batches):
-        calibrate_network(network, batches)
+    initialize = network.initialize_from_data
+
+    def scale_alone(batches):
+        initialize(batches)
         network.short_path.reset_parameters()
 
-    network.calibrate = calibrate
+    network.initialize_from_data = scale_alone
 
 
 def deep_path_alone(network):
     """No short path."""
     random_start(network)
-    with_scale = network.calibrate
+    with_scale = network.initialize_from_data
 
-    def calibrate(batches):
+    def without_short_path(batches):
         with_scale(batches)
         for parameter in network.short_path.parameters():
             parameter.requires_grad_(False).zero_()
 
-    network.calibrate, network.path_dropout = calibrate, 0.0
+    network.initialize_from_data, network.path_dropout = without_short_path, 0.0
 
 
 class RectifiedBank(torch.nn.Module):

@@ -32,14 +32,14 @@ import torch
 from t4 import stand_for_t4
 
 import sounddetect as sd
-from sounddetect.training import forecast as forecasts
-from sounddetect.training.batch_size import search_batch_size
 from sounddetect.machine.devices import GPUS
 from sounddetect.machine.memory_budget import MemoryBudget
 from sounddetect.machine.out_of_memory import limited_memory
-from sounddetect.training.step import make_optimizer
 from sounddetect.tasks.pipeline import collate
-from sounddetect.training.trainer import Trainer, _make_step, _unchanged, _validate, batch_size_fits, find_batch_size
+from sounddetect.training import forecast as forecasts
+from sounddetect.training.batch_size import Trial, find_batch_size, search_batch_size
+from sounddetect.training.step import make_optimizer
+from sounddetect.training.trainer import Progress, Trainer, validate
 
 try:
     import lightning.pytorch as lightning
@@ -102,19 +102,22 @@ class Windows(torch.utils.data.Dataset):
 
 def loss_of(ours, batch):
     """Mean loss of a batch, in the precision of our trainer."""
-    with torch.autocast(ours.device.type, ours.dtype, enabled=ours.dtype != torch.float32):
-        output = ours.model.output_of(batch)
+    dtype = ours.step.dtype
+    with torch.autocast(ours.device.type, dtype, enabled=dtype != torch.float32):
+        output = ours.pipeline.output_of(batch)
     loss, total, _ = ours.task.loss(output, batch)
     return loss / total
 
 
 def by_ours(ours, limit, device):
+    trial = Trial(ours.step, ours.samples.some, ours.config.model.input_length)
     if ours.device.type == "cuda":
-        return find_batch_size(ours, MemoryBudget("GPU", {"its size": limit}), MOST).size
+        forecast = forecasts.forecast(ours.config, "cuda", ours.step.dtype)
+        return find_batch_size(trial, forecast, MemoryBudget("GPU", {"its size": limit}), MOST).size
     with patch.object(forecasts, "HEAP", dict.fromkeys((True, False), (1, 0))):       # the limit is on what is alive, as on a GPU
-        guess = forecasts.forecast(ours.config, "cpu", ours.dtype).largest_batch(MemoryBudget("made up", {"its size": limit}))
+        guess = forecasts.forecast(ours.config, "cpu", ours.step.dtype).largest_batch(MemoryBudget("made up", {"its size": limit}))
     with device:
-        return search_batch_size(lambda size: batch_size_fits(ours, size), guess, MOST).size
+        return search_batch_size(trial.fits, guess, MOST).size
 
 
 def by_lightning(mode):
@@ -122,7 +125,7 @@ def by_lightning(mode):
         class Module(lightning.LightningModule):
             def __init__(self):
                 super().__init__()
-                self.model, self.batch_size = ours.model, 2
+                self.model, self.batch_size = ours.pipeline, 2
 
             def training_step(self, batch, number):
                 return loss_of(ours, batch)
@@ -149,13 +152,13 @@ def by_accelerate(ours, limit, device):
 
     @find_executable_batch_size
     def execute(size):
-        optimizer = make_optimizer(ours.model.parameters(), ours.config.training, fused=ours.device.type == "cpu")
-        ours.model.train()
+        optimizer = make_optimizer(ours.pipeline.parameters(), ours.config.training, fused=ours.device.type == "cpu")
+        ours.pipeline.train()
         for _ in range(2):
             optimizer.zero_grad(set_to_none=True)
             loss_of(ours, collate([windows[i] for i in range(size)], ours.device)).backward()
             optimizer.step()
-        ours.model.eval()
+        ours.pipeline.eval()
         with torch.no_grad():
             loss_of(ours, collate([windows[i] for i in range(size)], ours.device))
         return size
@@ -187,18 +190,18 @@ def device_of(limit, cuda):
 
 def trains(ours, size, limit, steps):
     """Whether `steps` steps of our trainer and validations, after each ten, never run out of memory with batches of `size`."""
-    with _unchanged(ours), device_of(limit, ours.device.type == "cuda"):
-        ours.progress.portion = ours.progress.evaluation_portion = size
+    with ours.step.unchanged(), device_of(limit, ours.device.type == "cuda"):
+        ours.progress = Progress(micro_batch=size, validation_batch=size)
         ours.validation = ours.train[np.arange(size) % len(ours.train)]
         for number in range(1, steps + 1):
-            ours.model.train()
+            ours.pipeline.train()
             try:
-                _make_step(ours, (np.arange(size) + number) % len(ours.train))
+                ours._make_step((np.arange(size) + number) % len(ours.train))
                 if number % 10 == 0:
-                    _validate(ours)
-            except MemoryError:
+                    validate(ours.pipeline, ours.task, ours.validation, size)
+            except (MemoryError, torch.OutOfMemoryError):
                 return False
-            if min(ours.progress.portion, ours.progress.evaluation_portion) < size:
+            if ours.progress.micro_batch < size:
                 return False
     return True
 
@@ -223,13 +226,13 @@ def rows(recordings, name, finders, cuda):
     def made():
         ours = Trainer(recordings, recordings[:2], config)
         if cuda:
-            ours.dtype, ours.scaler = torch.float16, torch.amp.GradScaler("cuda")
+            ours.step.dtype, ours.step.scaler = torch.float16, torch.amp.GradScaler("cuda")
         return ours
 
     truth = largest(made(), limit)
     for finder, search in finders.items():
         ours = made()
-        passes = Passes(ours.model)
+        passes = Passes(ours.pipeline)
         started = time.perf_counter()
         size = search(ours, limit, device_of(limit, cuda))
         seconds = time.perf_counter() - started

@@ -21,7 +21,7 @@ import torch
 
 import sounddetect as sd
 from sounddetect.training.checkpoint import _check_sums
-from sounddetect.training.trainer import Trainer, _make_step
+from sounddetect.training.trainer import Trainer
 
 
 def seconds_of(work):
@@ -39,14 +39,14 @@ def cost_of_one(recordings, size, folder, saves):
     """Medians over `saves` checkpoints."""
     config = sd.Config.load(None, {"device": "cpu", "model.size": size, "training.batch_size": 4})
     trainer = Trainer(recordings, recordings[:4], config, weights=folder / size)
-    trainer.model.train()
-    _make_step(trainer, np.arange(4))                                    # from here on the optimizer has its moments
-    trainer.best_state = {name: value.clone() for name, value in trainer.model.network.state_dict().items()}
+    trainer.pipeline.train()
+    trainer._make_step(np.arange(4))                                     # from here on the optimizer has its moments
+    trainer.best_state = {name: value.clone() for name, value in trainer.pipeline.learned().items()}
     trainer.save()
     path, probe = folder / size / "last.pt", folder / "probe.pt"
-    content = trainer.checkpoints.load()
+    content = trainer.checkpoints.folder.load()
     parts = {"write": lambda: torch.save(content, probe), "fsync": lambda: wait_for_disk(probe), "check sums": lambda: _check_sums(probe),
-             "checkpoint": trainer.save, "best.pt": lambda: trainer.checkpoints.save_best({"network": trainer.best_state})}
+             "checkpoint": trainer.save, "best.pt": lambda: trainer.checkpoints.folder.save_best({"network": trainer.best_state})}
     times = pd.DataFrame([{name: 1000 * seconds_of(work) for name, work in parts.items()} for _ in range(saves)])
     row = {"size": size, "MB": path.stat().st_size / 1e6, **times.median(), "checkpoint, slowest": times.checkpoint.max()}
     per_hour = 60 / config.checkpoint.every_minutes

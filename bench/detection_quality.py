@@ -23,7 +23,12 @@ from sklearn.model_selection import StratifiedKFold
 import sounddetect as sd
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
-from support.recorded import motor_files, rpm, write_fan_json, write_motor_json  # the tests make the same files
+from support.recorded import (  # the tests make the same files
+    motor_files,
+    rpm,
+    write_fan_json,
+    write_motor_json,
+)
 
 MOTORS = {"audio.sample_rate": 16000, "model.input_length": 8000}
 FAN = {"audio.sample_rate": 200, "model.input_length": 200, "preprocessing.apply_filter": False}

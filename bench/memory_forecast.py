@@ -28,12 +28,12 @@ from t4 import stand_for_t4
 from torch.profiler import ProfilerActivity, profile, record_function
 
 import sounddetect as sd
-from sounddetect.training.forecast import forecast
 from sounddetect.tasks.pipeline import Pipeline
-from sounddetect.training.trainer import Trainer, _make_step, _validate
+from sounddetect.training.forecast import forecast
+from sounddetect.training.trainer import Trainer, validate
 
 MIB = 2**20
-PARTS = ("calibration", "training", "validation")
+PARTS = ("initialization", "training", "validation")
 LONG = {"filters": 32, "kernel_size": 31, "stride": 1}
 CONFIGURATIONS = {
     "n": {"model.size": "n"},
@@ -70,24 +70,24 @@ def allocator_peaks(profiler):
     return peaks
 
 
-def run_parts(recordings, config, watch, calibrate=True, half=None):
+def run_parts(recordings, config, watch, initialize=True, half=None):
     """Build a trainer, make two steps and validate; the parts named above within `watch(part)`."""
-    with patch.object(Pipeline, "initialize_from_data", lambda model, batches: calibrate_within(watch, model, batches) if calibrate else None):
+    with patch.object(Pipeline, "initialize_from_data", lambda pipeline, batches: initialize_within(watch, pipeline, batches) if initialize else None):
         trainer = Trainer(recordings, recordings[:max(2, config.training.batch_size)], config)
     if half is not None:
-        trainer.dtype, trainer.scaler = half, torch.amp.GradScaler(trainer.device.type, enabled=half == torch.float16)
-    trainer.model.train()
+        trainer.step.dtype, trainer.step.scaler = half, torch.amp.GradScaler(trainer.device.type, enabled=half == torch.float16)
+    trainer.pipeline.train()
     n_step = trainer.config.training.batch_size * config.training.gradient_accumulation_steps
     for _ in range(2):
         with watch("training"):
-            _make_step(trainer, np.arange(n_step) % len(recordings))
+            trainer._make_step(np.arange(n_step) % len(recordings))
     with watch("validation"):
-        _validate(trainer)
+        validate(trainer.pipeline, trainer.task, trainer.validation, trainer.progress.validation_batch)
 
 
-def calibrate_within(watch, model, batches, calibrate=Pipeline.initialize_from_data):
-    with watch("calibration"):
-        calibrate(model, batches)
+def initialize_within(watch, pipeline, batches, initialize=Pipeline.initialize_from_data):
+    with watch("initialization"):
+        initialize(pipeline, batches)
 
 
 class NumpyPeaks:
@@ -101,7 +101,7 @@ class NumpyPeaks:
         return self
 
     def __enter__(self):
-        if self.part == "calibration":
+        if self.part == "initialization":
             self.windows = tracemalloc.get_traced_memory()[1]       # while they were drawn
         tracemalloc.reset_peak()
         self.annotation = record_function(self.part)
@@ -112,17 +112,17 @@ class NumpyPeaks:
         self.peaks[self.part] = max(self.peaks[self.part], tracemalloc.get_traced_memory()[1])
 
 
-def measured_on_cpu(recordings, config, calibrate):
+def measured_on_cpu(recordings, config, initialize):
     """Bytes in each part: PyTorch's allocator and numpy."""
     gc.collect()
     watch = NumpyPeaks()
     tracemalloc.start()
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
-        run_parts(recordings, config, watch, calibrate)
+        run_parts(recordings, config, watch, initialize)
     tracemalloc.stop()
     peaks = allocator_peaks(profiler)
     taken = {part: (peaks[part] + watch.peaks[part],) for part in PARTS}
-    return taken | {"calibration": (max(*taken["calibration"], watch.windows),)} if calibrate else taken
+    return taken | {"initialization": (max(*taken["initialization"], watch.windows),)} if initialize else taken
 
 
 class CudaPeaks:
@@ -145,11 +145,11 @@ class CudaPeaks:
         self.peaks[self.part] = tuple(map(max, self.peaks[self.part], found))
 
 
-def measured_on_cuda(recordings, config, calibrate):
+def measured_on_cuda(recordings, config, initialize):
     """Bytes allocated and reserved in each part."""
     gc.collect()
     watch = CudaPeaks()
-    run_parts(recordings, config, watch, calibrate, torch.float16)
+    run_parts(recordings, config, watch, initialize, torch.float16)
     return watch.peaks
 
 
@@ -159,7 +159,7 @@ def rows(recordings, name, overrides, sizes, cuda):
     expected = forecast(config, "T4", torch.float16) if cuda else forecast(config, "cpu")
     for size in sizes:
         taken = (measured_on_cuda if cuda else measured_on_cpu)(recordings, config.replace({"training.batch_size": size}), size == sizes[0])
-        told = {"calibration": expected.calibration(), "training": expected.training(size), "validation": expected.validation(size)}
+        told = {"initialization": expected.initialization(), "training": expected.training(size), "validation": expected.validation(size)}
         for part in PARTS[size != sizes[0]:]:
             yield {"configuration": name, "batch": size, "part": part, "forecast": told[part] / MIB, "taken": taken[part][0] / MIB, "reserved": taken[part][-1] / MIB}
 

@@ -29,9 +29,9 @@ from scipy.signal import butter, sosfiltfilt
 
 from sounddetect.config import Config
 from sounddetect.data.collection.loading import load_recordings
-from sounddetect.tasks.pipeline import build_network
 from sounddetect.detector.detector import Detector
 from sounddetect.detector.onnx_detector import OnnxDetector, export_onnx
+from sounddetect.tasks.pipeline import build_network
 from sounddetect.tasks.windows import exact_float32
 
 RATE, LENGTH, SECONDS, N_RECORDINGS = 44100, 22050, 10, 3

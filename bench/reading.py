@@ -262,6 +262,7 @@ def batches_of_loader(folder, cache, n_workers, cold):
 
 def batches_of_store(folder, cache, cold):
     import torch
+
     from sounddetect.data.collection.loading import load_recordings
     recordings, rng = load_recordings(folder, cache_dir=cache), np.random.default_rng(0)
     n_samples = recordings.n_samples

@@ -25,13 +25,11 @@ from torch import nn
 from torch.nn import functional as F
 
 import sounddetect as sd
-from sounddetect.tasks.pipeline import build_network
+from sounddetect.machine.allocator import keep_freed_memory
 from sounddetect.models.layers import ENERGY_FLOOR, FilterBank, SameConv
 from sounddetect.runs.listeners import RunWriter
-from sounddetect.tasks.pipeline import Pipeline
-from sounddetect.machine.allocator import keep_freed_memory
-from sounddetect.training.trainer import Trainer, _begin, _finish_epoch, _run_epoch
-
+from sounddetect.tasks.pipeline import Pipeline, build_network
+from sounddetect.training.trainer import Trainer
 
 clock = time.perf_counter
 
@@ -96,28 +94,29 @@ def summary(times):
 
 
 def trainer_share(pairs, batch_size, n_recordings):
-    """How fast the trainer is as a share of a bare loop that has all windows in memory, with everything that belongs to a training: the rows of
+    """How fast the trainer is as a fraction of a bare loop that has all windows in memory, with everything that belongs to a training: the rows of
     `interleaved` for the steps of an epoch alone, and for an epoch with its end."""
     with tempfile.TemporaryDirectory() as folder:
         sd.simulate(f"{folder}/data", n_recordings)
         recordings = sd.load_recordings(f"{folder}/data", cache_dir=f"{folder}/cache")
-        config = sd.Config.load(None, {"device": "cpu", "training.batch_size": batch_size, "training.epochs": 10**6, "training.early_stopping": None})
-        trainer = Trainer(recordings, recordings[:2], config, [RunWriter(folder)], f"{folder}/weights")
-        trainer.stop_file = Path(folder, "stop")
-        pace = _begin(trainer)
-        pace.deadline = time.time() + 1e6
-        steps = []                                               # seconds of the steps of each epoch
+        config = sd.Config.load(None, {"device": "cpu", "training.batch_size": batch_size, "training.epochs": 10**6, "training.early_stopping": None, "session.max_hours": None})
+        marks, steps = {}, []                                    # when an event came last; seconds of the steps of each epoch
+
+        def mark(event):
+            marks[event["event"]] = clock()
+
+        trainer = Trainer(recordings, recordings[:2], config, [RunWriter(folder), mark], f"{folder}/weights")
+        trainer.stops.file = Path(folder, "stop")
 
         def ours():
-            started = clock()
-            _run_epoch(trainer, pace)
-            steps.append(clock() - started)
-            _finish_epoch(trainer, pace)
-            return clock() - started
+            trainer.epochs = trainer.progress.epoch              # one more
+            trainer.fit()
+            steps.append(marks["batch"] - marks["start"])
+            return marks["epoch"] - marks["start"]
 
         windows = torch.stack([torch.from_numpy(recordings.read(i, 0, 22050)) for i in range(n_recordings)])
         target = torch.tensor([label == "NG" for label in recordings.labels]).long()
-        bare = Pipeline(trainer.model.front_end, build_network(config, 2))
+        bare = Pipeline(trainer.pipeline.front_end, build_network(config, 2))
         optimizer = torch.optim.Adam(bare.parameters(), 1e-3)
         parts = torch.arange(n_recordings).split(batch_size)
         whole = times_in_turn(ours, lambda: train_steps(bare, [(windows[p], target[p]) for p in parts], trainer.dtype, optimizer), pairs)

@@ -2,10 +2,11 @@
 
 import os
 import signal
+import subprocess
 from pathlib import Path
 
 import pytest
-from support.commands import program, run_in
+from support.commands import ROOT, program, run_in
 
 # Started in the background, a shell has us ignore Ctrl-C, and the programs that we start would inherit it.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
@@ -36,3 +37,59 @@ def recorded():
     if not Path(folder).is_dir():
         pytest.fail(f"SOUNDDETECT_TEST_DATA is {folder}, which is no folder")
     return Path(folder)
+
+
+# --- which tests, and in which order ---------------------------------------------------------------------------------
+
+# Files whose tests start commands, servers or a browser, or train: `make quick` leaves them out.
+SLOW = {
+    "cli/test_commands.py",
+    "cli/test_errors.py",
+    "cli/test_page.py",
+    "data/test_damage.py",
+    "detector/test_deployment.py",
+    "evaluation/test_report.py",
+    "house/test_wheel.py",
+    "jobs/test_interruptions.py",
+    "jobs/test_recorded.py",
+    "tracking/test_tracking.py",
+    "workbench/test_browser.py",
+    "workbench/test_colab.py",
+    "workbench/test_workbench.py",
+}
+# The longest first, so that no worker begins one when the other has nothing left to do.
+LONGEST = ["workbench/test_browser.py", "cli/test_commands.py", "data/test_damage.py", "11a_cli/", "11b_workbench/", "10_jobs/", "tutorials/"]
+
+
+def pytest_addoption(parser):
+    parser.addoption("--changed", action="store_true", help="of the notebooks, only those that differ from main")
+
+
+def changed_files():
+    """Files that differ from where this branch left main, or that git does not know yet."""
+
+    def git(*words):
+        return subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True).stdout.split("\n")
+
+    base = next(filter(None, [git("merge-base", "HEAD", name)[0] for name in ("origin/main", "main")]), "HEAD")
+    return {name for name in [*git("diff", "--name-only", base), *git("ls-files", "-o", "--exclude-standard")] if name}
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config, items):
+    """Tests of a file stay together, since they share what is dear to make; notebooks go one by one, to whoever is free."""
+    changed = changed_files() if config.getoption("--changed") else None
+    tests, left_out = [], []
+    for item in items:
+        name = item.path.relative_to(ROOT / "tests").as_posix()
+        notebook = item.callspec.params["path"] if name == "notebooks/test_notebooks.py" else None
+        if notebook is None:
+            item.add_marker(pytest.mark.xdist_group(name))
+            if name in SLOW:
+                item.add_marker("slow")
+        item.place = name if notebook is None else notebook.relative_to(ROOT / "nbs").as_posix()
+        skipped = notebook is not None and changed is not None and notebook.relative_to(ROOT).as_posix() not in changed
+        (left_out if skipped else tests).append(item)
+    config.hook.pytest_deselected(items=left_out)
+    first = {id(item): next((n for n, part in enumerate(LONGEST) if part in item.place), len(LONGEST)) for item in tests}
+    items[:] = sorted(tests, key=lambda item: first[id(item)])

@@ -14,8 +14,8 @@ import numpy as np
 from ..config import Config
 from ..data.collection.recordings import Recordings
 from ..runs.listeners import in_words
-from ..training.batch_size import divide_step, windows_per_step
-from ..training.forecast import forecast
+from ..training.batch_size import BatchSize, divide_step, windows_per_step
+from ..training.forecast import NoForecast, forecast
 from ..machine.memory_budget import gpu_budget, memory_budget, memory_text
 from ..training.time_forecast import epoch_seconds
 
@@ -29,14 +29,14 @@ class Plan:
     usable: int                             # bytes
     largest_batch: int                      # windows that fit at a time
     batch_size: int                         # windows at a time that will be used
-    portions: int                           # of which a step is made
+    micro_batches: int                      # of this size, in a step
     learning_rate: float
     reason: str
     memory: Mapping[str, int]               # bytes of training, validation, prediction with these, margin included
     n_train: int | None                     # recordings; None: none were given
     epochs: int
     epoch_seconds: tuple[float, float] | None       # estimate, a range; None: not known for this device
-    epochs_in_session: tuple[int, int] | None       # that a session has room for, at the slow and at the fast end; None: no limit, or not known
+    epochs_in_session: tuple[int, int] | None       # room in a session, slow and fast; None: no limit, or not known
 
     def to_dict(self) -> dict:
         """Everything as plain values."""
@@ -54,10 +54,11 @@ def _lines(plan: Plan) -> list[str]:
     if plan.epoch_seconds is None:
         return lines + ["time: no estimate for this device; a training tells it after its first steps"]
     fast, slow = plan.epoch_seconds
-    lines.append(f"time, an estimate: {fast:.2g} to {slow:.2g} s an epoch for {plan.n_train} recordings, {in_words(fast * plan.epochs)} to {in_words(slow * plan.epochs)} for {plan.epochs} epochs")
+    whole = f"{in_words(fast * plan.epochs)} to {in_words(slow * plan.epochs)} for {plan.epochs} epochs"
+    lines.append(f"time, an estimate: {fast:.2g} to {slow:.2g} s an epoch for {plan.n_train} recordings, {whole}")
     if plan.epochs_in_session and plan.epochs_in_session[0] < plan.epochs:
         low, high = plan.epochs_in_session
-        lines.append(f"a session has room for {low} to {high} epochs: the training will stop in time and go on in the next one")
+        lines.append(f"a session has room for {low} to {high} epochs: the training will stop in time and continue in the next one")
     return lines
 
 # %% ../../nbs/10_jobs/02_planning.ipynb #262153e9
@@ -68,42 +69,49 @@ def plan(
 ) -> Plan:
     """Forecast of memory, batch size and time. Takes no GPU and no memory.
 
-    Raises `ValueError` for a GPU that is not known, `MemoryError` when not even one window fits.
+    Raises `ValueError` for an unknown GPU or a network whose memory cannot be forecast, `MemoryError` when not even one
+    window fits.
     """
     config = config or Config()
     budget = gpu_budget(gpu) if gpu else memory_budget(config)
     prediction = forecast(config, gpu or config.device)
     try:
         largest = prediction.largest_batch(budget)
+    except NoForecast:
+        raise
     except ValueError as error:
         raise MemoryError(str(error)) from None
     n_train, windows = _counts(config, recordings)
-    size, portions, rate, reason = _batch(config, n_train, largest, budget.device)
+    chosen = _batch(config, n_train, largest, budget.device)
+    size = chosen.micro_batch
     memory = {part: getattr(prediction, part)(size) for part in ("training", "validation", "prediction")}
     seconds = epoch_seconds(config, gpu, size, n_train, windows) if gpu and n_train else None
-    return Plan(budget.device, str(budget), budget.usable, largest, size, portions, rate, reason, memory, n_train, config.training.epochs, seconds, _room(config, seconds))
+    return Plan(budget.device, str(budget), budget.usable, largest, size, chosen.n_micro, chosen.learning_rate, chosen.reason,
+                memory, n_train, config.training.epochs, seconds, _room(config, seconds))
 
 
 def _counts(config: Config, recordings: Recordings | None) -> tuple[int | None, int]:
-    """Recordings that will be trained on, and windows of the validation; before the split, by the shares."""
+    """Recordings that will be trained on, and windows of the validation; before the split, by its fractions."""
     if recordings is None:
         return None, 0
     rest = 1 - config.data.test_split
     n_samples = recordings.n_samples * config.audio.sample_rate / recordings.table["sample_rate"].to_numpy()
     windows = np.ceil(n_samples / config.model.input_length).sum()
-    share = config.training.validation_split
-    return max(1, round(len(recordings) * rest * (1 - share))), max(1, round(windows * rest * share))
+    validation = config.training.validation_split
+    return max(1, round(len(recordings) * rest * (1 - validation))), max(1, round(windows * rest * validation))
 
 
-def _batch(config: Config, n_train: int | None, largest: int, device: str) -> tuple[int, int, float, str]:
+def _batch(config: Config, n_train: int | None, largest: int, device: str) -> BatchSize:
     training = config.training
     if training.batch_size == "auto":
         wanted = windows_per_step(n_train or 0) * training.gradient_accumulation_steps
-        found = divide_step(wanted, largest, training.learning_rate, device)
-        return found.portion, found.portions, found.learning_rate, found.reason
-    size, portions = training.batch_size, training.gradient_accumulation_steps
-    fits = "which fits" if size <= largest else f"which does NOT fit: set training.batch_size: {largest} and training.gradient_accumulation_steps: {-(-size * portions // largest)}"
-    return size, portions, training.learning_rate, f"training.batch_size is {size}, {fits}; learning rate {training.learning_rate:.3g}"
+        return divide_step(wanted, largest, training.learning_rate, device)
+    size, n_micro, fits = training.batch_size, training.gradient_accumulation_steps, "which fits"
+    if size > largest:
+        fits = (f"which does NOT fit: set training.batch_size: {largest} and training.gradient_accumulation_steps: "
+                f"{-(-size * n_micro // largest)}")
+    reason = f"training.batch_size is {size}, {fits}; learning rate {training.learning_rate:.3g}"
+    return BatchSize(size, n_micro, training.learning_rate, reason)
 
 
 def _room(config: Config, seconds: tuple[float, float] | None) -> tuple[int, int] | None:

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['RIDGE', 'MAX_POOL', 'BANK_PARTS', 'Standardize', 'logistic_regression', 'frame_length', 'DeepPath',
-           'refuse_too_short', 'CnnAttention', 'calibrate_network', 'build_cnn_attention']
+           'refuse_too_short', 'CnnAttention', 'build_cnn_attention']
 
 # %% ../../nbs/03_models/01_cnn_attention.ipynb #625d5447
 from collections.abc import Iterable
@@ -117,10 +117,13 @@ class DeepPath(nn.Module):
             x = checkpoint(block, x, use_reentrant=False) if recompute else block(x)
         return self.to_tokens(x[:, :, 0].transpose(1, 2))
 
-    def forward(self, bands: Tensor) -> Tensor:
+    def summary(self, bands: Tensor) -> Tensor:
+        """Mean and deviation of the tokens after attention, `(batch, 2 * dim)`."""
         tokens = self.tokens(bands)
-        tokens = tokens + self.attention(self.norm(tokens))
-        return self.classifier(statistics(tokens)).float()
+        return statistics(tokens + self.attention(self.norm(tokens)))
+
+    def forward(self, bands: Tensor) -> Tensor:
+        return self.classifier(self.summary(bands)).float()
 
     def attention_map(self, bands: Tensor) -> Tensor:
         """How much attention each token gets, `(batch, token)`."""
@@ -185,35 +188,60 @@ class CnnAttention(nn.Module):
         """Logits of what `bands` gives."""
         deep = self.deep_path(bands)
         deep = deep * F.dropout(torch.ones_like(deep[:, :1]), self.path_dropout, self.training)
-        short = self.short_path(self.statistics_scale(statistics(bands[:, :, 0].transpose(1, 2))))
-        return deep + short.float()
+        return deep + self.short_path(self.band_statistics(bands)).float()
+
+    def band_statistics(self, bands: Tensor) -> Tensor:
+        """Standardised mean and deviation of each band, `(batch, 2 * band)`."""
+        return self.statistics_scale(statistics(bands[:, :, 0].transpose(1, 2)))
+
+    def embed(self, features: Tensor) -> Tensor:
+        """All that the outputs are computed from: what the deep path and the short path sum a window up by."""
+        bands = self.bands(features)
+        return torch.cat([self.deep_path.summary(bands).float(), self.band_statistics(bands).float()], 1)
 
     @torch.no_grad()
-    def attention_map(self, waveform: Tensor) -> Tensor:
-        """How much attention each stretch of the window gets, float32 `(batch, token)`, in order of time, summing to 1."""
-        return self.deep_path.attention_map(self.bands(waveform))
+    def attention_map(self, features: Tensor) -> Tensor:
+        """Attention to each stretch of the window, float32 `(batch, token)`, in order of time, summing to 1."""
+        return self.deep_path.attention_map(self.bands(features))
 
-    def calibrate(self, batches: Iterable[tuple[Tensor, Tensor, Tensor]]) -> None:
-        """Begin from what training windows tell without gradients, see `calibrate_network`."""
-        calibrate_network(self, batches)
+    def time_frequency(self, features: Tensor) -> Tensor:
+        """`bands` as `(batch, channel, band, frame)`."""
+        return self.bands(features)[:, :, 0].unflatten(1, (-1, len(self.bank.filters.conv.weight)))
 
-# %% ../../nbs/03_models/01_cnn_attention.ipynb #f60be8c9
-@torch.no_grad()
-def calibrate_network(
-    network: CnnAttention,
-    batches: Iterable[tuple[Tensor, Tensor, Tensor]],    # windows `(batch, channel, time)` as the front end gives them, share of each class `(batch, class)`, weight `(batch,)`
-) -> None:
-    """Measure the constants of both `Standardize` and solve the short path, before the first step. Keeps the bands of all windows, not the windows."""
-    heard = [(network.bank(windows)[:, :, 0], target, weight) for windows, target, weight in batches]     # (batch, band, frame)
-    energies, targets, weights = zip(*heard)
-    mean = torch.cat([energy.mean(2) for energy in energies])                                             # (window, band)
-    variance = torch.cat([energy.var(2, correction=0) for energy in energies])
-    network.band_scale.set(mean.mean(0), (variance + (mean - mean.mean(0)).square()).mean(0).sqrt())
-    found = torch.cat([statistics(network.band_scale(energy).transpose(1, 2)) for energy in energies])     # (window, 2 * band)
-    network.statistics_scale.set(found.mean(0), found.std(0, correction=0))
-    solution = logistic_regression(network.statistics_scale(found), torch.cat(targets), torch.cat(weights))
-    network.short_path.weight.copy_(solution[:, :-1])
-    network.short_path.bias.copy_(solution[:, -1])
+    def from_time_frequency(self, plane: Tensor) -> Tensor:
+        """Logits of what `time_frequency` gives."""
+        return self.from_bands(plane.flatten(1, 2)[:, :, None])
+
+    def band_frequencies(self, sample_rate: int) -> Tensor:
+        """Frequency at which each learned filter is most sensitive, Hz `(band,)`."""
+        kernels, n_fft = self.bank.filters.conv.weight.detach()[:, 0, 0], 4096
+        return torch.fft.rfft(kernels, n_fft).abs().argmax(1) / n_fft * sample_rate
+
+    def transferable(self, new_classes: bool) -> list[str]:
+        """Filters and deep path; what is estimated from the recordings at hand is estimated again."""
+        skipped = ["band_scale.", "statistics_scale.", "short_path."]
+        if new_classes:
+            skipped.append(f"deep_path.classifier.{len(self.deep_path.classifier) - 1}.")
+        return [name for name in self.state_dict() if not name.startswith(tuple(skipped))]
+
+    @property
+    def layers(self) -> list[nn.Module]:
+        """The convolutions."""
+        return [self.bank, *self.deep_path.blocks]
+
+    @torch.no_grad()
+    def initialize_from_data(self, batches: Iterable[dict[str, Tensor]]) -> None:
+        """Measure the constants of both `Standardize` and solve the short path. Keeps the bands of all windows, not the windows."""
+        seen = [(self.bank(batch["features"])[:, :, 0], batch["target"], batch["weight"]) for batch in batches]
+        energies, targets, weights = zip(*seen)                                                     # (batch, band, frame)
+        mean = torch.cat([energy.mean(2) for energy in energies])                                   # (window, band)
+        variance = torch.cat([energy.var(2, correction=0) for energy in energies])
+        self.band_scale.set(mean.mean(0), (variance + (mean - mean.mean(0)).square()).mean(0).sqrt())
+        found = torch.cat([statistics(self.band_scale(energy).transpose(1, 2)) for energy in energies])    # (window, 2 * band)
+        self.statistics_scale.set(found.mean(0), found.std(0, correction=0))
+        solution = logistic_regression(self.statistics_scale(found), torch.cat(targets), torch.cat(weights))
+        self.short_path.weight.copy_(solution[:, :-1])
+        self.short_path.bias.copy_(solution[:, -1])
 
 # %% ../../nbs/03_models/01_cnn_attention.ipynb #85643a9f
 def build_cnn_attention(

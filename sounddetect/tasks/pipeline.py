@@ -69,11 +69,8 @@ class Pipeline(nn.Module):
 
     @torch.no_grad()
     def initialize_from_data(self, batches: Iterable[Batch]) -> None:
-        """Let a network that can begin from what training windows tell without gradients do so."""
-        if hasattr(self.network, "calibrate"):
-            inputs = ((self.features_of(batch), batch["target"], batch["weight"]) for batch in batches)
-            self.network.calibrate(inputs)
-        elif isinstance(self.network, InitializesFromData):
+        """Let a network that can start from training windows do so, see `models.capabilities.InitializesFromData`."""
+        if isinstance(self.network, InitializesFromData):
             self.network.initialize_from_data(self._with_features(batch) for batch in batches)
 
     def _with_features(self, batch: Batch) -> Batch:

@@ -271,9 +271,8 @@ class Panel(_Shown):
 
     def begin(self, work: Callable[[], object], then: Callable[[object], None], key: str, /, **values) -> bool:
         """Begin the panel's job, saying `key`; False when it has one already. A blocking workbench waits for its end."""
-        if not self.job.start(work, then, self.fail):
+        if not self.job.start(work, then, self.fail, lambda: self.say(key, **values)):
             return False
-        self.say(key, **values)
         if self.bench.blocking:
             self.job.wait()
         return True

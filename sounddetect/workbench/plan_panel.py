@@ -20,7 +20,8 @@ from ..runs.listeners import in_words
 from ..jobs.planning import Plan, plan
 from ..machine.memory_budget import memory_text
 from ..tasks.waveforms import prepare_recordings
-from ..training.trainer import Trainer, batch_size_fits
+from ..training.batch_size import Trial
+from ..training.trainer import Trainer
 
 # %% ../../nbs/11b_workbench/07_plan_panel.ipynb #dbe4f4d4
 def measured_epoch_seconds(
@@ -33,9 +34,11 @@ def measured_epoch_seconds(
     split = split_recordings(recordings, config.data.test_split, config.training.validation_split, config.seed)
     few = prepare_recordings(split.train[:n_most], config)
     trainer = Trainer(few, few, config.replace({"training.batch_size": batch_size}))
+    trial = Trial(trainer.step, trainer.samples.some, config.model.input_length)
+
     def seconds(steps):
         started = time.perf_counter()
-        batch_size_fits(trainer, batch_size, steps)
+        trial.fits(batch_size, steps)
         return time.perf_counter() - started
     seconds(1)
     few_steps, more_steps = seconds(1), seconds(4)
@@ -135,7 +138,7 @@ def _forecast(config: Config, recordings: Recordings) -> tuple[Plan, tuple[float
 def _figures(panel: PlanPanel) -> str:
     """The forecast in a few lines."""
     made, words = panel.bench.plan, panel.words
-    steps = words("plan.steps", n=made.batch_size) if made.portions == 1 else words("plan.steps.portions", n=made.batch_size, k=made.portions)
+    steps = words("plan.steps", n=made.batch_size) if made.micro_batches == 1 else words("plan.steps.divided", n=made.batch_size, k=made.micro_batches)
     lines = [(words("plan.memory"), words("plan.memory.of", needed=memory_text(made.memory["training"]), usable=memory_text(made.usable))), (words("plan.batch"), steps)]
     if panel._seconds is not None:
         fast, slow = (seconds * made.epochs for seconds in panel._seconds)

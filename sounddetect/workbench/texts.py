@@ -123,7 +123,7 @@ _PLAN = {
     "plan.planning": ("Forecasting…", "見積もっています…"),
     "plan.load_first": ("Load recordings in step 3 first.", "先にステップ 3 で録音を読み込んでください。"),
     "plan.steps": ("{n} windows a step", "1 ステップあたり {n} 窓"),
-    "plan.steps.portions": ("{k} portions of {n} windows a step", "1 ステップあたり {n} 窓 × {k} 回に分割"),
+    "plan.steps.divided": ("{k} micro-batches of {n} windows a step", "1 ステップあたり {n} 窓 × {k} 回に分割"),
     "plan.memory": ("Memory", "メモリ"),
     "plan.memory.of": ("{needed} of {usable} that are free", "{needed}（空き {usable}）"),
     "plan.time": ("Time", "時間"),

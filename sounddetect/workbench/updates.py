@@ -121,12 +121,14 @@ class Background:
         work: Callable[[], object],                    # in the thread
         then: Callable[[object], None],                # on the loop, with the result
         failed: Callable[[Exception], None],           # on the loop, with what `work` raised
+        begun: Callable[[], None] = lambda: None,      # here and now, before any of them: what is shown meanwhile
     ) -> bool:                                         # False when a job is running already: nothing is begun
         """Begin a job."""
         with self._lock:
             if self.busy:
                 return False
             self.busy = True
+        begun()
 
         def run():
             with quietly() as self.said:

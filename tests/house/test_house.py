@@ -186,6 +186,13 @@ def test_notebook_imports_only_from_below(path):
     assert not above, f"{name(path)} imports {', '.join(sorted(above))}"
 
 
+@pytest.mark.parametrize("module", [module for module in MODULES if household(module) != "models"])
+def test_inside_of_a_network_is_known_to_models_alone(module):
+    """Others ask for capabilities, which a network of somebody else can have too."""
+    code = MODULES[module].read_text(encoding="utf-8")
+    assert not re.findall(r"\b(deep_path|short_path|band_scale|statistics_scale|from_bands|\w*\.bank)\b", code)
+
+
 def test_data_needs_no_torch():
     modules = [f"sounddetect.{module}" for module in MODULES if module.split(".")[0] in ("config", "data")]
     assert loaded_by(*modules) & {"torch", "matplotlib"} == set()

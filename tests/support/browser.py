@@ -14,6 +14,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+import warnings
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -26,7 +27,7 @@ COLAB = Path(os.environ.get("SOUNDDETECT_COLAB_VENV", ROOT / ".venv-colab"))
 REQUIRED = os.environ.get("SOUNDDETECT_BROWSER") == "required"  # set by .ci/run: there a missing browser is a failure
 SCREENSHOTS = ROOT / "build" / "screenshots"
 TOKEN = "token-of-the-test"
-PATIENCE = 60_000  # ms that a browser waits for something that takes a second: "does not hang", not a measure of speed
+PATIENCE = 240_000  # ms until a page that shows nothing new is taken for hanging, also on a machine with much else to do
 ARGUMENTS = [
     "--no-sandbox",  # CI runs as root
     "--disable-gpu",
@@ -90,6 +91,9 @@ class Front:
         cells = home / "lab" / "@jupyterlab" / "notebook-extension"  # all cells are in the page, not only those that can be seen
         cells.mkdir(parents=True)
         (cells / "tracker.jupyterlab-settings").write_text(json.dumps({"windowingMode": "none"}))
+        no_build = home / "config" / "labconfig"  # else the page asks whether to build it anew, over all else, where the answer says so
+        no_build.mkdir(parents=True)
+        (no_build / "page_config.json").write_text(json.dumps({"buildCheck": False, "buildAvailable": False}))
         private = {"HOME": home, "JUPYTERLAB_SETTINGS_DIR": home / "lab", "JUPYTERLAB_WORKSPACES_DIR": home / "spaces"}
         private |= {"JUPYTER_CONFIG_DIR": home / "config", "JUPYTER_RUNTIME_DIR": home / "runtime", "IPYTHONDIR": home / "ipython"}
         variables = environment() | {name: str(path) for name, path in private.items()}
@@ -132,7 +136,7 @@ class Front:
     def __exit__(self, *error):
         self.process.terminate()
         try:
-            self.process.wait(30)
+            self.process.wait(PATIENCE / 1000)
         finally:
             self.process.kill()
             self.log.close()
@@ -144,16 +148,32 @@ class Front:
         with urllib.request.urlopen(request, timeout=60) as answer:
             return json.loads(answer.read() or b"null")
 
-    def kernel(self):
-        """Id of the one kernel that runs."""
-        (kernel,) = self.api("/api/kernels")
-        return kernel["id"]
-
-    def restart_kernel(self):
-        self.api(f"/api/kernels/{self.kernel()}/restart", "POST")
+    def said(self, n_lines=15):
+        """The last lines of the server's log."""
+        return "\n".join(Path(self.log.name).read_text(errors="replace").splitlines()[-n_lines:])
 
 
 # --- pages -----------------------------------------------------------------------------------------------------------
+
+DIALOG = ".jp-Dialog-content, .modal.in .modal-content"  # of JupyterLab, of the classic notebook
+DISMISS = """selector => { const dialog = document.querySelector(selector), said = dialog?.innerText;
+    dialog?.querySelector('.jp-mod-reject, .jp-mod-accept, [data-dismiss=modal]')?.click(); return said }"""
+OPEN = []  # pages that were not closed: what they show is part of the message of a test that fails
+NOTEBOOK = "const panel = window.jupyterapp?.shell.currentWidget, session = panel?.sessionContext, kernel = session?.session?.kernel;"
+READY = {  # that a notebook can be run
+    "lab": f"""() => {{ {NOTEBOOK} return panel?.context?.isReady && session.isReady && kernel?.connectionStatus === 'connected' && kernel.status === 'idle'
+        && document.querySelector('.jp-Notebook .jp-Cell') && jupyterapp.commands.isEnabled('notebook:run-all-cells') }}""",
+    "classic": """() => { const notebook = window.Jupyter?.notebook, kernel = notebook?.kernel;
+        return notebook?._fully_loaded && kernel?.is_connected() && kernel.info_reply?.status === 'ok' }""",
+}
+RUN_ALL = {  # the promise of the first ends with the last cell, so nobody waits for it
+    "lab": "() => { jupyterapp.commands.execute('notebook:run-all-cells') }",
+    "classic": "() => { Jupyter.notebook.execute_all_cells() }",
+}
+RESTART = {
+    "lab": f"async () => {{ {NOTEBOOK} await session.restartKernel() }}",
+    "classic": """() => new Promise(ready => { Jupyter.notebook.kernel.events.one('kernel_ready.Kernel', () => ready()); Jupyter.notebook.kernel.restart() })""",
+}
 
 
 class Page:
@@ -164,10 +184,12 @@ class Page:
         self.context = browser.new_context(viewport={"width": width, "height": height}, accept_downloads=True)
         self.tab = self.context.new_page()
         self.tab.set_default_timeout(PATIENCE)
-        self.errors, self.foreign = [], []
+        self.errors, self.foreign, self.dialogs = [], [], []
+        self.tab.add_locator_handler(self.tab.locator(DIALOG), self._dismiss)
         self.tab.on("pageerror", lambda error: self.errors.append(str(error)[:300]))
         self.tab.on("console", self._hear)
         self.tab.on("request", self._see)
+        OPEN.append(self)
 
     def _hear(self, message):
         if message.type == "error" and not _harmless(message.text, self.foreign):
@@ -177,6 +199,11 @@ class Page:
         local = f"http://127.0.0.1:{self.front.port}/"
         if not request.url.startswith((local, "data:", "blob:", "about:")):
             self.foreign.append(request.url)
+
+    def _dismiss(self, dialog=None):
+        """Close what lies over the page without agreeing to anything, and keep what it said."""
+        if said := self.tab.evaluate(DISMISS, DIALOG):
+            self.dialogs.append(" ".join(said.split()))
 
     def open(self, notebook="workbench"):
         """Go to a notebook (or to the page) and wait until its kernel can work."""
@@ -192,32 +219,24 @@ class Page:
         return self
 
     def wait_for_kernel(self):
-        if self.front.kind == "lab":
-            self.tab.wait_for_selector(".jp-Notebook .jp-Cell")
-            self.tab.wait_for_selector('.jp-Notebook-ExecutionIndicator[data-status="idle"]')
-        elif self.front.kind == "classic":
-            self.tab.wait_for_function(
-                "() => window.Jupyter && Jupyter.notebook && Jupyter.notebook.kernel && Jupyter.notebook.kernel.is_connected()"
-                " && Jupyter.notebook._fully_loaded && Jupyter.notebook.kernel.info_reply.status === 'ok'"
-            )
+        """Wait until a notebook that is open can be run: loaded, its kernel connected, and nothing to do."""
+        if self.front.kind not in READY:
+            return
+        while True:  # a dialog takes the focus, and a notebook without it takes no command
+            self.tab.wait_for_function(f"dialog => document.querySelector(dialog) || ({READY[self.front.kind]})()", arg=DIALOG)
+            if not self.tab.evaluate("dialog => Boolean(document.querySelector(dialog))", DIALOG):
+                return
+            self._dismiss()
+
+    def restart_kernel(self):
+        """What the menu's entry does once it is confirmed; then wait until the new kernel can work."""
+        self.tab.evaluate(RESTART[self.front.kind])
+        self.wait_for_kernel()
 
     def run_all(self):
-        """What the menu's entry does."""
-        if self.front.kind == "lab":
-            prompts = "Array.from(document.querySelectorAll('.jp-Notebook .jp-CodeCell .jp-InputPrompt'), prompt => prompt.innerText).join()"
-            before = self.tab.evaluate(f"() => {prompts}")
-            ran = f"before => {{ const now = {prompts}; return now !== before && /\\[\\d+\\]/.test(now) }}"
-            for _ in range(4):  # a notebook that has just been opened may not take the command yet, or forget it
-                self.tab.click(".jp-Notebook .jp-CodeCell .cm-content >> nth=0")  # the command is for the notebook that has the focus
-                self.tab.evaluate("() => { window.jupyterapp.commands.execute('notebook:run-all-cells') }")
-                try:
-                    self.tab.wait_for_function(ran, arg=before, timeout=20000)
-                    break
-                except Exception as error:
-                    if "Timeout" not in type(error).__name__:
-                        raise
-        elif self.front.kind == "classic":
-            self.tab.evaluate("() => { Jupyter.notebook.execute_all_cells() }")
+        """What the menu's entry does, and wait until the kernel has taken the first cell."""
+        if self.front.kind in RUN_ALL:
+            self.tab.evaluate(RUN_ALL[self.front.kind])
         return self
 
     def save(self):
@@ -277,10 +296,25 @@ class Page:
             self.widget(widget).screenshot(path=path)
         return path
 
+    def situation(self):
+        """What the page shows, for the message of a test that failed: dialogs first, since they lie over all else."""
+        dialogs = self.dialogs + self.tab.locator(DIALOG).all_inner_texts()
+        said = self.tab.locator(".sd-message, .sd-train-state").all_inner_texts()
+        try:
+            kernels = [f"{kernel['name']} {kernel['execution_state']}" for kernel in self.front.api("/api/kernels")]
+        except (OSError, ValueError) as error:
+            kernels = [str(error)]
+        seen = {"dialog": dialogs, "panel": filter(str.strip, said), "console": self.errors, "kernel": kernels}
+        lines = [f"{kind}: {' '.join(text.split())}" for kind, texts in seen.items() for text in texts]
+        return "\n".join([f"{self.front.kind} showed (picture: {self.screenshot('failed_' + self.front.kind)}):", *lines, self.front.said()])
+
     def close(self):
         """Close the tab, and hold that nothing went wrong in it and that it asked nobody but this machine."""
+        OPEN.remove(self)
         self.context.close()
-        assert not self.errors, self.errors
+        if self.dialogs:
+            warnings.warn(f"{self.front.kind} asked: {self.dialogs}", stacklevel=2)
+        assert not self.errors, self.errors + self.dialogs
         foreign = [url for url in self.foreign if not (self.front.kind == "voila" and _is_icon_font(url))]
         assert not foreign, foreign
 

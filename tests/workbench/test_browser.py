@@ -99,6 +99,18 @@ def test_recordings_are_chosen_and_checked(page, front):
     assert "sd-error" not in page.widget("plan-message").inner_html()
 
 
+def test_a_dialog_over_the_page_is_closed_and_part_of_the_message(page, front):
+    """Another program's question, such as for a connection that was lost for a moment, is not what is tested here."""
+    if front.kind != "lab":
+        pytest.skip("a dialog that can be called up")
+    page.tab.evaluate("() => { jupyterapp.commands.execute('help:about') }")
+    page.tab.wait_for_function("() => document.querySelector('.jp-Dialog')")
+    assert "dialog: Version" in page.situation()
+    page.press("lang", 0)
+    assert len(page.dialogs) == 1 and "Project Jupyter Contributors" in page.dialogs[0]
+    page.dialogs.clear()
+
+
 def test_training_moves_stops_and_goes_on(page, front):
     page.widget("train-start").dblclick()  # two clicks in a row
     page.wait_state("running")
@@ -198,8 +210,7 @@ def test_a_kernel_restarted_in_mid_training_loses_nothing(page, front):
     page.click("train-resume")
     page.wait_state("running")
     wait_for_progress(page)
-    front.restart_kernel()
-    page.wait_for_kernel()
+    page.restart_kernel()
     page.run_all()
     _goes_on(page, front, runs(front)[-1])
 

@@ -1,4 +1,8 @@
-import numpy as np, soundfile, pathlib
+import pathlib
+
+import numpy as np
+import soundfile
+
 RATE = 8000
 def sound(kind, rng, n, rate=RATE):
     time = np.arange(n) / rate

@@ -12,7 +12,7 @@ import pytest
 import sounddetect as sd
 from sounddetect.detector.onnx_detector import OnnxDetector, export_onnx
 
-FILES = Path(__file__).parent / "files" / "first_edition"
+FILES = Path(__file__).parent / "first_edition"
 DETECTORS = {
     "format_1": "format_1",
     "run": "run",

@@ -1,4 +1,5 @@
 import sounddetect as sd
+
 config = sd.Config.load("settings.yaml", {"training.epochs": 4, "data.path": ["recordings/OK", "recordings/NG"]})
 def stop(event):
     if event["event"] == "epoch" and event["epoch"] == 2:
