@@ -118,13 +118,10 @@ def threshold(
     print(set_threshold(opened, rules[0], table, drawn_on))
     scores = opened.detector.scores
     table = validation_predictions(opened) if table is None else table
-    table = table.assign(decision=scores.decisions(scores.values(table)))
-    views = dict(scores.views(table))
-    if "score_histogram" in views:
-        picture = opened.path / "evaluation" / "threshold.png"
-        picture.parent.mkdir(exist_ok=True)
-        write_bytes(picture, draw("score_histogram", views["score_histogram"]).to_png())
-        print(f"{drawn_on} with this threshold: {picture}")
+    picture = opened.path / "evaluation" / "threshold.png"
+    picture.parent.mkdir(exist_ok=True)
+    write_bytes(picture, draw("score_histogram", scores.sides(table)).to_png())
+    print(f"{drawn_on} with this threshold: {picture}")
     print(f"to judge the test part by it: sounddetect evaluate {run}")
 
 # %% ../../nbs/11a_cli/02_judging_commands.ipynb #fe3941df

@@ -123,7 +123,8 @@ class Runs:
         Columns: `path` and `parent` (below the folder; empty for a run that stands alone), `kind`,
         `state`, `task`, `architecture`, `epochs` done, `started`, `changed`, and metrics.
         """
-        names, rows = {}, []
+        names: dict[Path, str] = {}
+        rows = []
         for path in self._found():
             parent = next((names[above] for above in path.parents if above in names), "")
             names[path] = path.relative_to(self.folder).as_posix()

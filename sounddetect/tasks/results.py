@@ -169,11 +169,14 @@ class OneScore:
             return None
         return _warmer(self.probabilities(table), temperature)[:, 1], self.is_anomaly(table)
 
+    def sides(self, table: pd.DataFrame) -> dict:
+        """The arrays of a score histogram: scores on both sides of the threshold."""
+        return dict(labels=table["label"].tolist(), scores=self.values(table),
+                    positive=self.positive, threshold=self.threshold)
+
     def views(self, table: pd.DataFrame, temperature: float = 1.0) -> Iterator[tuple[str, dict]]:
         yield from _views_of_decisions(self, table)
-        labels, scores = table["label"].tolist(), self.values(table)
-        known = dict(labels=labels, scores=scores, positive=self.positive, threshold=self.threshold)
-        is_ranked = len(set(labels)) == 2
+        known, is_ranked = self.sides(table), table["label"].nunique() == 2
         if is_ranked:
             yield "roc_curve", known | {"groups": table["group"]}
             yield "pr_curve", known

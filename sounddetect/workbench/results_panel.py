@@ -129,8 +129,8 @@ class ResultsPanel(Panel):
         _move(self)
 
     def _draw_histogram(self, evaluation: Evaluation, threshold: float, lang: str) -> bytes:
-        views = dict(evaluation.scores.at(threshold).views(evaluation.predictions))
-        return picture_bytes(lambda: draw("score_histogram", views["score_histogram"]), lang)
+        sides = evaluation.scores.at(threshold).sides(evaluation.predictions)
+        return picture_bytes(lambda: draw("score_histogram", sides), lang)
 
     def _draw_error(self, evaluation: Evaluation, key: str) -> ErrorCase:
         row = evaluation.predictions[evaluation.predictions["key"] == key]
@@ -162,14 +162,9 @@ def _judge(run: Run, lang: str) -> tuple[Evaluation, dict[str, bytes]]:
     return evaluation, pictures
 
 
-def _has_threshold(evaluation: Evaluation) -> bool:
-    """True when there is a threshold to move, and a picture of the scores on both sides of it."""
-    return evaluation.threshold is not None and "score_histogram" in dict(evaluation.views())
-
-
 def _set_slider(slider: widgets.FloatSlider, evaluation: Evaluation) -> None:
     """Bring a slider to the threshold; its ends are those of the scores."""
-    if not _has_threshold(evaluation):
+    if evaluation.threshold is None:
         return
     values, threshold = evaluation.scores.values(evaluation.predictions), evaluation.threshold
     is_bounded = np.isfinite(evaluation.scores.highest)
@@ -203,8 +198,8 @@ def _show(panel: ResultsPanel) -> None:
     table.columns = [words(f"results.column.{name}") for name in ("metric", "value", "low", "high")]
     panel.table.value = html_table(table)
     for widget in (panel.threshold, panel.effect, panel._setting):
-        widget.layout.display = "" if _has_threshold(evaluation) else "none"
-    if not _has_threshold(evaluation):
+        widget.layout.display = "" if evaluation.threshold is not None else "none"
+    if evaluation.threshold is None:
         panel.histogram.value = b""
     wrong = evaluation.errors
     scores = [evaluation.scores.score_of(row) for _, row in wrong.iterrows()]
@@ -235,7 +230,7 @@ def _effect_html(text):
 def _move(panel: ResultsPanel) -> None:
     """Count at the slider's threshold at once; the picture follows."""
     evaluation, threshold = panel.bench.evaluation, panel.threshold.value
-    if evaluation is None or not _has_threshold(evaluation):
+    if evaluation is None or evaluation.threshold is None:
         return
     misses, faults, alarms, healthy = misses_and_false_alarms(evaluation.predictions,
                                                               evaluation.scores, threshold)
