@@ -21,6 +21,7 @@ _FACE = {
     "Evaluation": "evaluation.evaluation",
     "evaluate": "evaluation.evaluation",
     "Run": "runs.run_folder",
+    "Runs": "runs.index",
     "train": "jobs.training_runs",
     "prepare_training": "jobs.training_runs",
     "prepare_resume": "jobs.training_runs",
