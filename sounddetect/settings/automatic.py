@@ -92,6 +92,10 @@ def _classes(config, known):
 def _task(config, known):
     if config.task != "auto":
         return {}
+    if config.model.architecture != "auto":
+        tasks = parts.find(MODEL.kinds, config.model.architecture).tasks
+        if len(tasks) == 1:
+            return {"task": tasks[0]}
     classes = config.data.classes
     found = [name for name in classes if name in set(known.labels)]
     if len(found) >= 2:

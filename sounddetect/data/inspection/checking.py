@@ -400,7 +400,7 @@ def check_recordings(
         FileNotFoundError: for a path that is not there.
         ValueError: when there is no file that could hold recordings.
     """
-    config = config or Config()
+    config = config or Config.load()
     if isinstance(source, Recordings):
         loaded = Loaded(source, source.labels, {}, np.zeros(len(source), bool), {})
         return Report(Checked(loaded, source, measure_quality(source), config.resolve(source, strict=False)))
