@@ -165,7 +165,7 @@ def find(
 
 
 def _missing(kinds: tuple[str, ...], name: str) -> str:
-    known = [known for kind in kinds for known in names(kind)]
+    known = names(kinds)
     near = difflib.get_close_matches(str(name), known, 1)
     there_is = f"did you mean {near[0]}?" if near else f"known: {', '.join(known) or 'none'}."
     calls = " or ".join(f"sounddetect.register_{kind}({name!r}, ...)" for kind in kinds)
@@ -174,9 +174,10 @@ def _missing(kinds: tuple[str, ...], name: str) -> str:
             f"import the module that calls {calls}, or install the package that brings it{broken}")
 
 
-def names(kind: str) -> list[str]:
-    """Names of all parts of a kind that are known now, in the order in which they were registered."""
-    return [name for its_kind, name in _parts if its_kind == kind]
+def names(kind: str | tuple[str, ...]) -> list[str]:
+    """Names of all parts of a kind, or of several, that are known now, in the order in which they were registered."""
+    kinds = (kind,) if isinstance(kind, str) else tuple(kind)
+    return [name for its_kind, name in _parts if its_kind in kinds]
 
 # %% ../nbs/00_foundation/01_parts.ipynb #ec62f4b8
 def register_network(

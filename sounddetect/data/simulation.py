@@ -419,7 +419,7 @@ def simulate(
     if form not in _FORMS: raise ValueError(f"simulate needs form to be one of {', '.join(_FORMS)}, got form={form!r}")
     if form == "dcase" and n_machines > 100:
         raise ValueError(f"names of DCASE have two digits for the machine, got n_machines={n_machines}")
-    files = {}
+    files: dict[Path, list[int]] = {}
     for index in range(n_recordings):
         files.setdefault(Path(path)/_file(index, form, n_machines), []).append(index)
     taken = [file for file in sorted(files) if file.exists()]

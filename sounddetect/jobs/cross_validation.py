@@ -255,7 +255,7 @@ def cross_validate(
     recordings.
     """
     goes_on = run is not None and (Path(run) / "folds.csv").exists()
-    config = config or (Run(run).config if goes_on else Config())
+    config = config or (Run(run).config if goes_on else Config.load())
     if recordings is None:
         recordings = own_recordings(Run(run)) if goes_on else recordings_of(config)
     refuse_damaged(recordings, config.data.skip_bad)

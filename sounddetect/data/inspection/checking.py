@@ -20,7 +20,7 @@ import pandas as pd
 
 from ...config import Config
 from .duplicates import find_duplicates, find_near_duplicates
-from ..collection.labels import SPELLINGS
+from ..collection.labels import SPELLINGS, good_class
 from ..collection.loading import Loaded, Loading, load_everything
 from .quality import measure_quality
 from ..collection.recordings import Recordings
@@ -85,7 +85,7 @@ def _unknown_labels(checked: Checked) -> Iterator[Finding]:
         spelling = f"{spelling[:40]}..." if isinstance(spelling, str) and len(spelling) > 40 else spelling
         alike = similar_label(str(spelling), classes, labels)
         guess = f"it looks like {alike}; if it is, set data.labels: {{{spelling}: {alike}}}" if alike else (
-            f"say what it is in data.labels, such as {{{spelling}: {classes[0]}}}, or add it to data.classes")
+            f"say what it is in data.labels, such as {{{spelling}: {good_class(classes)}}}, or add it to data.classes")
         keys = tuple(table["key"].iloc[rows])
         yield Finding("error", keys[0], f"the label {spelling!r} is not known", "Training refuses; --skip-bad leaves these recordings out", guess, keys)
 
@@ -156,7 +156,7 @@ def _divided(recordings: Recordings, config: Config) -> Split:
     """The parts that a training would have."""
     fractions = config.data.test_split, config.training.validation_split, config.seed
     if config.task == "anomaly":
-        return split_good(recordings, recordings.table["label"].to_numpy() == config.data.classes[0], *fractions)
+        return split_good(recordings, recordings.table["label"].to_numpy() == good_class(config.data.classes), *fractions)
     return split_recordings(recordings, *fractions)
 
 
@@ -197,7 +197,7 @@ def _confounded(checked: Checked) -> Iterator[Finding]:
     values = checked.quality.assign(sample_rate=checked.recordings.table["sample_rate"])
     for name, (column, remedy) in measures.items():
         areas = {one: _area(values.loc[labels == one, column].to_numpy(),
-                            values.loc[labels.isin(classes) & (labels != one), column].to_numpy()) for one in classes[len(classes) < 2:]}
+                            values.loc[labels.isin(classes) & (labels != one), column].to_numpy()) for one in classes if set(classes) - {one}}
         one = max(areas, key=lambda one: abs(areas[one] - 0.5), default=None)
         if one and abs(areas[one] - 0.5) > 0.4:
             others = " and ".join(other for other in classes if other != one)
@@ -400,7 +400,7 @@ def check_recordings(
         FileNotFoundError: for a path that is not there.
         ValueError: when there is no file that could hold recordings.
     """
-    config = config or Config()
+    config = config or Config.load()
     if isinstance(source, Recordings):
         loaded = Loaded(source, source.labels, {}, np.zeros(len(source), bool), {})
         return Report(Checked(loaded, source, measure_quality(source), config.resolve(source, strict=False)))

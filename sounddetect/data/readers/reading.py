@@ -41,6 +41,8 @@ def read_rows(path: Path, about: About, variable: str | None = None) -> Iterator
     Raises `ValueError` when the file is damaged, `OSError` when it cannot be reached.
     """
     reader = reader_of(path)
+    if reader is None:
+        raise ValueError(f"{path} is of no form that is read here: {', '.join(suffixes())}")
     wants = inspect.signature(reader.build).parameters
     options = {name: value for name, value in (("about", about), ("variable", variable)) if name in wants}
     if reader.built_in:
