@@ -221,7 +221,7 @@ def rows(recordings, name, finders, cuda):
     """What each search finds in one case."""
     overrides, mebibytes = CASES[name]
     limit = GPUS["T4"].usable if cuda else mebibytes * MIB
-    config = sd.Config.load(None, {"device": "cuda" if cuda else "cpu", "training.batch_size": 1, **overrides})
+    config = sd.Config.load(None, {"device": "cuda" if cuda else "cpu", "training.batch_size": 1, **overrides}).resolve()
 
     def made():
         ours = Trainer(recordings, recordings[:2], config)

@@ -37,7 +37,7 @@ def wait_for_disk(path):
 
 def cost_of_one(recordings, size, folder, saves):
     """Medians over `saves` checkpoints."""
-    config = sd.Config.load(None, {"device": "cpu", "model.size": size, "training.batch_size": 4})
+    config = sd.Config.load(None, {"device": "cpu", "model.size": size, "training.batch_size": 4}).resolve()
     trainer = Trainer(recordings, recordings[:4], config, weights=folder / size)
     trainer.pipeline.train()
     trainer._make_step(np.arange(4))                                     # from here on the optimizer has its moments
@@ -56,7 +56,7 @@ def cost_of_one(recordings, size, folder, saves):
 
 def share_of_a_training(recordings, size, n_recordings, folder, epochs):
     """Seconds within `save` of a training of `epochs` short epochs."""
-    config = sd.Config.load(None, {"device": "cpu", "model.size": size, "training.batch_size": 16, "training.epochs": epochs, "training.early_stopping": None})
+    config = sd.Config.load(None, {"device": "cpu", "model.size": size, "training.batch_size": 16, "training.epochs": epochs, "training.early_stopping": None}).resolve()
     begun = []
     trainer = Trainer(recordings[np.arange(n_recordings)], recordings[:16], config, [lambda event: event["event"] == "start" and begun.append(time.perf_counter())],
                       folder / f"training_{size}")

@@ -155,7 +155,7 @@ def measured_on_cuda(recordings, config, initialize):
 
 def rows(recordings, name, overrides, sizes, cuda):
     """Forecast and measurement for each batch size and part."""
-    config = sd.Config.load(None, {"device": "cuda" if cuda else "cpu", **overrides})
+    config = sd.Config.load(None, {"device": "cuda" if cuda else "cpu", **overrides}).resolve()
     expected = forecast(config, "T4", torch.float16) if cuda else forecast(config, "cpu")
     for size in sizes:
         taken = (measured_on_cuda if cuda else measured_on_cpu)(recordings, config.replace({"training.batch_size": size}), size == sizes[0])
@@ -171,7 +171,7 @@ from sounddetect.machine.memory_budget import peak_resident_memory, resident_mem
 from sounddetect.training.trainer import Trainer
 folder, overrides = sys.argv[1], json.loads(sys.argv[2])
 recordings = sd.load_recordings(folder + "/data", cache_dir=folder + "/cache")
-config = sd.Config.load(None, {"training.epochs": 2, "device": "cpu", **overrides})
+config = sd.Config.load(None, {"training.epochs": 2, "device": "cpu", **overrides}).resolve()
 warm = config.replace({"model.input_length": 512, "training.batch_size": 1, "training.epochs": 1})
 Trainer(recordings[:4], recordings[:2], warm).fit()          # libraries are loaded
 before = resident_memory()
@@ -187,7 +187,7 @@ def resident_table(folder):
         for size in (16, 64, 192, 384):
             overrides = {"training.batch_size": size, "memory.keep_freed": keep}
             child = subprocess.run([sys.executable, "-c", RESIDENT, folder, json.dumps(overrides)], capture_output=True, text=True, check=True)
-            expected = forecast(sd.Config.load(None, {"device": "cpu", **overrides}), "cpu")
+            expected = forecast(sd.Config.load(None, {"device": "cpu", **overrides}).resolve(), "cpu")
             rows.append({"keep_freed": keep, "batch": size, "MiB alive by forecast": max(expected.parts(size).values()) / MIB,
                          "MiB resident": json.loads(child.stdout) / MIB, "MiB reckoned with": expected.run(size) / MIB})
     return pd.DataFrame(rows).set_index(["keep_freed", "batch"])
@@ -221,7 +221,7 @@ if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as folder:
         sd.simulate(f"{folder}/data", 384)
         recordings = sd.load_recordings(f"{folder}/data", cache_dir=f"{folder}/cache")
-        run_parts(recordings, sd.Config.load(None, {"model.size": "n", "training.batch_size": 2, "device": arguments.device}), record_function)      # what is kept: the noise
+        run_parts(recordings, sd.Config.load(None, {"model.size": "n", "training.batch_size": 2, "device": arguments.device}).resolve(), record_function)      # what is kept: the noise
         sizes = (16, 64, 256, 1024) if cuda else (1, 4, 16, 48)
         table = pd.DataFrame([row for name in arguments.only for row in rows(recordings, name, CONFIGURATIONS[name], sizes, cuda)])
         report(table, cuda)

@@ -1,6 +1,6 @@
-"""Tables of bench/detection_quality.py: from scores of recordings to figures with intervals.
+"""Tables of bench/detection_quality.py: from scores of recordings to metrics with intervals.
 
-A row of scores is a recording: split, fold, seed, method, part (validation or test), group, label, score. A figure is the mean over
+A row of scores is a recording: split, fold, seed, method, part (validation or test), group, label, score. A metric is the mean over
 folds, then seeds. Its 95 % interval draws the groups of the test parts again (files of the motors, recordings of the fan, simulated machines):
 a draw counts for all folds, seeds and methods alike, so differences are paired, and a group tested in five seeds is still one
 group. Where no draw shows an error, the end is the exact bound for the number of groups (Clopper & Pearson). `auc sd` is over seeds.
@@ -9,11 +9,11 @@ import numpy as np
 import pandas as pd
 
 from sounddetect.judging.intervals import bootstrap_intervals, rate_interval
-from sounddetect.judging.metrics import anomaly_figures
+from sounddetect.judging.metrics import anomaly_metrics_by_draw
 from sounddetect.judging.thresholds import choose_threshold
 
 RULES = {"fixed 0.5": 0.5, "best F1": "best_f1", "at most 5 %": {"false_alarm_rate": 0.05}}
-FIGURES = ["auc", "p_auc", "false alarms", "recall"]
+METRICS = ["auc", "p_auc", "false alarms", "recall"]
 
 
 def prepared(scores):
@@ -35,18 +35,18 @@ def mean_over(values):
     return np.divide(np.where(there, values, 0).sum(0), there.sum(0), out=np.full(values.shape[1:], np.nan), where=there.any(0))
 
 
-def figures_of(test, counts, choices):
-    """Figures of each method and seed where recordings count so often: `{method: {figure: (seed, draw)}}`."""
+def metrics_of(test, counts, choices):
+    """Metrics of each method and seed where recordings count so often: `{method: {metric: (seed, draw)}}`."""
     found = {}
     for method, of_method in test.groupby("method", sort=False):
         by_seed = []
         for seed, of_seed in of_method.groupby("seed"):
-            folds = [anomaly_figures(run["truth"].to_numpy(), run["score"].to_numpy(), choices[fold, seed, method].value, counts[:, run.index])
+            folds = [anomaly_metrics_by_draw(run["truth"].to_numpy(), run["score"].to_numpy(), choices[fold, seed, method].value, counts[:, run.index])
                      for fold, run in of_seed.groupby("fold")]
             false_alarms = [1 - fold["specificity"] for fold in folds]
             columns = [*([fold[name] for fold in folds] for name in ("auc", "p_auc")), false_alarms, [fold["recall"] for fold in folds]]
             by_seed.append([mean_over(column) for column in columns])
-        found[method] = dict(zip(FIGURES, np.moveaxis(by_seed, 1, 0)))
+        found[method] = dict(zip(METRICS, np.moveaxis(by_seed, 1, 0)))
     return found
 
 
@@ -60,17 +60,17 @@ def with_bounds(name, low, high, n_groups):
 
 
 def judged(scores, rule="best F1", n_draws=1000):
-    """A row for each method of one split: figures, intervals, standard deviation of the AUC over seeds, and the AUC beside the best peer's."""
+    """A row for each method of one split: metrics, intervals, standard deviation of the AUC over seeds, and the AUC beside the best peer's."""
     test = scores[scores["part"] == "test"].reset_index(drop=True)
     choices = choices_of(scores, rule)
-    once = figures_of(test, np.ones((1, len(test))), choices)
-    estimate = {method: {name: mean_over(values)[0] for name, values in figures.items()} for method, figures in once.items()}
+    once = metrics_of(test, np.ones((1, len(test))), choices)
+    estimate = {method: {name: mean_over(values)[0] for name, values in metrics.items()} for method, metrics in once.items()}
     peers = [method for method in estimate if method != "detector"]
     best = max(peers, key=lambda method: np.nan_to_num(estimate[method]["auc"]))
 
     def drawn(counts):
-        figures = figures_of(test, counts, choices)
-        values = {(method, name): mean_over(of[name]) for method, of in figures.items() for name in FIGURES}
+        metrics = metrics_of(test, counts, choices)
+        values = {(method, name): mean_over(of[name]) for method, of in metrics.items() for name in METRICS}
         return values | {"gain": values["detector", "auc"] - values[best, "auc"]}
 
     intervals = bootstrap_intervals(drawn, test["unit"], n_draws)
@@ -78,7 +78,7 @@ def judged(scores, rule="best F1", n_draws=1000):
     n_groups = {"auc": kinds.min(), "p_auc": kinds.min(), "false alarms": kinds.get(False, 0), "recall": kinds.get(True, 0)}
     rows = []
     for method, of in estimate.items():
-        row = {"method": method} | {name: in_words(of[name], *with_bounds(name, *intervals[method, name], n_groups)) for name in FIGURES}
+        row = {"method": method} | {name: in_words(of[name], *with_bounds(name, *intervals[method, name], n_groups)) for name in METRICS}
         seeds = once[method]["auc"][:, 0]
         row["auc sd"] = in_words(seeds.std(ddof=1)) if len(seeds) > 1 else "-"
         if method == "detector":
@@ -108,7 +108,7 @@ def promise_table(scores, method="detector"):
         test = of[of["part"] == "test"].reset_index(drop=True)
         for rule in RULES:
             choices = choices_of(of, rule)
-            once = figures_of(test, np.ones((1, len(test))), choices)[method]
+            once = metrics_of(test, np.ones((1, len(test))), choices)[method]
             came = [test[(test["fold"] == fold) & (test["seed"] == seed) & ~test["truth"]]["score"] >= choice.value for (fold, seed, _), choice in choices.items()]
             bounds = np.array([choice.false_alarm_bound for choice in choices.values()])
             rows.append({

@@ -16,7 +16,7 @@ import sounddetect as sd
 from sounddetect.training.trainer import Trainer
 folder, n = sys.argv[1], int(sys.argv[2])
 recordings = sd.load_recordings(folder + "/data", cache_dir=folder + "/cache")
-config = sd.Config.load(None, {"training.epochs": 1})
+config = sd.Config.load(None, {"training.epochs": 1}).resolve()
 trainer = Trainer(recordings[:n], recordings[:20], config)
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 started = time.perf_counter()

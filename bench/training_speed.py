@@ -99,7 +99,7 @@ def trainer_share(pairs, batch_size, n_recordings):
     with tempfile.TemporaryDirectory() as folder:
         sd.simulate(f"{folder}/data", n_recordings)
         recordings = sd.load_recordings(f"{folder}/data", cache_dir=f"{folder}/cache")
-        config = sd.Config.load(None, {"device": "cpu", "training.batch_size": batch_size, "training.epochs": 10**6, "training.early_stopping": None, "session.max_hours": None})
+        config = sd.Config.load(None, {"device": "cpu", "training.batch_size": batch_size, "training.epochs": 10**6, "training.early_stopping": None, "session.max_hours": None}).resolve()
         marks, steps = {}, []                                    # when an event came last; seconds of the steps of each epoch
 
         def mark(event):

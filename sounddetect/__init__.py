@@ -5,6 +5,8 @@ The names of this face are loaded when they are first used, so that `import soun
 __version__ = "0.1.0"
 
 import importlib
+import pkgutil
+import sys
 
 _FACE = {
     "Config": "config",
@@ -19,6 +21,7 @@ _FACE = {
     "Evaluation": "evaluation.evaluation",
     "evaluate": "evaluation.evaluation",
     "Run": "runs.run_folder",
+    "Runs": "runs.index",
     "train": "jobs.training_runs",
     "prepare_training": "jobs.training_runs",
     "prepare_resume": "jobs.training_runs",
@@ -41,13 +44,47 @@ _FACE = {
 __all__ = ["__version__", *_FACE]
 
 
+
 def __getattr__(name):
-    if name not in _FACE:
-        raise AttributeError(f"module 'sounddetect' has no attribute {name!r}; it has {', '.join(_FACE)}")
-    value = getattr(importlib.import_module(f"sounddetect.{_FACE[name]}"), name)
-    globals()[name] = value
-    return value
+    if name in _FACE:
+        value = getattr(importlib.import_module(f"{__name__}.{_FACE[name]}"), name)
+        globals()[name] = value
+        return value
+    if name in _children(__path__):
+        return importlib.import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module 'sounddetect' has no attribute {name!r}; it has {', '.join(_FACE)}")
 
 
 def __dir__():
-    return sorted(set(globals()) | set(_FACE))
+    return sorted({*globals(), *_FACE, *_children(__path__)})
+
+
+def _children(path):
+    return [child.name for child in pkgutil.iter_modules(path) if not child.name.startswith("_")]
+
+
+def _contents(package):
+    """`__getattr__` and `__dir__` by which a package offers its modules and the public names in them.
+
+    A module is imported when something of it is used, so that `sounddetect.plotting.plot_roc_curve`
+    needs no further import, and `import sounddetect` stays quick.
+    """
+    path = sys.modules[package].__path__
+
+    def modules():
+        found = pkgutil.walk_packages(path, f"{package}.")
+        return (importlib.import_module(module.name) for module in found if not module.ispkg)
+
+    def find(name):
+        if name in _children(path):
+            return importlib.import_module(f"{package}.{name}")
+        for module in () if name.startswith("_") else modules():
+            if name in module.__all__:
+                return getattr(module, name)
+        raise AttributeError(f"module {package!r} has no attribute {name!r}; see dir({package})")
+
+    def names():
+        public = {name for module in modules() for name in module.__all__}
+        return sorted({*vars(sys.modules[package]), *_children(path), *public})
+
+    return find, names

@@ -89,7 +89,7 @@ class Explanation:
 def explain(
     detector: Detector,
     waveform: np.ndarray,          # prepared, float32 `(channel, time)`, as `prepared_waveforms` gives it
-    target: str | None = None,     # class in question; None: the last of two classes, of more the most likely one
+    target: str | None = None,     # class in question; None: the one to be found, else the most likely
     batch_size: int = 8,           # windows at a time
 ) -> Explanation:
     """Attention and evidence over a recording. The network is left as it was.
@@ -117,8 +117,8 @@ def explain(
 # %% ../../nbs/06_detector/04_explaining.ipynb #72f622df
 def _target(detector, windows, lengths, batch_size):
     """Number of the class to ask about."""
-    if len(detector.classes) == 2:
-        return 1
+    if detector.scores.positive is not None:
+        return detector.classes.index(detector.scores.positive)
     with exact_float32():
         batches = zip(windows.split(batch_size), lengths.split(batch_size))
         logits = torch.cat([detector.window_answers(part.to(detector.device), n.to(detector.device)) for part, n in batches])

@@ -17,26 +17,32 @@ from ..html import render
 from ..runs.run_folder import Run
 from ..detector.detector import Detector
 from ..judging.intervals import MIN_GROUPS
+from ..tasks.results import Scores
 
 # %% ../../nbs/09c_evaluation/01_findings.ipynb #dfa430b1
 @dataclass
 class Findings:
     """What a report tells of; what is not known stays empty, and is left out there.
 
-    `predictions` has a row a recording: `key`, `label`, `anomaly_score` (or a column a class), `decision`, `group`, `source`; `errors` those that were
-    misjudged. A case of `cases` has `key`, `label`, `decision`, `anomaly_score`, `source`, `start_s`, `end_s`, `picture` (PNG bytes) and `sound` (WAV bytes).
+    `predictions` has a row a recording: `key`, `label`, score columns, `decision`, `group`,
+    `source`; `errors` those that were misjudged. A case of `cases` is an `ErrorCase`.
     """
 
-    metrics: dict                                                     # as in metrics.json: `auc` and `auc_ci`, ...
-    classes: list[str]
+    metrics: dict                                                   # as in metrics.json
+    scores: Scores                                                  # their form
     predictions: pd.DataFrame
     errors: pd.DataFrame
-    pictures: dict[str, bytes] = field(default_factory=dict)          # PNG by name
-    tables: dict[str, pd.DataFrame] = field(default_factory=dict)     # by what they are per: class, machine_id, ...
-    cases: Sequence = ()                                              # misjudged recordings that are shown
-    by_source: pd.DataFrame | None = None                             # where errors pile up, `errors_by_source`
+    pictures: dict[str, bytes] = field(default_factory=dict)        # PNG by kind of view
+    tables: dict[str, pd.DataFrame] = field(default_factory=dict)   # by class, machine_id, ...
+    cases: Sequence = ()                                            # errors that are shown
+    by_source: pd.DataFrame | None = None                           # as `errors_by_source`
     detector: Detector | None = None
     run: Run | None = None
+
+    @property
+    def classes(self) -> list[str]:
+        """Class names, in order."""
+        return self.scores.classes
 
     @property
     def n_groups(self) -> int:
@@ -54,14 +60,15 @@ def verdict(findings: Findings) -> list[Markup]:
     right = n - len(findings.errors)
     first = (f"Of {counted(n, 'recording')} from {counted(findings.n_groups, 'source')} "
              f"it judged {right} right.")
-    about_classes = _of_two(findings) if len(findings.classes) == 2 else _of_many(findings)
+    has_alarms = findings.scores.positive is not None
+    about_classes = _of_alarms(findings) if has_alarms else _of_classes(findings)
     few = f"At least {MIN_GROUPS} sources are needed to say how certain these metrics are."
     sentences = [first, *about_classes, *([few] if findings.n_groups < MIN_GROUPS else [])]
     return [render("{{ sentence }}", sentence=sentence) for sentence in sentences]
 
 
-def _of_two(findings):
-    metrics, (good, bad) = findings.metrics, findings.classes
+def _of_alarms(findings):
+    metrics, good, bad = findings.metrics, findings.scores.negative, findings.scores.positive
     n_good, n_bad = findings.n_of(good), findings.n_of(bad)
     wrong = findings.errors["label"].value_counts()
     if n_bad:
@@ -71,8 +78,8 @@ def _of_two(findings):
     else:
         yield f"How many {bad} it would find is not known: there was none among the recordings."
     if not n_good:
-        yield (f"How often it would raise a false alarm is not known: there was no {good} among the "
-               "recordings.")
+        yield (f"How often it would raise a false alarm is not known: there was no {good} among "
+               "the recordings.")
         return
     name, n_alarms = "false_alarms_per_1000", wrong.get(good, 0)
     interval = interval_of(metrics, name, "thousand")
@@ -91,7 +98,7 @@ def _in_brackets(interval):
     return render(" (95 %: {{ interval }})", interval=interval) if interval else ""
 
 
-def _of_many(findings):
+def _of_classes(findings):
     found = findings.predictions["label"] == findings.predictions["decision"]
     by_class = found.groupby(findings.predictions["label"]).agg(["sum", "size", "mean"])
     worst = by_class.sort_values(["mean", "size"], kind="stable").iloc[0]
@@ -100,45 +107,56 @@ def _of_many(findings):
         yield f"The class it finds least is {worst.name}: {found} of {n}."
 
 # %% ../../nbs/09c_evaluation/01_findings.ipynb #4873469c
-FEW_SOURCES, FEW_RECORDINGS, RARE = 20, 30, 0.1       # below which a report warns: sources, recordings of a class, its share in training
+FEW_SOURCES, FEW_RECORDINGS = 20, 30    # below which a report warns: sources, recordings of a class
+RARE = 0.1                             # fraction of training recordings below which a class is rare
 
 
 def limits(findings: Findings) -> list[tuple[str, str]]:
-    """What these figures do not cover: a short name and a sentence each, plain text."""
-    made = [limit for part in (_limits_of_test, _limits_of_classes, _limits_of_training, _limits_of_hearing) for limit in part(findings)]
-    known = sorted(set(findings.tables) - {"class"})
-    covered = f"What is in the tables by {', '.join(known).replace('_', ' ')} was tested, and nothing else" if known else "Nothing else was tested"
-    return [*made, ("Elsewhere", f"{covered}: other machines, microphones, rooms, loads and seasons may sound different. Judge it there on recordings of "
-                                 "your own before you rely on it.")]
+    """What these metrics do not cover: a short name and a sentence each, plain text."""
+    parts = _limits_of_test, _limits_of_classes, _limits_of_training, _limits_of_input
+    made = [limit for part in parts for limit in part(findings)]
+    known = ", ".join(sorted(set(findings.tables) - {"class"})).replace("_", " ")
+    covered = f"What is in the tables by {known} was tested, and nothing else"
+    elsewhere = (": other machines, microphones, rooms, loads and seasons may sound different. "
+                 "Judge it there on recordings of your own before you rely on it.")
+    return [*made, ("Elsewhere", (covered if known else "Nothing else was tested") + elsewhere)]
 
 
 def _limits_of_test(findings):
-    n_groups, n, n_files = findings.n_groups, len(findings.predictions), findings.predictions["source"].nunique()
+    n_groups, n = findings.n_groups, len(findings.predictions)
+    n_files = findings.predictions["source"].nunique()
     judged_on = str(findings.metrics.get("judged_on", ""))
     if judged_on.startswith("all "):
-        yield "Not a test", "It was judged on recordings that it has learnt from as well, so the figures are better than they will be on new ones."
+        yield "Not a test", ("It was judged on recordings that it has learnt from as well, so the "
+                             "metrics are better than they will be on new ones.")
     if n_groups < FEW_SOURCES:
-        yield "Few sources", (f"All figures rest on {counted(n_groups, 'independent source')}. Recordings of one source resemble each other, so "
-                              f"{n} recordings tell less than {n} machines would.")
+        sources = counted(n_groups, "independent source")
+        yield "Few sources", (f"All metrics rest on {sources}. Recordings of one source resemble "
+                              f"each other, so {n} recordings tell less than {n} machines would.")
     if n_groups == n and n_files < n:
-        yield "Neighbours", (f"Each of the {n} recordings counts as a source of its own, though they come from {counted(n_files, 'file')}. If "
-                             "neighbouring recordings are alike, the figures are too good.")
+        files = counted(n_files, "file")
+        yield "Neighbours", (f"Each of the {n} recordings counts as a source of its own, though "
+                             f"they come from {files}. If neighbouring recordings are alike, the "
+                             "metrics are too good.")
 
 # %% ../../nbs/09c_evaluation/01_findings.ipynb #c65d1c50
 def _limits_of_classes(findings):
     for label in findings.classes:
         n = findings.n_of(label)
         if n == 0:
-            yield f"No {label}", f"There was no {label} among the judged recordings: how it does on this class is unknown."
+            yield f"No {label}", (f"There was no {label} among the judged recordings: how it does "
+                                  "on this class is unknown.")
         elif n < FEW_RECORDINGS:
             yield f"Few {label}", f"What is said of {label} rests on {counted(n, 'recording')}."
     of_group = findings.predictions.groupby("group")["label"].agg(["size", "nunique"])
-    n_classes = of_group.loc[of_group["size"] > 1, "nunique"]                   # a source of one recording cannot have two classes
-    several = findings.predictions["label"].nunique() > 1
-    if several and (n_classes == 1).any():
-        which = "every source of several recordings" if (n_classes == 1).all() else f"{(n_classes == 1).sum()} of {counted(len(n_classes), 'source')}"
-        yield "Source or fault", (f"In {which} all recordings are of one class. There, a detector that had learnt to tell sources apart could not be told from one "
-                                  "that hears the fault.")
+    n_classes = of_group.loc[of_group["size"] > 1, "nunique"]   # one recording has one class anyway
+    is_pure, several = n_classes == 1, findings.predictions["label"].nunique() > 1
+    if several and is_pure.any():
+        some = f"{is_pure.sum()} of {counted(len(n_classes), 'source')}"
+        which = "every source of several recordings" if is_pure.all() else some
+        yield "Source or fault", (f"In {which} all recordings are of one class. There, a detector "
+                                  "that had learnt to tell sources apart could not be told from "
+                                  "one that detects the fault.")
 
 
 def _limits_of_training(findings):
@@ -146,36 +164,47 @@ def _limits_of_training(findings):
         return
     data = findings.run.data
     counts = data["counts"]["train"]
-    rarest = min(counts, key=counts.get)
-    if counts[rarest] < RARE * sum(counts.values()):
-        yield "Unequal classes", f"It learnt from {counts[rarest]} {rarest} and {sum(counts.values()) - counts[rarest]} others: the rare class is known least."
-    elif counts[rarest] < FEW_RECORDINGS:
-        yield "Little to learn from", f"It learnt from {counts[rarest]} {rarest}."
+    rarest, n_all = min(counts, key=counts.get), sum(counts.values())
+    n = counts[rarest]
+    if n < RARE * n_all:
+        yield "Unequal classes", (f"It learnt from {n} {rarest} and {n_all - n} others: the rare "
+                                  "class is known least.")
+    elif n < FEW_RECORDINGS:
+        yield "Little to learn from", f"It learnt from {n} {rarest}."
     yield from _limits_of_recording(data.get("recorded", {}).get("train", {}))
     if data["skipped"]:
-        yield "Left out", f"{len(data['skipped'])} recordings or files could not be used and were left out."
+        n = len(data["skipped"])
+        yield "Left out", f"{n} recordings or files could not be used and were left out."
 
 # %% ../../nbs/09c_evaluation/01_findings.ipynb #6b03b634
 def _limits_of_recording(recorded):
     rates = {label: set(numbers) for label, numbers in recorded.get("rates", {}).items()}
     if len({frozenset(of_class) for of_class in rates.values()}) > 1:
-        listed = ", ".join(f"{label} {' and '.join(sorted(of_class, key=int))} Hz" for label, of_class in rates.items())
-        yield "Rates", f"Classes were recorded at different rates ({listed}): it may have learnt the recorder and not the fault."
+        listed = ", ".join(f"{label} {' and '.join(sorted(of_class, key=int))} Hz"
+                           for label, of_class in rates.items())
+        yield "Rates", (f"Classes were recorded at different rates ({listed}): it may have learnt "
+                        "the recorder and not the fault.")
     for column, values in recorded.get("conditions", {}).items():
         if len(values) == 1:
-            yield "One " + column.replace("_", " "), f"It learnt from one {column.replace('_', ' ')} only: {values[0]}."
+            name = column.replace("_", " ")
+            yield f"One {name}", f"It learnt from one {name} only: {values[0]}."
     if 0 < recorded.get("groups", 0) < FEW_SOURCES:
         yield "Learnt from few", f"It learnt from {counted(recorded['groups'], 'source')}."
 
 
-def _limits_of_hearing(findings):
+def _limits_of_input(findings):
     if findings.detector is None:
         return
     config, about = findings.detector.config, findings.detector.about
     filters, half = config.preprocessing.filter_params, config.audio.sample_rate / 2
     if config.preprocessing.apply_filter:
-        yield "What it hears", f"Sound below {filters.low_freq:g} Hz and above {min(filters.high_freq, half):g} Hz is filtered out: faults that sound there go unheard."
+        low, high = filters.low_freq, min(filters.high_freq, half)
+        yield "Frequency band", (f"Sound below {low:g} Hz and above {high:g} Hz is filtered out: "
+                                 "faults that show there go unnoticed.")
     if config.preprocessing.normalize:
-        yield "Loudness", "Every window is brought to the same level, so a machine that is only louder or quieter than usual is not noticed."
-    if len(findings.classes) == 2 and about.get("threshold", {"rule": "fixed"})["rule"] == "fixed":
-        yield "Threshold", f"The threshold {findings.detector.threshold:g} was given, not chosen by recordings; what it costs in false alarms is known only from this test."
+        yield "Loudness", ("Every window is brought to the same level, so a machine that is only "
+                           "louder or quieter than usual is not noticed.")
+    threshold = findings.scores.threshold
+    if threshold is not None and about.get("threshold", {"rule": "fixed"})["rule"] == "fixed":
+        yield "Threshold", (f"The threshold {threshold:.4g} was given, not chosen by recordings; "
+                            "what it costs in false alarms is known only from this test.")

@@ -6,7 +6,7 @@
 __all__ = ['label_doubts', 'doubt_cases', 'collect_doubts']
 
 # %% ../../nbs/10_jobs/05_doubts.ipynb #4bfde3cb
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import numpy as np
 import pandas as pd
@@ -16,33 +16,45 @@ from .cross_validation import CrossValidation
 from ..evaluation.errors import ErrorCase, judged_case, rows_of, write_cases
 from ..files import write_text
 from ..detector.detector import Detector
+from ..tasks.results import Scores
 
 # %% ../../nbs/10_jobs/05_doubts.ipynb #83d8f3b3
 def label_doubts(
-    predictions: pd.DataFrame,                 # out of fold: `key`, `label`, `anomaly_score` (or a column a class), as `CrossValidation.predictions`
-    classes: Sequence[str] = ("OK", "NG"),     # `anomaly_score` is the probability of the second
-) -> pd.DataFrame:                             # a row a recording: the columns of `predictions` with `label_probability`, `suggested`, `probability`, `doubted`
-    """Recordings in the order of how much their label is contradicted, the most first; `doubted` is whether to listen to them.
+    # out of fold: `key`, `label`, scores, as `CrossValidation.predictions`
+    predictions: pd.DataFrame,
+    scores: Scores,               # their form, as `CrossValidation.scores`
+) -> pd.DataFrame:                # with `label_probability`, `suggested`, `probability`, `doubted`
+    """Recordings in the order of how much their label is contradicted, the most first.
 
-    Raises `ValueError` for labels that are not among `classes`, and when there are no probabilities.
+    `doubted` are those to listen to. Raises `ValueError` for labels that the scores do not know,
+    and for scores that are no probabilities.
     """
-    classes = list(classes)
-    wanted = ["anomaly_score"] if "anomaly_score" in predictions and len(classes) == 2 else classes
-    if not set(wanted) <= set(predictions.columns):
-        raise ValueError(f"label_doubts needs the column anomaly_score, or one for each of {', '.join(classes)}; got {', '.join(predictions.columns)}")
+    classes, missing = scores.classes, [name for name in scores.columns if name not in predictions]
+    if missing:
+        raise ValueError(f"label_doubts needs the columns {', '.join(scores.columns)}; got "
+                         f"{', '.join(predictions.columns)}")
     foreign = predictions.loc[~predictions["label"].isin(classes), "label"]
     if len(foreign):
-        raise ValueError(f"label_doubts needs labels among {', '.join(classes)}, got {foreign.iloc[0]!r} ({len(foreign)} such)")
-    probability = predictions[wanted].to_numpy(float)
-    probability = np.hstack([1 - probability, probability]) if len(wanted) == 1 else probability        # (recording, class)
-    label = predictions["label"].map(classes.index).to_numpy(int)
-    rows = np.arange(len(label))
-    usual = np.array([probability[label == k, k].mean() if (label == k).any() else np.inf for k in range(len(classes))])
+        raise ValueError(f"label_doubts needs labels among {', '.join(classes)}, got "
+                         f"{foreign.iloc[0]!r} ({len(foreign)} such)")
+    probability = scores.probabilities(predictions)                             # (recording, class)
+    if probability is None:
+        raise ValueError("label_doubts needs probabilities of classes; these scores rank "
+                         "recordings and say nothing of how likely a label is")
+    return _ranked(predictions, classes, probability)
+
+
+def _ranked(predictions, classes, probability):
+    label, rows = predictions["label"].map(classes.index).to_numpy(int), np.arange(len(predictions))
+    usual = np.array([probability[label == k, k].mean() if (label == k).any() else np.inf
+                      for k in range(len(classes))])
     confident = np.where(probability >= usual, probability, -1).argmax(1)
     others = probability.copy()
     others[rows, label] = -1
     table = predictions.assign(
-        label_probability=probability[rows, label], suggested=[classes[k] for k in others.argmax(1)], probability=others.max(1),
+        label_probability=probability[rows, label],
+        suggested=[classes[k] for k in others.argmax(1)],
+        probability=others.max(1),
         doubted=(confident != label) & (probability[rows, confident] >= usual[confident]))
     return table.sort_values("label_probability", kind="stable").reset_index(drop=True)
 
@@ -52,8 +64,12 @@ def doubt_cases(
     recordings: Recordings,            # those that were cross-validated
     limit: int = 10,                   # the most to show
 ) -> Iterator[ErrorCase]:
-    """Picture and sound of the recordings whose label is contradicted most, one at a time. Raises `ValueError` when one of them is not among `recordings`."""
-    return _cases(cross_validation, recordings, label_doubts(cross_validation.predictions, cross_validation.config.data.classes)[:limit])
+    """Picture and sound of the recordings whose label is contradicted most, one at a time.
+
+    Raises `ValueError` when one of them is not among `recordings`.
+    """
+    doubts = label_doubts(cross_validation.predictions, cross_validation.scores)
+    return _cases(cross_validation, recordings, doubts[:limit])
 
 
 def _cases(cross_validation, recordings, doubts):
@@ -70,9 +86,10 @@ def collect_doubts(
     recordings: Recordings,            # those that were cross-validated
     limit: int = 10,                   # the most pictures; only of doubted ones
 ) -> pd.DataFrame:                     # as `label_doubts`, with `picture`
-    """Write `doubts/doubts.csv` and pictures of the first doubted recordings below the folder of the cross-validation."""
-    table, folder = label_doubts(cross_validation.predictions, cross_validation.config.data.classes).assign(picture=""), cross_validation.path / "doubts"
-    # A doubted recording may stand behind one that is not, where classes differ in how sure detectors usually are.
+    """Write `doubts/doubts.csv` and pictures of the first doubted recordings."""
+    table = label_doubts(cross_validation.predictions, cross_validation.scores).assign(picture="")
+    folder = cross_validation.path / "doubts"
+    # A doubted one may stand behind one that is not, where detectors are surer of some classes.
     shown = np.flatnonzero(table["doubted"])[:limit]
     names = write_cases(_cases(cross_validation, recordings, table.iloc[shown]), folder)
     table.loc[shown, "picture"] = names

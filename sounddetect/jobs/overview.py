@@ -16,18 +16,25 @@ from ..plotting.style import Picture
 
 # %% ../../nbs/10_jobs/06_overview.ipynb #04eb5684
 def plot_check(report: Report) -> Picture:
-    """What a check looked at, on one page. Raises `ValueError` when there is no recording that can be used."""
+    """What a check looked at, on one page.
+
+    Raises `ValueError` when there is no recording that can be used.
+    """
     recordings = report.recordings
     if not len(recordings):
         raise ValueError("there are no recordings to show; the findings say why")
-    return plot_overview(recordings.table, report.quality, mean_spectra(recordings), _examples(recordings))
+    return plot_overview(recordings.table, report.quality, mean_spectra(recordings),
+                         _examples(recordings))
 
 
 def _examples(recordings: Recordings, per_class: int = 2, seconds: float = 10.0) -> list[tuple]:
-    """A few recordings of each class, from different groups where there are any: waveform, rate, label, key."""
+    """Waveform, rate, label and key of a few recordings of each class, of different groups."""
     table = recordings.table.assign(label=recordings.table["label"].fillna(""))
     firsts = table.drop_duplicates(["label", "group"]).groupby("label").head(per_class)
     others = table.drop(firsts.index).groupby("label").head(per_class)
-    chosen = [i for label in table["label"].unique() for i in [*firsts.index[firsts["label"] == label], *others.index[others["label"] == label]][:per_class]]
+    chosen = [i for label in table["label"].unique()
+              for i in [*firsts.index[firsts["label"] == label],
+                        *others.index[others["label"] == label]][:per_class]]
     stops = np.minimum(recordings.n_samples, (table["sample_rate"] * seconds).astype(int))
-    return [(recordings.read(i, 0, int(stops[i])).mean(0), int(table["sample_rate"][i]), table["label"][i] or None, table["key"][i]) for i in chosen]
+    return [(recordings.read(i, 0, int(stops[i])).mean(0), int(table["sample_rate"][i]),
+             table["label"][i] or None, table["key"][i]) for i in chosen]

@@ -72,7 +72,7 @@ def plan(
     Raises `ValueError` for an unknown GPU or a network whose memory cannot be forecast, `MemoryError` when not even one
     window fits.
     """
-    config = (config or Config()).resolve(recordings, strict=False)
+    config = (config or Config.load()).resolve(recordings, strict=False)
     budget = gpu_budget(gpu) if gpu else memory_budget(config)
     prediction = forecast(config, gpu or config.device)
     try:

@@ -153,11 +153,10 @@ def prepare_training(
     listeners: Iterable[Listener] = (),                     # called with each event, see `training.events`
 ) -> TrainingRun:
     """Everything up to the first step: a training to `.start()`, `.stop()` and `.wait()` for. Raises as `train` does."""
-    config = config or Config()
+    config = config or Config.load()
     recordings = recordings_of(config) if recordings is None else recordings
-    config = resolve_channels(recordings, config.resolve(recordings))
     refuse_damaged(recordings, config.data.skip_bad)
-    config = config.resolve(recordings)
+    config = resolve_channels(recordings, config.resolve(recordings))
     _refuse_foreign_labels(recordings, config)
     for place in config.output.copy_detector_to:
         refuse_foreign(place)

@@ -17,9 +17,7 @@ from .intervals import bootstrap_intervals
 # %% ../../nbs/04_judging/02_comparison.ipynb #d24f8174
 @dataclass(frozen=True)
 class Comparison:
-    """Two AUCs, their difference with its 95 % interval, and the probability of one as large if
-    both detectors were equally good.
-    """
+    """Two AUCs and their difference; `p_value` is the probability of one as large by chance."""
 
     auc_a: float
     auc_b: float
@@ -31,14 +29,11 @@ class Comparison:
 
 
 def _placements(is_anomaly, score):
-    """Share of good recordings that each bad one outscores, and share of bad ones
-    that outscore each good one.
-    """
+    """Fraction of good recordings below each bad one, and of bad ones above each good one."""
     bad, good = score[is_anomaly], score[~is_anomaly]
     ranks = rankdata(np.concatenate([bad, good]))
-    return (ranks[: len(bad)] - rankdata(bad)) / len(good), 1 - (
-        ranks[len(bad) :] - rankdata(good)
-    ) / len(bad)
+    of_bad, of_good = ranks[:len(bad)] - rankdata(bad), ranks[len(bad):] - rankdata(good)
+    return of_bad / len(good), 1 - of_good / len(bad)
 
 
 def _group_sums(is_anomaly, score, members):
@@ -58,67 +53,45 @@ def delong_test(
 ) -> Comparison:
     """Are two AUCs on the same recordings different?
 
-    Raises `ValueError` when lengths differ or a class is missing from all, or all but one, of the
-    groups. After DeLong et al. (1988), and Obuchowski (1997) for groups.
+    Raises `ValueError` when lengths differ, or fewer than two groups have one of the classes. After
+    DeLong et al. (1988), and Obuchowski (1997) for groups.
     """
     is_anomaly = np.asarray(is_anomaly, bool)
     groups = np.arange(len(is_anomaly)) if groups is None else np.asarray(groups)
     if not len(is_anomaly) == len(score_a) == len(score_b) == len(groups):
-        raise ValueError(
-            "a paired test needs both scores of the same recordings, "
-            f"got {len(is_anomaly)} labels, {len(score_a)} and {len(score_b)} scores"
-        )
+        raise ValueError(f"a paired test needs both scores of the same recordings, got "
+                         f"{len(is_anomaly)} labels, {len(score_a)} and {len(score_b)} scores")
     _, members = np.unique(groups, return_inverse=True)
     n_with = [len(np.unique(members[part])) for part in (is_anomaly, ~is_anomaly)]
     if min(n_with) < 2:
-        raise ValueError(
-            "a paired test needs 2 groups or more of each class, "
-            f"got {n_with[0]} with anomalies and {n_with[1]} with good recordings"
-        )
-    (auc_a, bad_a, good_a), (auc_b, bad_b, good_b) = (
-        _group_sums(is_anomaly, np.asarray(score, float), members) for score in (score_a, score_b)
-    )
+        raise ValueError(f"a paired test needs 2 groups or more of each class, got {n_with[0]} "
+                         f"with anomalies and {n_with[1]} with good recordings")
+    auc_a, bad_a, good_a = _group_sums(is_anomaly, np.asarray(score_a, float), members)
+    auc_b, bad_b, good_b = _group_sums(is_anomaly, np.asarray(score_b, float), members)
     spread = _variance(bad_b - bad_a, good_b - good_a, is_anomaly, n_with) ** 0.5
     difference = auc_b - auc_a
     p_value = 2 * norm.sf(abs(difference) / spread) if spread > 0 else float(difference == 0)
-    return Comparison(
-        *map(
-            float,
-            (
-                auc_a,
-                auc_b,
-                difference,
-                difference - 1.96 * spread,
-                difference + 1.96 * spread,
-                p_value,
-            ),
-        ),
-        int(members.max() + 1),
-    )
+    ends = difference - 1.96 * spread, difference + 1.96 * spread
+    values = map(float, (auc_a, auc_b, difference, *ends, p_value))
+    return Comparison(*values, int(members.max() + 1))
 
 
 def _variance(bad, good, is_anomaly, n_with):
     """Variance of a difference of AUCs, from what each group's placements lie above it."""
     n_bad, n_good, n_groups = is_anomaly.sum(), (~is_anomaly).sum(), len(bad)
-    own = sum(
-        n / (n - 1) * (part @ part) / size**2
-        for n, part, size in zip(n_with, (bad, good), (n_bad, n_good))
-    )
+    own = sum(n / (n - 1) * (part @ part) / size**2
+              for n, part, size in zip(n_with, (bad, good), (n_bad, n_good)))
     return own + 2 * n_groups / (n_groups - 1) * (bad @ good) / (n_bad * n_good)
 
 # %% ../../nbs/04_judging/02_comparison.ipynb #5fe9b24d
 def paired_bootstrap(
-    # figures of one detector, as for `bootstrap_intervals`
-    compute_a: Callable[[np.ndarray], dict[str, np.ndarray]],
-    # of the other, on the same recordings
-    compute_b: Callable[[np.ndarray], dict[str, np.ndarray]],
-    groups: Sequence[str],    # group of each recording
+    compute_a: Callable[[np.ndarray], dict[str, np.ndarray]],  # as in `bootstrap_intervals`
+    compute_b: Callable[[np.ndarray], dict[str, np.ndarray]],  # of the other
+    groups: Sequence[str],           # group of each recording
     n_draws: int = 1000,
     seed: int = 0,
-) -> dict[str, list[float]]:  # {figure: [low, high]} of b - a, 95 %
-    """95 % interval of each difference between two detectors on the same
-    recordings, by resampling groups.
-    """
+) -> dict[str, list[float]]:         # {metric: [low, high]} of b - a, 95 %
+    """95 % interval of each difference of two detectors on the same recordings, over groups."""
     def differences(counts):
         a, b = compute_a(counts), compute_b(counts)
         return {name: b[name] - a[name] for name in a}

@@ -20,8 +20,7 @@ CONFIDENCE = 0.95
 
 @dataclass(frozen=True)
 class ThresholdChoice:
-    """A threshold, the rule that chose it, and what the recordings it was chosen by say about it.
-    """
+    """A threshold, the rule that chose it, and what the recordings behind it say about it."""
 
     value: float                 # score from which a recording is judged anomalous
     rule: str                    # fixed, best_f1, or false_alarm_rate=0.01
@@ -33,6 +32,7 @@ class ThresholdChoice:
     n_bad: int                   # bad recordings seen
     found: int                   # of them at or above the threshold
     asked: float | None = None   # false-alarm rate that was asked for
+    drawn_on: str = "the validation part"    # what these recordings are, in words
 
     @property
     def promised(self) -> bool:
@@ -48,64 +48,53 @@ class ThresholdChoice:
 
 
 def needed_for(rate: float) -> int:
-    """How many good recordings without a false alarm it takes to promise this false-alarm
-    rate with 95 % confidence.
-    """
+    """How many good recordings without a false alarm it takes to promise this rate (95 %)."""
     return ceil(log(1 - CONFIDENCE) / log(1 - rate))
 
 # %% ../../nbs/04_judging/03_thresholds.ipynb #8f236586
 def _in_words(choice: ThresholdChoice) -> str:
     """What was chosen, what was seen, and what may be promised."""
-    seen = (
-        f"{choice.false_alarms} of {choice.n_good} good recordings ({choice.n_good_groups} "
-        f"groups) raise an alarm, {choice.found} of {choice.n_bad} bad ones are found"
-    )
-    bound = (
-        f"at most {choice.false_alarm_bound:.1%} false alarms "
-        f"can be promised with {CONFIDENCE:.0%} confidence"
-    )
+    seen = (f"{choice.false_alarms} of {choice.n_good} good recordings ({choice.n_good_groups} "
+            "groups) raise an alarm")
+    if choice.n_bad:
+        seen += f", {choice.found} of {choice.n_bad} bad ones are found"
+    bound = (f"at most {choice.false_alarm_bound:.1%} false alarms can be promised with "
+             f"{CONFIDENCE:.0%} confidence")
     if choice.n_good_groups < choice.n_good:
         bound += f" ({choice.group_bound:.1%} if the recordings of a group count as one)"
     if choice.rule == "best_f1":
         bound += "; the same recordings chose the threshold, so expect more"
     if choice.asked is not None and not choice.promised:
-        bound += (
-            f"; {choice.asked:.1%} were asked for, "
-            f"which takes {needed_for(choice.asked)} good recordings without an alarm"
-        )
+        needed = needed_for(choice.asked)
+        bound += (f"; {choice.asked:.1%} were asked for, which takes {needed} good recordings "
+                  "without an alarm")
     return f"threshold {choice.value:.4g} ({choice.rule}): {seen}; {bound}"
 
 # %% ../../nbs/04_judging/03_thresholds.ipynb #04961a11
 def _candidates(anomaly_score, highest):
     """A threshold at the lowest score, between each two that differ, and above all of them."""
     levels = np.unique(anomaly_score)
-    return np.concatenate(
-        [levels[:1], (levels[1:] + levels[:-1]) / 2, [_above(levels[-1], highest)]]
-    )
+    between, above = (levels[1:] + levels[:-1]) / 2, _above(levels[-1], highest)
+    return np.concatenate([levels[:1], between, [above]])
 
 
 def _above(score, highest):
-    """The middle between a score and the highest possible one, where there is
-    room; else the next number.
-    """
-    has_room = highest is not None and score < highest
-    return (score + highest) / 2 if has_room else float(np.nextafter(score, np.inf))
+    """The middle between a score and the highest there can be, or else the next number."""
+    return (score + highest) / 2 if score < highest < np.inf else float(np.nextafter(score, np.inf))
 
 
 def _at(is_anomaly, anomaly_score, thresholds):
     """False alarms and hits at each threshold."""
     good, bad = np.sort(anomaly_score[~is_anomaly]), np.sort(anomaly_score[is_anomaly])
-    return len(good) - np.searchsorted(good, thresholds), len(bad) - np.searchsorted(
-        bad, thresholds
-    )
+    below = np.searchsorted(good, thresholds), np.searchsorted(bad, thresholds)
+    return len(good) - below[0], len(bad) - below[1]
 
 
 def _best_f1(is_anomaly, anomaly_score, highest):
     """The middle one of the thresholds with the highest F1."""
     if is_anomaly.all() or not is_anomaly.any():
-        raise ValueError(
-            "best_f1 needs recordings of both classes to choose a threshold by, got one class only"
-        )
+        raise ValueError("best_f1 needs recordings of both classes to choose a threshold by, got "
+                         "one class only; choose by false_alarm_rate")
     thresholds = _candidates(anomaly_score, highest)
     false_alarms, hits = _at(is_anomaly, anomaly_score, thresholds)
     f1 = 2 * hits / (hits + false_alarms + is_anomaly.sum())
@@ -113,31 +102,29 @@ def _best_f1(is_anomaly, anomaly_score, highest):
     return float(thresholds[best[len(best) // 2]])
 
 
-def _at_most(is_anomaly, anomaly_score, rate, highest):
-    """The lowest threshold whose false-alarm rate can be promised to be `rate` at most, or else
-    one above all good scores.
-    """
+def _at_most(is_anomaly, anomaly_score, highest, rate):
+    """The lowest threshold that can promise this rate, or else one above all good scores."""
     good = np.sort(anomaly_score[~is_anomaly])
     if not len(good):
-        raise ValueError(
-            "a false-alarm rate needs good recordings to choose a threshold by, got none"
-        )
+        raise ValueError("a false-alarm rate needs good recordings to choose a threshold by, "
+                         "got none")
     thresholds = _candidates(anomaly_score, highest)
     false_alarms = _at(is_anomaly, anomaly_score, thresholds)[0]
-    allowed = [
-        k
-        for k in range(len(good))
-        if rate_interval(k, len(good), CONFIDENCE, two_sided=False)[1] <= rate
-    ]
+    allowed = [k for k in range(len(good)) if _bound(k, len(good)) <= rate]
     return float(thresholds[false_alarms <= (allowed[-1] if allowed else 0)][0])
 
 # %% ../../nbs/04_judging/03_thresholds.ipynb #c5ef804b
+def _bound(k, n):
+    """Upper bound of a rate that was seen as `k` of `n`."""
+    return rate_interval(k, n, CONFIDENCE, two_sided=False)[1]
+
+
 def choose_threshold(
     is_anomaly: np.ndarray,               # truth, bool `(recording,)`; never of the test part
     anomaly_score: np.ndarray,            # higher = more anomalous `(recording,)`
     rule: float | str | dict,             # a number, "best_f1", or {"false_alarm_rate": 0.01}
     groups: Sequence[str] | None = None,  # group of each recording; None: each stands alone
-    highest: float | None = 1.0,          # that a score can be; None: any float
+    highest: float = 1.0,                 # score there can be; infinity where there is no limit
 ) -> ThresholdChoice:
     """Draw the line by a rule, and say what it is worth.
 
@@ -151,39 +138,21 @@ def choose_threshold(
     wrong = alarm & ~is_anomaly
     n_good, n_groups = int((~is_anomaly).sum()), len(np.unique(groups[~is_anomaly]))
     return ThresholdChoice(
-        value=value,
-        rule=name,
-        n_good=n_good,
-        n_good_groups=n_groups,
-        false_alarms=int(wrong.sum()),
-        n_bad=int(is_anomaly.sum()),
+        value=value, rule=name, n_good=n_good, n_good_groups=n_groups,
+        false_alarms=int(wrong.sum()), n_bad=int(is_anomaly.sum()),
         found=int((alarm & is_anomaly).sum()),
-        false_alarm_bound=rate_interval(int(wrong.sum()), n_good, CONFIDENCE, two_sided=False)[1],
-        group_bound=rate_interval(
-            len(np.unique(groups[wrong])), n_groups, CONFIDENCE, two_sided=False
-        )[1],
-        asked=asked,
-    )
+        false_alarm_bound=_bound(int(wrong.sum()), n_good),
+        group_bound=_bound(len(np.unique(groups[wrong])), n_groups), asked=asked)
 
 
-def _apply(rule, is_anomaly, anomaly_score, highest):
+def _apply(rule, *judged):
     """Name of a rule, the threshold it chooses, and the false-alarm rate that was asked for."""
     if rule == "best_f1":
-        return "best_f1", _best_f1(is_anomaly, anomaly_score, highest), None
-    if (
-        isinstance(rule, dict)
-        and set(rule) == {"false_alarm_rate"}
-        and 0 < rule["false_alarm_rate"] < 1
-    ):
-        rate = float(rule["false_alarm_rate"])
-        return (
-            f"false_alarm_rate={rate:g}",
-            _at_most(is_anomaly, anomaly_score, rate, highest),
-            rate,
-        )
+        return "best_f1", _best_f1(*judged), None
+    rate = rule.get("false_alarm_rate", 0) if isinstance(rule, dict) and len(rule) == 1 else 0
+    if 0 < rate < 1:
+        return f"false_alarm_rate={rate:g}", _at_most(*judged, rate), float(rate)
     if isinstance(rule, (int, float)) and not isinstance(rule, bool) and np.isfinite(rule):
         return "fixed", float(rule), None
-    raise ValueError(
-        "a threshold needs a number, best_f1, or {'false_alarm_rate': R} with R between 0 and 1,"
-        f" got {rule!r}"
-    )
+    raise ValueError("a threshold needs a number, best_f1, or {'false_alarm_rate': R} with R "
+                     f"between 0 and 1, got {rule!r}")

@@ -1,0 +1,5 @@
+"""Networks and estimators."""
+
+from sounddetect import _contents
+
+__getattr__, __dir__ = _contents(__name__)

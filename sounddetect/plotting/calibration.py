@@ -14,7 +14,7 @@ from .style import ACCENT, INK, MUTED, Picture, new_picture, shorten
 from ..judging.calibration import calibration_error
 
 # %% ../../nbs/08_plotting/04_calibration.ipynb #83f5cf53
-BIN_COLUMNS = ["mean_probability", "share", "low", "high", "n"]
+BIN_COLUMNS = ["mean_probability", "fraction", "low", "high", "n"]
 
 
 def _used(bins, what):
@@ -28,49 +28,68 @@ def _used(bins, what):
 
 # %% ../../nbs/08_plotting/04_calibration.ipynb #36e792c5
 def _draw_bins(axes, bins, color, label, **look):
-    points, = axes.plot(bins["mean_probability"], bins["share"], "o-", color=color, label=f"{label}mean gap {calibration_error(bins):.3f}", **look)
-    axes.vlines(bins["mean_probability"], bins["low"], bins["high"], color=color, linewidth=1.2, alpha=0.6)
+    label = f"{label}mean gap {calibration_error(bins):.3f}"
+    points, = axes.plot(bins["mean_probability"], bins["fraction"], "o-", color=color, label=label,
+                        **look)
+    axes.vlines(bins["mean_probability"], bins["low"], bins["high"], color=color, linewidth=1.2,
+                alpha=0.6)
     return points
 
 
 def plot_reliability(
-    bins: pd.DataFrame,                    # a row a bin: `mean_probability`, `share` of the class in it, its `low` and `high`, `n` recordings
-    before: pd.DataFrame | None = None,    # the same before the temperature; None: no temperature was fitted
+    bins: pd.DataFrame,                    # a row a bin, as `reliability_bins` gives them
+    before: pd.DataFrame | None = None,    # the same before the temperature, if one was fitted
     what: str = "NG",                      # what the probability is of
-) -> Picture:                              # share over probability, and the numbers of recordings below
-    """Show whether probabilities can be believed. Raises `ValueError` when a column is missing, or when no bin holds a recording."""
+) -> Picture:                              # fraction over probability, numbers of recordings below
+    """Show whether probabilities can be believed.
+
+    Raises `ValueError` when a column is missing, or when no bin holds a recording.
+    """
     bins = _used(bins, "plot_reliability")
-    picture, ((axes,), (below,)) = new_picture(2, 1, width=3.8, height=4.6, sharex=True, height_ratios=[4, 1])
+    picture, ((axes,), (below,)) = new_picture(2, 1, width=3.8, height=4.6, sharex=True,
+                                               height_ratios=[4, 1])
     perfect, = axes.plot([0, 1], [0, 1], "--", color=MUTED, linewidth=1.2, label="worth its word")
-    handles = [_draw_bins(axes, bins, ACCENT, "" if before is None else "with temperature, ", markersize=5)]
+    said = "" if before is None else "with temperature, "
+    handles = [_draw_bins(axes, bins, ACCENT, said, markersize=5)]
     if before is not None:
-        handles.append(_draw_bins(axes, _used(before, "plot_reliability"), MUTED, "without, ", markersize=4, linewidth=0.8))
-    axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), ylabel=f"share of {shorten(what)} (0 to 1)")
+        before = _used(before, "plot_reliability")
+        handles.append(_draw_bins(axes, before, MUTED, "without, ", markersize=4, linewidth=0.8))
+    axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), ylabel=f"fraction of {shorten(what)} (0 to 1)")
     axes.legend(handles=[*handles, perfect], fontsize=9, loc="lower left", bbox_to_anchor=(0, 1))
     below.bar(bins["mean_probability"], bins["n"], width=0.03, color=ACCENT)
     for place, n in zip(bins["mean_probability"], bins["n"]):
-        below.annotate(f"{n:g}", (place, n), (0, 1), textcoords="offset points", ha="center", va="bottom", fontsize=8, color=INK)
-    below.set(xlabel=f"probability of {shorten(what)} (0 to 1)", ylabel="recordings", ylim=(0, 1.35 * bins["n"].max()))
+        below.annotate(f"{n:g}", (place, n), (0, 1), textcoords="offset points", ha="center",
+                       va="bottom", fontsize=8, color=INK)
+    below.set(xlabel=f"probability of {shorten(what)} (0 to 1)", ylabel="recordings",
+              ylim=(0, 1.35 * bins["n"].max()))
     below.yaxis.set_major_locator(MaxNLocator(integer=True, nbins=2))
     return picture
 
 # %% ../../nbs/08_plotting/04_calibration.ipynb #a5cb998d
 def plot_per_class(
-    table: pd.DataFrame,    # a row a class (its name is the index); columns of figures 0 to 1, and `n`
+    table: pd.DataFrame,    # a row a class (its name is the index); metrics of 0 to 1, and `n`
 ) -> Picture:
-    """Show the figures of each class as a shaded table; NaN becomes a dash. Raises `ValueError` without a class or without a figure."""
-    figures = table[[column for column in table.columns if column != "n" and not column.endswith(("_low", "_high"))]]
-    if figures.empty:
-        raise ValueError(f"plot_per_class needs a class and a figure of it, got {len(table)} classes with columns {list(table.columns)}")
-    values = figures.to_numpy(float)
-    picture, ((axes,),) = new_picture(width=2.4 + 0.95 * values.shape[1], height=0.9 + 0.42 * len(table))
+    """Show the metrics of each class as a shaded table; NaN becomes a dash.
+
+    Raises `ValueError` without a class or without a metric.
+    """
+    metrics = table.drop(columns=[name for name in table if name.endswith(("_low", "_high"))])
+    metrics = metrics.drop(columns="n", errors="ignore")
+    if metrics.empty:
+        raise ValueError("plot_per_class needs a class and a metric of it, got "
+                         f"{len(table)} classes with columns {list(table.columns)}")
+    values = metrics.to_numpy(float)
+    size = dict(width=2.4 + 0.95 * values.shape[1], height=0.9 + 0.42 * len(table))
+    picture, ((axes,),) = new_picture(**size)
     axes.imshow(np.nan_to_num(values), cmap="Purples", vmin=0, vmax=1.2, aspect="auto")
     for place in np.ndindex(values.shape):
-        axes.text(*place[::-1], "–" if np.isnan(values[place]) else f"{values[place]:.3f}", ha="center", va="center",
+        said = "–" if np.isnan(values[place]) else f"{values[place]:.3f}"
+        axes.text(*place[::-1], said, ha="center", va="center",
                   color="white" if values[place] > 0.7 else INK)
     numbers = [f"  (n = {n:g})" for n in table["n"]] if "n" in table else [""] * len(table)
-    axes.set_yticks(range(len(table)), [shorten(name, 20) + number for name, number in zip(table.index, numbers)])
-    axes.set_xticks(range(values.shape[1]), [column.replace("_", " ") for column in figures.columns])
+    names = [shorten(name, 20) + number for name, number in zip(table.index, numbers)]
+    axes.set_yticks(range(len(table)), names)
+    axes.set_xticks(range(values.shape[1]), [column.replace("_", " ") for column in metrics])
     axes.xaxis.tick_top()
     axes.grid(False)
     axes.spines[:].set_visible(False)

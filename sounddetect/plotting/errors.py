@@ -14,7 +14,7 @@ from matplotlib.colors import LinearSegmentedColormap
 
 from .recordings import (
     check_waveform, color_scale, draw_spectrogram, draw_waveform, spectrogram_to_draw)
-from .style import ACCENT, INK, MUTED, Picture, class_colors, new_picture, shorten
+from .style import ACCENT, BAD, INK, MUTED, Picture, class_colors, new_picture, shorten
 
 # %% ../../nbs/08_plotting/03_errors.ipynb #1c7a54d0
 def check_evidence(
@@ -22,13 +22,19 @@ def check_evidence(
     evidence:Sequence,     # `(band, frame)`
     frequencies:Sequence,  # `(band,)`
 )->tuple:                  # the same as arrays, bands in the order of their frequencies
-    """Return attention and evidence as arrays, or raise `ValueError` when they do not go together or are not finite."""
-    attention,evidence,frequencies = (np.asarray(a, dtype=float) for a in (attention, evidence, frequencies))
+    """Return attention and evidence as arrays.
+
+    Raises `ValueError` when they do not go together or are not finite.
+    """
+    attention,evidence,frequencies = (np.asarray(a, dtype=float)
+                                      for a in (attention, evidence, frequencies))
     if not attention.size or evidence.shape != (frequencies.size, attention.size):
-        raise ValueError(f"plot_judged needs evidence (band, frame) with as many frames as attention and bands as frequencies, "
-                         f"got {evidence.shape} for {attention.size} frames and {frequencies.size} bands")
+        raise ValueError("plot_judged needs evidence (band, frame) with as many frames as "
+                         f"attention and bands as frequencies, got {evidence.shape} for "
+                         f"{attention.size} frames and {frequencies.size} bands")
     if not (np.isfinite(attention).all() and np.isfinite(evidence).all()):
-        raise ValueError('plot_judged needs finite attention and evidence, got some that are NaN or infinite')
+        raise ValueError('plot_judged needs finite attention and evidence, got some that are NaN '
+                         'or infinite')
     order = np.argsort(frequencies, kind='stable')
     return attention, evidence[order], frequencies[order]
 
@@ -44,12 +50,13 @@ def _binned(values, n_most=600):
 def _draw_bands(axes, evidence, frequencies, duration, colors):
     shown = _binned(evidence)
     limit = np.abs(shown).max() or 1.
-    edges = np.interp(np.arange(len(frequencies) + 1) - .5, np.arange(len(frequencies)), frequencies / 1000)
+    number = np.arange(len(frequencies))
+    edges = np.interp(np.append(number, len(number)) - .5, number, frequencies / 1000)
     if len(frequencies) > 1:                            # the outer bands reach as far out as in
         edges[[0,-1]] += np.array([-1, 1]) * np.diff(frequencies)[[0,-1]] / 2000
     both = LinearSegmentedColormap.from_list('evidence', [colors[0], '#FFFFFF', colors[1]], N=25)
-    mesh = axes.pcolormesh(np.linspace(0, duration, shown.shape[1] + 1), edges, shown, cmap=both, vmin=-limit, vmax=limit,
-                           rasterized=True)
+    times = np.linspace(0, duration, shown.shape[1] + 1)
+    mesh = axes.pcolormesh(times, edges, shown, cmap=both, vmin=-limit, vmax=limit, rasterized=True)
     axes.grid(False)
     return mesh
 
@@ -67,46 +74,59 @@ def _draw_sums(for_target, looked, over_time, attention, frame_s, colors, target
     looked.set(ylabel='attention\n(1 = even)', ylim=(0, 1.15 * max(even.max(), 1)))
 
 
-def _draw_panels(picture, axes, samples, sample_rate, attention, evidence, frequencies, frame_s, target, average, f_max):
-    # Against OK one speaks for NG; where there are more classes, "against" has no colour of its own.
-    colors = MUTED if target != 'NG' else class_colors(['OK'])['OK'], class_colors([target])[target]
-    duration = len(samples) / sample_rate
+def _draw_recording(picture, axes, samples, sample_rate, f_max):
+    """The two upper panels: waveform and spectrogram."""
     draw_waveform(axes[0], samples, sample_rate)
     axes[0].set_ylabel('amplitude\n(full scale 1)')
-    spectrogram = spectrogram_to_draw(samples, sample_rate)
-    image = draw_spectrogram(axes[1], spectrogram, sample_rate, duration, f_max, color_scale(spectrogram[:1]))
+    spectrogram, duration = spectrogram_to_draw(samples, sample_rate), len(samples) / sample_rate
+    scale = color_scale(spectrogram[:1])
+    image = draw_spectrogram(axes[1], spectrogram, sample_rate, duration, f_max, scale)
     picture.colorbar(image, ax=axes[1], label='level (dB)', pad=.01)
+    axes[1].set(ylabel='frequency\n(kHz)', xlabel='')
+    axes[0].set_xlim(0, duration)
+
+
+def _draw_explanation(picture, axes, attention, evidence, frequencies, frame_s, target, average):
+    """The three lower panels: evidence of each band, of all together, and attention."""
+    # Against OK one speaks for NG; of more classes, "against" has no colour of its own.
+    colors = MUTED if target != 'NG' else class_colors(['OK'])['OK'], class_colors([target])[target]
     bands = _draw_bands(axes[2], evidence, frequencies, len(attention) * frame_s, colors)
     picture.colorbar(bands, ax=axes[2], label=f"for {shorten(target, 8)}", pad=.01)
-    for below in axes[1:3]: below.set(ylabel='frequency\n(kHz)', xlabel='', ylim=axes[1].get_ylim())
-    _draw_sums(axes[3], axes[4], evidence.sum(0) + average, attention, frame_s, colors, target)
-    axes[0].set_xlim(0, duration)
+    axes[2].set(ylabel='frequency\n(kHz)', xlabel='', ylim=axes[1].get_ylim())
+    over_time = evidence.sum(0) + average
+    _draw_sums(axes[3], axes[4], over_time, attention, frame_s, colors, target)
 
 # %% ../../nbs/08_plotting/03_errors.ipynb #497fd241
 def plot_judged(
     waveform:Sequence,       # one channel of what was judged `(time,)`, full scale is 1
     sample_rate:float,       # samples per second (Hz)
-    attention:Sequence,      # `(frame,)`, 1 = even; frames of `frame_s` from the beginning of the waveform
-    evidence:Sequence,       # `(band, frame)`, positive: for `target`
-    frequencies:Sequence,    # of the bands (Hz) `(band,)`
-    frame_s:float,           # duration of a frame (s)
+    attention:Sequence|None=None,    # `(frame,)`, 1 = even; frames begin with the waveform
+    evidence:Sequence|None=None,     # `(band, frame)`, positive: for `target`
+    frequencies:Sequence|None=None,  # of the bands (Hz) `(band,)`
+    frame_s:float=1.,        # duration of a frame (s)
     target:str='NG',         # the class in question
     title:str='',            # above it, such as the key and the judgement
-    average:float=0.,        # evidence that belongs to no band and no moment: added to the sum
+    average:float=0.,        # evidence of no band and no moment: added to the sum
     start_s:float=0.,        # where the waveform begins in its recording (s)
     f_max:float|None=None,   # top of the frequency axes (Hz), half of `sample_rate` when `None`
-)->Picture:                  # waveform, spectrogram, evidence by band, evidence, attention
-    """Show a recording and where the detector looked in it.
+)->Picture:                  # waveform and spectrogram; with evidence also what spoke for the class
+    """Show a recording and, of a detector that explains itself, where it looked.
 
-    Frames behind the end of the waveform (a window filled with zeros) are not drawn. Raises `ValueError` for shapes that do not go together.
+    Frames behind the end of the waveform (a window filled with zeros) are not drawn. Raises
+    `ValueError` for shapes that do not go together.
     """
     samples = check_waveform(waveform, sample_rate, 'plot_judged')
-    attention,evidence,frequencies = check_evidence(attention, evidence, frequencies)
     if not frame_s > 0: raise ValueError(f"plot_judged needs frame_s above 0 s, got {frame_s}")
-    picture,axes = new_picture(5, 1, width=7.5, height=7.2, sharex=True, height_ratios=[2, 3, 2.4, 1.5, 1.2])
-    _draw_panels(picture, axes[:,0], samples, sample_rate, attention, evidence, frequencies, frame_s, target, average, f_max)
+    heights = [2, 3] if evidence is None else [2, 3, 2.4, 1.5, 1.2]
+    size = dict(width=7.5, height=.7 + .64*sum(heights), height_ratios=heights)
+    picture,axes = new_picture(len(heights), 1, sharex=True, **size)
+    _draw_recording(picture, axes[:,0], samples, sample_rate, f_max)
+    if evidence is not None:
+        shown = check_evidence(attention, evidence, frequencies)
+        _draw_explanation(picture, axes[:,0], *shown, frame_s, target, average)
     picture.suptitle(title, fontsize=11)
-    axes[-1,0].set_xlabel('time (s)' if not start_s else f"time (s), from {start_s:g} s of the recording on")
+    origin = f", from {start_s:g} s of the recording on" if start_s else ''
+    axes[-1,0].set_xlabel(f"time (s){origin}")
     return picture
 
 # %% ../../nbs/08_plotting/03_errors.ipynb #0b85081b
@@ -114,15 +134,16 @@ def plot_errors_by_source(
     table:pd.DataFrame,   # a row a source (the index): `n` recordings, `errors`, `flagged` (bool)
     max_sources:int=20,   # the most sources to show, those with most errors first
 )->Picture:               # a bar a source: errors, and a mark for what an even spread would give
-    """Show which sources are misjudged more often than the others. Raises `ValueError` without sources."""
+    """Show which sources are misjudged more often than others. Raises `ValueError` without any."""
     if not len(table): raise ValueError('plot_errors_by_source needs at least one source, got 0')
     shown = table.sort_values('errors', ascending=False, kind='stable').head(max_sources)[::-1]
     picture,((axes,),) = new_picture(width=6.5, height=.9 + .26*len(shown))
     rows,even = np.arange(len(shown)), shown['n'] * table['errors'].sum() / table['n'].sum()
-    colors = [class_colors(['NG'])['NG'] if flagged else MUTED for flagged in shown['flagged']]
+    colors = [BAD if flagged else MUTED for flagged in shown['flagged']]
     axes.barh(rows, shown['errors'], color=colors, height=.7)
     axes.plot(even, rows, '|', color=INK, markersize=11, label='if errors were spread evenly')
     names = [f"{shorten(name)} ({n})" for name,n in zip(shown.index, shown['n'])]
-    axes.set(yticks=rows, yticklabels=names, xlabel='misjudged recordings', xlim=(0, 1.08*max(shown['errors'].max(), even.max(), 1)))
+    longest = max(shown['errors'].max(), even.max(), 1)
+    axes.set(yticks=rows, yticklabels=names, xlabel='misjudged recordings', xlim=(0, 1.08*longest))
     axes.legend(fontsize=9, loc='lower right')
     return picture

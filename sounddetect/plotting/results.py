@@ -15,15 +15,17 @@ from matplotlib.ticker import MaxNLocator
 from sklearn.metrics import average_precision_score, precision_recall_curve
 
 from .recordings import check_waveform, draw_waveform
-from .style import (
-    ACCENT, INK, MUTED, Picture, check_lengths, class_colors, class_order, label_names, new_picture, shorten)
+from sounddetect.plotting.style import (
+    ACCENT, INK, MUTED, Picture, check_lengths, class_colors, class_order, label_names, new_picture,
+    shorten)
 from ..judging.intervals import MIN_GROUPS
 from ..judging.metrics import MAX_FPR, area_under_roc, roc_points
 
 # %% ../../nbs/08_plotting/02_results.ipynb #f70534f7
 _PANELS = (
     ('loss', dict(train_loss=('training', MUTED, '-'), val_loss=('validation', ACCENT, '-'))),
-    ('validation score (0 to 1)', dict(val_accuracy=('accuracy', ACCENT, '-'), val_auc=('AUC', INK, '--'))),
+    ('validation score (0 to 1)',
+     dict(val_accuracy=('accuracy', ACCENT, '-'), val_auc=('AUC', INK, '--'))),
     ('learning rate', dict(learning_rate=('learning rate', ACCENT, '-'))),
 )
 
@@ -39,12 +41,15 @@ def best_epoch(
 def _draw_curves(axes, results, what, columns, best):
     for column,(name,color,line) in columns.items():
         values = results[column].astype(float)
-        marker = 'o' if values.notna().sum() < 16 else None     # a line of one epoch could not be seen
-        axes.plot(results['epoch'], values, line, color=color, label=name, marker=marker, markersize=3)
+        marker = 'o' if values.notna().sum() < 16 else None  # a line of one epoch could not be seen
+        axes.plot(results['epoch'], values, line, color=color, label=name, marker=marker,
+                  markersize=3)
         if column == 'val_loss' and best is not None:
             lowest = values.min()
-            axes.plot(best, lowest, 'o', color=color, markersize=8, fillstyle='none', label=f"lowest: {lowest:.3g}")
-    if best is not None: axes.axvline(best, color=MUTED, linestyle=':', linewidth=1.2, label=f"best epoch: {best:g}")
+            axes.plot(best, lowest, 'o', color=color, markersize=8, fillstyle='none',
+                      label=f"lowest: {lowest:.3g}")
+    if best is not None:
+        axes.axvline(best, color=MUTED, linestyle=':', linewidth=1.2, label=f"best epoch: {best:g}")
     first,last = results['epoch'].min(), results['epoch'].max()
     axes.set(xlabel='epoch', ylabel=what, xlim=(first - .5, last + .5))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
@@ -55,13 +60,14 @@ def _draw_curves(axes, results, what, columns, best):
 # %% ../../nbs/08_plotting/02_results.ipynb #c2b7cb0e
 def plot_training_curves(
     results:pd.DataFrame,  # a row an epoch; any of the columns below may be missing but `epoch`
-)->Picture:                # a panel each for loss, score and learning rate, as far as there are columns
+)->Picture:            # a panel each for loss, score and learning rate, as far as there are columns
     """Show how training went, and mark the best epoch.
 
-    Draws `train_loss`, `val_loss`, `val_accuracy`, `val_auc` and `learning_rate` over `epoch`; NaN leaves a gap.
-    Raises `ValueError` without rows, without `epoch`, and without any column to draw.
+    Draws `train_loss`, `val_loss`, `val_accuracy`, `val_auc` and `learning_rate` over `epoch`; NaN
+    leaves a gap. Raises `ValueError` without rows, without `epoch`, and without any column to draw.
     """
-    found = [(what, {c: look for c, look in columns.items() if c in results.columns and results[c].notna().any()})
+    known = [column for column in results if results[column].notna().any()]
+    found = [(what, {column: look for column, look in columns.items() if column in known})
              for what, columns in _PANELS]
     found = [(what, columns) for what, columns in found if columns]
     if 'epoch' not in results.columns or not found:
@@ -70,7 +76,8 @@ def plot_training_curves(
                          f"got columns {list(results.columns)}")
     results = results.sort_values('epoch', kind='stable')
     picture,axes = new_picture(1, len(found), width=.7 + 2.7*len(found), height=2.6)
-    for ax,(what,columns) in zip(axes.flat, found): _draw_curves(ax, results, what, columns, best_epoch(results))
+    for ax,(what,columns) in zip(axes.flat, found):
+        _draw_curves(ax, results, what, columns, best_epoch(results))
     return picture
 
 # %% ../../nbs/08_plotting/02_results.ipynb #5fb83f8a
@@ -84,19 +91,20 @@ def _write_cells(axes, counts, rates):
 def plot_confusion_matrix(
     counts:Sequence,   # recordings `(true class, decision)`
     classes:Sequence,  # class names, in the order of rows and columns
-)->Picture:            # a cell each with count and share of its row
+)->Picture:            # a cell each with count and rate of its row
     """Show which class was taken for which.
 
-    Raises `ValueError` when `counts` is not a table of that many classes, or holds anything but counts.
+    Raises `ValueError` when `counts` is not a table of that many classes, or holds no counts.
     """
     counts,names = np.asarray(counts), label_names(classes)
     if not names or counts.shape != (len(names), len(names)):
-        raise ValueError(f"plot_confusion_matrix needs counts (class, class) for {len(names)} classes, "
-                         f"got shape {counts.shape}")
+        raise ValueError("plot_confusion_matrix needs counts (class, class) for "
+                         f"{len(names)} classes, got shape {counts.shape}")
     if not (np.isfinite(counts) & (counts >= 0)).all():
         raise ValueError(f"plot_confusion_matrix needs counts of 0 or more, got {counts.tolist()}")
     totals = counts.sum(1)
-    rates = np.divide(counts, totals[:,None], out=np.full(counts.shape, np.nan), where=totals[:,None] > 0)
+    rates = np.divide(counts, totals[:,None], out=np.full(counts.shape, np.nan),
+                      where=totals[:,None] > 0)
     side = 1.9 + .85*len(names)
     picture,((axes,),) = new_picture(width=side + .6, height=side)
     axes.imshow(np.nan_to_num(rates), cmap='Purples', vmin=0, vmax=1)
@@ -110,21 +118,25 @@ def plot_confusion_matrix(
     return picture
 
 # %% ../../nbs/08_plotting/02_results.ipynb #4ec37253
-def _truth_and_scores(what, labels, scores, positive):
+def _truth_and_scores(what, labels, scores, positive, n_classes=2):
     check_lengths(what, labels=labels, scores=scores)
     scores,names = np.asarray(scores, dtype=float), np.array(label_names(labels), dtype=object)
     if scores.ndim != 1 or not np.isfinite(scores).all():
-        raise ValueError(f"{what} needs one finite score a recording, got shape {scores.shape} with "
-                         f"{np.count_nonzero(~np.isfinite(scores))} that are NaN or infinite")
+        n_bad = np.count_nonzero(~np.isfinite(scores))
+        raise ValueError(f"{what} needs one finite score a recording, got shape {scores.shape} "
+                         f"with {n_bad} that are NaN or infinite")
     found = class_order(names)
-    if len(found) < 2: raise ValueError(f"{what} needs recordings of two classes or more, got only {found[0]}")
-    if positive not in found:
-        raise ValueError(f"{what} needs recordings of the class to be found, {positive}, got only {', '.join(found)}")
+    if len(found) < n_classes:
+        raise ValueError(f"{what} needs recordings of two classes or more, got only {found[0]}")
+    if n_classes > 1 and positive not in found:
+        raise ValueError(f"{what} needs recordings of the class to be found, {positive}, "
+                         f"got only {', '.join(found)}")
     return names, names == positive, scores
 
 # %% ../../nbs/08_plotting/02_results.ipynb #fb2f9c75
 def _unit_square(axes, x, y, handles):
-    axes.set(xlim=(-.02, 1.02), ylim=(-.02, 1.02), aspect='equal', xlabel=f'{x} (0 to 1)', ylabel=f'{y} (0 to 1)')
+    axes.set(xlim=(-.02, 1.02), ylim=(-.02, 1.02), aspect='equal', xlabel=f'{x} (0 to 1)',
+             ylabel=f'{y} (0 to 1)')
     # Above the axes, since a curve may pass through any corner.
     axes.legend(handles=handles, fontsize=9, loc='lower left', bbox_to_anchor=(0, 1))
 
@@ -135,28 +147,32 @@ def roc_band(
     groups:Sequence,     # what each recording was cut from: drawn together
     n_draws:int=200,     # of groups, with replacement
     seed:int=0,          # the same seed gives the same band
-)->tuple|None:           # false alarm rates `(101,)`, lowest and highest detection rate there; `None` below `MIN_GROUPS` groups
-    """Where 95 % of the ROC curves lie that a bootstrap over groups gives, at each false alarm rate."""
+)->tuple|None:           # false alarm rates `(101,)`, lowest and highest detection rate there
+    """Where 95 % of the ROC curves lie that a bootstrap over groups gives; `None` for few groups."""
     group_of = np.unique(np.asarray(groups, dtype=str), return_inverse=True)[1]
     members = np.split(np.argsort(group_of, kind='stable'), np.cumsum(np.bincount(group_of))[:-1])
     if len(members) < MIN_GROUPS: return None
     rng,rates,curves = np.random.default_rng([seed, 0x80C]), np.linspace(0, 1, 101), []
     for _ in range(n_draws):
         rows = np.concatenate([members[k] for k in rng.integers(len(members), size=len(members))])
-        if 0 < truth[rows].sum() < len(rows): curves.append(np.interp(rates, *roc_points(truth[rows], scores[rows])))
+        if 0 < truth[rows].sum() < len(rows):
+            curves.append(np.interp(rates, *roc_points(truth[rows], scores[rows])))
     return (rates, *np.quantile(curves, [.025, .975], axis=0)) if curves else None
 
 # %% ../../nbs/08_plotting/02_results.ipynb #f19dc04b
 def _shade_p_auc(axes, truth, scores, alarms, found):
     inside = alarms <= MAX_FPR
-    x,y = np.append(alarms[inside], MAX_FPR), np.append(found[inside], np.interp(MAX_FPR, alarms, found))
-    standardised,plain = (area_under_roc(truth, scores, MAX_FPR, standardise) for standardise in (True, False))
+    x = np.append(alarms[inside], MAX_FPR)
+    y = np.append(found[inside], np.interp(MAX_FPR, alarms, found))
+    standardised = area_under_roc(truth, scores, MAX_FPR)
+    plain = area_under_roc(truth, scores, MAX_FPR, standardise=False)
     label = f"pAUC to {MAX_FPR:g} = {standardised:.3f}, plain {plain:.3f}"
     return axes.fill_between(x, y, color=ACCENT, alpha=.3, linewidth=0, label=label)
 
 
 def _operating_point(axes, x, y, threshold):
-    point, = axes.plot(x, y, 'o', color=INK, markersize=7, clip_on=False, zorder=3, label=f"threshold {threshold:.3g}: {y:.3f} at {x:.3f}")
+    point, = axes.plot(x, y, 'o', color=INK, markersize=7, clip_on=False, zorder=3,
+                       label=f"threshold {threshold:.3g}: {y:.3f} at {x:.3f}")
     return point
 
 
@@ -169,20 +185,26 @@ def plot_roc_curve(
 )->Picture:                      # detection rate over false alarm rate
     """Show how many faults are found at which rate of false alarms.
 
-    Raises `ValueError` for scores that do not go with the labels, for one class only, and when there is no `positive`.
+    Raises `ValueError` for scores that do not go with the labels, for one class only, and when
+    there is no `positive`.
     """
     _,truth,scores = _truth_and_scores('plot_roc_curve', labels, scores, positive)
     alarms,found = roc_points(truth, scores)
     picture,((axes,),) = new_picture(width=3.8, height=4.4)
-    chance, = axes.plot([0, 1], [0, 1], '--', color=MUTED, linewidth=1.2, label='chance, AUC = 0.500')
-    curve, = axes.plot(alarms, found, color=ACCENT, linewidth=1.8, label=f"detector, AUC = {area_under_roc(truth, scores):.3f}")
+    chance, = axes.plot([0, 1], [0, 1], '--', color=MUTED, linewidth=1.2,
+                        label='chance, AUC = 0.500')
+    curve, = axes.plot(alarms, found, color=ACCENT, linewidth=1.8,
+                       label=f"detector, AUC = {area_under_roc(truth, scores):.3f}")
     handles = [curve, _shade_p_auc(axes, truth, scores, alarms, found)]
     if threshold is not None:
         alarm = scores >= threshold
         handles.append(_operating_point(axes, alarm[~truth].mean(), alarm[truth].mean(), threshold))
     band = None if groups is None else roc_band(truth, scores, groups)
-    if band: handles.append(axes.fill_between(*band, color=ACCENT, alpha=.12, linewidth=0, label='95 % over groups'))
-    _unit_square(axes, 'false alarm rate', f'detection rate of {shorten(positive)}', [*handles, chance])
+    if band:
+        handles.append(axes.fill_between(*band, color=ACCENT, alpha=.12, linewidth=0,
+                                         label='95 % over groups'))
+    _unit_square(axes, 'false alarm rate', f'detection rate of {shorten(positive)}',
+                 [*handles, chance])
     return picture
 
 # %% ../../nbs/08_plotting/02_results.ipynb #c2132549
@@ -194,16 +216,19 @@ def plot_pr_curve(
 )->Picture:               # precision over recall
     """Show what share of the alarms is true when so many faults are found.
 
-    Raises `ValueError` for scores that do not go with the labels, for one class only, and when there is no `positive`.
+    Raises `ValueError` for scores that do not go with the labels, for one class only, and when
+    there is no `positive`.
     """
     _,truth,scores = _truth_and_scores('plot_pr_curve', labels, scores, positive)
     precision,recall,_ = precision_recall_curve(truth, scores)
     picture,((axes,),) = new_picture(width=3.8, height=4.2)
-    chance, = axes.plot([0, 1], [truth.mean()]*2, '--', color=MUTED, linewidth=1.2, label=f"chance, AP = {truth.mean():.3f}")
+    chance, = axes.plot([0, 1], [truth.mean()]*2, '--', color=MUTED, linewidth=1.2,
+                        label=f"chance, AP = {truth.mean():.3f}")
     curve, = axes.plot(recall, precision, color=ACCENT, linewidth=1.8, drawstyle='steps-post',
                        label=f"detector, AP = {average_precision_score(truth, scores):.3f}")
     handles,alarm = [curve], scores >= (np.inf if threshold is None else threshold)
-    if alarm.any(): handles.append(_operating_point(axes, alarm[truth].mean(), truth[alarm].mean(), threshold))
+    if alarm.any():
+        handles.append(_operating_point(axes, alarm[truth].mean(), truth[alarm].mean(), threshold))
     _unit_square(axes, f'recall of {shorten(positive)}', 'precision', [*handles, chance])
     return picture
 
@@ -211,7 +236,7 @@ def plot_pr_curve(
 def f1_steps(
     truth:np.ndarray,   # whether each recording is of the class to be found, bool
     scores:np.ndarray,  # anomaly scores, higher = more anomalous
-)->tuple:               # thresholds, rising; precision, recall and F1 at each and down to the one before
+)->tuple:               # thresholds, rising; precision, recall and F1 at each
     """Precision, recall and F1 for every threshold that makes a difference."""
     precision,recall,thresholds = precision_recall_curve(truth, scores)
     precision,recall = precision[:-1], recall[:-1]              # the last point has no threshold
@@ -220,7 +245,7 @@ def f1_steps(
 
 
 def _range(scores, threshold):
-    # Probabilities have the whole of 0 to 1, so that two runs can be compared; other scores have what they need.
+    # Probabilities have the whole of 0 to 1, so that runs can be compared; others what they need.
     low,high = float(min(scores.min(), threshold)), float(max(scores.max(), threshold))
     if low >= 0 and high <= 1: return 0., 1.
     return low, high if high > low else low + 1
@@ -234,21 +259,25 @@ def plot_f1_curve(
 )->Picture:               # F1, precision and recall over the threshold
     """Show how good the decisions would be at each threshold, and at the chosen one.
 
-    Raises `ValueError` for scores that do not go with the labels, for one class only, and when there is no `positive`.
+    Raises `ValueError` for scores that do not go with the labels, for one class only, and when
+    there is no `positive`.
     """
     _,truth,scores = _truth_and_scores('plot_f1_curve', labels, scores, positive)
     thresholds,precision,recall,f1 = f1_steps(truth, scores)
     low,high = _range(scores, threshold)
     picture,((axes,),) = new_picture(width=7.5, height=3.2)
-    curves = (precision, 'precision', MUTED, '--'), (recall, 'recall', MUTED, ':'), (f1, 'F1', ACCENT, '-')
+    curves = ((precision, 'precision', MUTED, '--'), (recall, 'recall', MUTED, ':'),
+              (f1, 'F1', ACCENT, '-'))
     for values,name,color,line in curves:
         # Below the lowest score all are alarms, above the highest none is.
-        axes.step([low, *thresholds, high], [values[0], *values, 0], where='pre', color=color, ls=line, label=name)
+        axes.step([low, *thresholds, high], [values[0], *values, 0], where='pre', color=color,
+                  ls=line, label=name)
     at = np.append(f1, 0)[np.searchsorted(thresholds, threshold)]
     best,best_f1 = thresholds[f1.argmax()], f1.max()
     axes.plot(best, best_f1, 'o', color=ACCENT, fillstyle='none', clip_on=False,
               label=f"best F1 = {best_f1:.3f} at {best:.3f}")
-    axes.axvline(threshold, color=INK, linewidth=1.2, label=f"F1 = {at:.3f} at threshold {threshold:.3f}")
+    axes.axvline(threshold, color=INK, linewidth=1.2,
+                 label=f"F1 = {at:.3f} at threshold {threshold:.3f}")
     axes.set(xlim=(low, high), ylim=(-.02, 1.02), xlabel='threshold (anomaly score)',
              ylabel=f'quality for {shorten(positive, 10)} (0 to 1)')
     axes.legend(fontsize=9, loc='lower left', bbox_to_anchor=(1, 0))
@@ -263,8 +292,10 @@ def histogram_edges(
 )->np.ndarray:        # rising edges; bins are equally wide on each side of `threshold`
     """Cut a range into bins so that none of them lies on both sides of the threshold."""
     width = (high - low) / n_bins
-    n_left,n_right = int(np.ceil((threshold - low) / width)), int(np.ceil((high - threshold) / width))
-    return np.concatenate([np.linspace(low, threshold, n_left + 1)[:-1], np.linspace(threshold, high, n_right + 1)])
+    n_left = int(np.ceil((threshold - low) / width))
+    n_right = int(np.ceil((high - threshold) / width))
+    return np.concatenate([np.linspace(low, threshold, n_left + 1)[:-1],
+                           np.linspace(threshold, high, n_right + 1)])
 
 # %% ../../nbs/08_plotting/02_results.ipynb #4710da19
 def _draw_scores(axes, scores, edges, threshold, name, color, is_positive):
@@ -272,7 +303,8 @@ def _draw_scores(axes, scores, edges, threshold, name, color, is_positive):
     what = 'missed' if is_positive else 'false alarms'
     for part,alpha,label in ((~wrong, .35, 'right'), (wrong, 1., what)):
         number,_ = np.histogram(scores[part], edges)
-        axes.bar(edges[:-1], number, np.diff(edges), align='edge', color=color, alpha=alpha, linewidth=0,
+        axes.bar(edges[:-1], number, np.diff(edges), align='edge', color=color, alpha=alpha,
+                 linewidth=0,
                  label=f"{label}: {part.sum()}")
     axes.axvline(threshold, color=INK, linewidth=1.2)
     axes.set(ylabel='recordings', xlim=(edges[0], edges[-1]))
@@ -290,9 +322,10 @@ def plot_score_histogram(
 )->Picture:               # a panel a class, mistakes in full colour
     """Show how the scores of each class lie about the threshold.
 
-    Raises `ValueError` for scores that do not go with the labels, for one class only, and when there is no `positive`.
+    Raises `ValueError` for scores that do not go with the labels.
     """
-    names,_,scores = _truth_and_scores('plot_score_histogram', labels, scores, positive)
+    names,_,scores = _truth_and_scores('plot_score_histogram', labels, scores, positive,
+                                       n_classes=1)
     edges,colors = histogram_edges(*_range(scores, threshold), threshold), class_colors(names)
     picture,axes = new_picture(len(colors), 1, width=6.5, height=.7 + 1.25*len(colors), sharex=True)
     for ax,(name,color) in zip(axes.flat, colors.items()):
@@ -310,19 +343,24 @@ def plot_attention(
 
     Raises `ValueError` for anything but one channel and one row of weights.
     """
-    samples,weights = check_waveform(waveform, sample_rate, 'plot_attention'), np.asarray(attention, dtype=float)
+    samples = check_waveform(waveform, sample_rate, 'plot_attention')
+    weights = np.asarray(attention, dtype=float)
     if weights.ndim != 1 or not len(weights) or not (np.isfinite(weights) & (weights >= 0)).all():
         raise ValueError(f"plot_attention needs attention (token,) of finite weights of 0 or more, "
                          f"got shape {weights.shape}")
     duration = len(samples) / sample_rate
-    picture,((above,),(below,)) = new_picture(2, 1, width=6.5, height=3., sharex=True, height_ratios=[3, 2])
+    picture,((above,),(below,)) = new_picture(2, 1, width=6.5, height=3., sharex=True,
+                                              height_ratios=[3, 2])
     peak = 1.05 * np.abs(samples).max() or 1.
     # Pale, so that the waveform stays readable on the strongest stretch.
     shade = dict(cmap='Purples', vmin=0, vmax=1.6*weights.max() or 1.)
-    above.imshow(weights[None], aspect='auto', extent=(0, duration, -peak, peak), interpolation='nearest', **shade)
+    above.imshow(weights[None], aspect='auto', extent=(0, duration, -peak, peak),
+                 interpolation='nearest', **shade)
     draw_waveform(above, samples, sample_rate)
-    below.stairs(weights, np.linspace(0, duration, len(weights) + 1), fill=True, color=ACCENT, linewidth=.6)
-    below.axhline(weights.mean(), color=INK, linestyle='--', linewidth=1, label=f"even attention: {weights.mean():.2g}")
+    below.stairs(weights, np.linspace(0, duration, len(weights) + 1), fill=True, color=ACCENT,
+                 linewidth=.6)
+    below.axhline(weights.mean(), color=INK, linestyle='--', linewidth=1,
+                  label=f"even attention: {weights.mean():.2g}")
     above.set(ylabel='amplitude\n(full scale 1)')
     below.set(ylabel='attention\nweight', xlabel='time (s)', ylim=(0, 1.5*weights.max() or 1.))
     below.legend(fontsize=9, loc='upper right', borderpad=.2)

@@ -46,32 +46,20 @@ def class_order(
 def class_colors(
     labels:Iterable,  # class names, each as often as it likes
 )->dict:              # colour (`#rrggbb`) of each class, in the order of `class_order`
-    """Give each class its colour; after the sixth class beside OK and NG the colours start again.
-    """
+    """Give each class its colour; after six classes beside OK and NG the colours start again."""
     others = cycle(OTHER_COLORS)
     return {name: CLASS_COLORS.get(name) or next(others) for name in class_order(labels)}
 
 # %% ../../nbs/08_plotting/00_style.ipynb #6f805d53
-JAPANESE_FONTS = (
-    'Noto Sans CJK JP',
-    'Noto Sans JP',
-    'IPAexGothic',
-    'IPAGothic',
-    'Yu Gothic',
-    'Hiragino Sans',
-    'Hiragino Maru Gothic Pro',
-    'Meiryo',
-    'MS Gothic',
-    'TakaoGothic',
-    'VL Gothic',
-)
+JAPANESE_FONTS = ('Noto Sans CJK JP', 'Noto Sans JP', 'IPAexGothic', 'IPAGothic', 'Yu Gothic',
+                  'Hiragino Sans',
+                  'Hiragino Maru Gothic Pro', 'Meiryo', 'MS Gothic', 'TakaoGothic', 'VL Gothic')
 
 
 def font_families(
     installed:Iterable|None=None,  # names of fonts there are; asked from matplotlib when `None`
 )->list:                           # families in the order in which a character is looked for
-    """Name the fonts to write with: the ones set by the user, then the first Japanese one there is.
-    """
+    """Name the fonts to write with: those the user has set, then a Japanese one if there is any."""
     installed = set(fontManager.get_font_names() if installed is None else installed)
     japanese = [name for name in JAPANESE_FONTS if name in installed]
     return [*matplotlib.rcParams['font.family'], *japanese[:1]]
@@ -81,8 +69,7 @@ class Picture(Figure):
     """A figure that pyplot does not know of, and that shows itself in a notebook all the same."""
 
     def draw(self, renderer):
-        # Ticks and legends make their texts late, so fonts are set at the last moment and
-        # not when the axes are made.
+        # Ticks and legends make their texts late, so fonts are set at the last moment.
         families = font_families()
         for text in self.findobj(Text): text.set_fontfamily(families)
         super().draw(renderer)
@@ -91,8 +78,7 @@ class Picture(Figure):
         """The picture as PNG; `options` are those of `Figure.savefig`."""
         full,small = BytesIO(), BytesIO()
         self.savefig(full, format='png', dpi=dpi, **options)
-        # 256 colours look the same and keep files that are full of pictures
-        # at half the size or less.
+        # 256 colours look the same, in files of half the size or less.
         Image.open(full).convert('RGB').quantize(256).save(small, format='png')
         return small.getvalue()
 
@@ -100,9 +86,7 @@ class Picture(Figure):
 
 # %% ../../nbs/08_plotting/00_style.ipynb #30b9bb19
 def style_axes(axes):  # one axes of a figure, changed in place
-    """Give axes the common look: a light grid behind the data, no frame at
-    the top and on the right.
-    """
+    """Give axes the common look: a light grid, no frame at the top and on the right."""
     axes.grid(True, color='#CCCCCC', linewidth=.6)
     axes.set_axisbelow(True)
     axes.spines[['top', 'right']].set_visible(False)

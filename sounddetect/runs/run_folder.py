@@ -13,12 +13,16 @@ from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from ..config import Config
 from ..data.collection.recordings import Recordings
 from ..data.collection.splitting import Split
+from ..data.readers.reading import reader_of
 from ..detector.detector import Detector
+from ..tasks.protocol import task_of
+from ..tasks.results import Scores
 
 # %% ../../nbs/09a_runs/00_run_folder.ipynb #cb71dafc
 def create_run_folder(
@@ -30,7 +34,9 @@ def create_run_folder(
     Raises `FileExistsError` when it is there already: a run is continued, never overwritten.
     """
     name = datetime.now().strftime("%Y%m%d-%H%M%S")
-    candidates = [Path(path)] if path is not None else [Path(config.output.dir) / (name + suffix) for suffix in ("", *map("-{}".format, range(2, 100)))]
+    candidates = [Path(path)] if path is not None else [Path(config.output.dir) / (name + suffix)
+                                                        for suffix in ("", *map("-{}".format,
+                                                                                range(2, 100)))]
     for candidate in candidates:
         candidate.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -38,37 +44,52 @@ def create_run_folder(
             return candidate
         except FileExistsError:
             continue
-    raise FileExistsError(f"{candidates[0]} exists already and is not overwritten: give another --run, or, if it was stopped, go on with it: "
-                          f"sounddetect resume {candidates[0]}")
+    raise FileExistsError(f"{candidates[0]} exists already and is not overwritten: give another "
+                          "--run, or, if it was stopped, go on with it: sounddetect resume "
+                          f"{candidates[0]}")
 
 # %% ../../nbs/09a_runs/00_run_folder.ipynb #f19f51fa
-CONDITIONS = ("machine_type", "machine_id", "id", "section", "domain")    # columns of a table that tell machines and their surroundings apart
+# columns of a table that tell machines and their surroundings apart
+CONDITIONS = ("machine_type", "machine_id", "id", "section", "domain")
 
 
 def _sources(recordings):
-    """Path, size and hash of each source."""
+    """Path, size and hash of each source, and its reader if that was registered."""
     for key, rows in recordings.table.groupby("source", sort=False):
         path = recordings.sources.get(key)
         digest = hashlib.blake2b("".join(rows["content_hash"]).encode(), digest_size=16).hexdigest()
-        yield {"key": key, "path": path and str(path), "bytes": path and path.stat().st_size, "recordings": len(rows), "hash": digest}
+        about = {"key": key, "path": path and str(path), "bytes": path and path.stat().st_size}
+        reader = path and reader_of(path)
+        own = {} if not reader or reader.built_in else {"reader": reader.name}
+        yield about | own | {"recordings": len(rows), "hash": digest}
 
 
 def _recorded(table):
-    """What a part is made of: groups, seconds, how many recordings of each class have which rate (Hz), and which machines, sections and domains there are."""
-    rates = {label: {str(rate): n for rate, n in rows["sample_rate"].value_counts().sort_index().items()} for label, rows in table.groupby("label")}
+    """What a part is made of: groups, seconds, rates (Hz) of each class, machines and domains."""
+    rates = {label: {str(rate): n
+                     for rate, n in rows["sample_rate"].value_counts().sort_index().items()}
+             for label, rows in table.groupby("label")}
     named = [column for column in CONDITIONS if column in table and table[column].notna().any()]
-    return {"groups": table["group"].nunique(), "seconds": round(float((table["n_samples"] / table["sample_rate"]).sum()), 3), "rates": rates,
-            "conditions": {column: sorted(table[column].dropna().astype(str).unique()) for column in named}}
+    return {"groups": table["group"].nunique(),
+            "seconds": round(float((table["n_samples"] / table["sample_rate"]).sum()), 3),
+            "rates": rates,
+            "conditions": {column: sorted(table[column].dropna().astype(str).unique())
+                           for column in named}}
 
 
 def describe_data(recordings: Recordings, split: Split) -> dict:
-    """Content of `data.json`: sources, counts of classes, how they were recorded, the split, content hashes, labels and groups by key, and what was skipped."""
+    """Content of `data.json`.
+
+    Sources, counts of classes, how they were recorded, the split, content hashes, labels and groups
+    by key, and what was skipped.
+    """
     parts = split._asdict().items()
     return {
         "format_version": 1,
         "paths": [str(path) for path in recordings.paths],
         "sources": list(_sources(recordings)),
-        "counts": {name: part.table["label"].value_counts().sort_index().to_dict() for name, part in parts},
+        "counts": {name: part.table["label"].value_counts().sort_index().to_dict()
+                   for name, part in parts},
         "recorded": {name: _recorded(part.table) for name, part in parts},
         "split": {name: part.table["key"].tolist() for name, part in parts},
         "content_hash": dict(zip(recordings.table["key"], recordings.table["content_hash"])),
@@ -87,7 +108,8 @@ class Run:
     def __init__(self, path: str | os.PathLike):
         self.path = Path(path)
         if not (self.path / "config.yaml").exists():
-            raise FileNotFoundError(f"{path} is no run: needs a folder with config.yaml, as `sounddetect train` makes it")
+            raise FileNotFoundError(f"{path} is no run: needs a folder with config.yaml, as "
+                                    "`sounddetect train` makes it")
 
     def __repr__(self) -> str:
         state = "finished" if self.finished else "unfinished"
@@ -109,22 +131,35 @@ class Run:
         """Content of `data.json`."""
         return _read_data(self.path / "data.json")
 
-    holds_folds = property(lambda self: (self.path / "folds.csv").exists())    # a cross-validation: its folds are runs of their own below it
+    # a cross-validation: its folds are runs of their own below it
+    holds_folds = property(lambda self: (self.path / "folds.csv").exists())
 
     @property
     def finished(self) -> bool:
-        """True when training ended and the detector is there; of a cross-validation, when all folds are judged."""
+        """True when the detector is there; of a cross-validation, when all folds are judged."""
         return (self.path / ("metrics.json" if self.holds_folds else "model/model.json")).exists()
 
     detector = property(lambda self: Detector.load(self.path / "model"))        # ready to predict
+
+    @property
+    def scores(self) -> Scores:
+        """The form of its scores; the detector may have another threshold."""
+        return task_of(self.config).scores
 
     @property
     def metrics(self) -> dict:
         """Metrics of the last evaluation. Raises `FileNotFoundError` when there was none."""
         path = self.path / "evaluation" / "metrics.json"
         if not path.exists():
-            raise FileNotFoundError(f"{self.path} has not been evaluated: run `sounddetect evaluate {self.path}`")
+            raise FileNotFoundError(f"{self.path} has not been evaluated: run `sounddetect "
+                                    f"evaluate {self.path}`")
         return json.loads(path.read_text(encoding="utf-8"))
+
+    def has_met(self, recordings: Recordings, *parts: str) -> np.ndarray:
+        """Which recordings are in these parts of the run, by content; bool `(recording,)`."""
+        split, content = self.data["split"], self.data["content_hash"]
+        met = {content[key] for name in parts for key in split.get(name, [])}
+        return recordings.table["content_hash"].isin(met).to_numpy()
 
     def parts(self, recordings: Recordings) -> Split:
         """`recordings` divided as this run divided them, by content.
@@ -138,29 +173,35 @@ def _read_data(path: Path) -> dict:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise ValueError(f"{path} is missing or damaged, so nobody knows what this run was trained on: {error}") from None
+        raise ValueError(f"{path} is missing or damaged, so nobody knows what this run was trained "
+                         f"on: {error}") from None
 
 
 def refuse_folds(run: Run) -> None:
-    """Raise `ValueError` when this is the folder of a cross-validation, where a run with a detector is needed."""
+    """Raise `ValueError` for the folder of a cross-validation, which has no detector of its own."""
     if run.holds_folds:
-        raise ValueError(f"{run.path} is a cross-validation, whose folds are runs of their own, such as {run.path / 'fold-1'}; "
-                         f"to go on with it: sounddetect cross-validate --run {run.path}")
+        raise ValueError(f"{run.path} is a cross-validation, whose folds are runs of their own, "
+                         f"such as {run.path / 'fold-1'}; to go on with it: sounddetect "
+                         f"cross-validate --run {run.path}")
 
 
 def _parts(run: Run, recordings: Recordings) -> Split:
     refuse_folds(run)
     by_key, by_content = {}, {}
-    for i, (key, content) in enumerate(zip(recordings.table["key"], recordings.table["content_hash"])):
+    for i, (key,
+            content) in enumerate(zip(recordings.table["key"], recordings.table["content_hash"])):
         by_key[key, content] = i
         by_content.setdefault(content, []).append(i)
     hashes = run.data["content_hash"]
-    wanted = {name: [(key, hashes[key]) for key in keys] for name, keys in run.data["split"].items()}
+    wanted = {name: [(key, hashes[key]) for key in keys]
+              for name, keys in run.data["split"].items()}
     missing = sum(content not in by_content for pairs in wanted.values() for _, content in pairs)
     if missing:
-        raise ValueError(f"{missing} of the recordings that {run.path} was trained on are missing or have changed; they were read from "
-                         f"{', '.join(run.data['paths'])}")
-    place = {pair: by_key.get(pair, by_content[pair[1]][0]) for pairs in wanted.values() for pair in pairs}     # the same name first
+        raise ValueError(f"{missing} of the recordings that {run.path} was trained on are missing "
+                         f"or have changed; they were read from {', '.join(run.data['paths'])}")
+    # the same name first
+    place = {pair: by_key.get(pair, by_content[pair[1]][0]) for pairs in wanted.values()
+             for pair in pairs}
     parts = {name: recordings[[place[pair] for pair in wanted[name]]] for name in Split._fields}
     return Split(**{name: _regrouped(part, run, name) for name, part in parts.items()})
 
@@ -168,15 +209,18 @@ def _parts(run: Run, recordings: Recordings) -> Split:
 def _regrouped(part: Recordings, run: Run, name: str) -> Recordings:
     """The groups that the run was divided by, which need not stand in any file."""
     groups = run.data.get("groups")
-    return part.with_columns(group=[groups[key] for key in run.data["split"][name]]) if groups else part
+    return part.with_columns(group=[groups[key]
+                                    for key in run.data["split"][name]]) if groups else part
 
 
 def refuse_relabelled(run: Run, split: Split) -> None:
-    """Raise `ValueError` when recordings that `run` learns from have other labels than when it began."""
+    """Raise `ValueError` when recordings that `run` learns from have other labels than before."""
     known = run.data.get("labels")
     changed = [] if known is None else [
         f"{key} was {known[key]} and is {label}" for name in ("train", "validation")
-        for key, label in zip(run.data["split"][name], getattr(split, name).labels) if label != known[key]]
+        for key, label in zip(run.data["split"][name], getattr(split, name).labels)
+        if label != known[key]]
     if changed:
-        raise ValueError(f"{run.path} was begun with other labels: {'; '.join(changed[:5])} ({len(changed)} such). "
-                         "Give its recordings with their labels as they were (recordings=), or begin another run")
+        raise ValueError(f"{run.path} was begun with other labels: {'; '.join(changed[:5])} "
+                         f"({len(changed)} such). Give its recordings with their labels as they "
+                         "were (recordings=), or begin another run")

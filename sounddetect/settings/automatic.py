@@ -92,6 +92,10 @@ def _classes(config, known):
 def _task(config, known):
     if config.task != "auto":
         return {}
+    if config.model.architecture != "auto":
+        tasks = parts.find(MODEL.kinds, config.model.architecture).tasks
+        if len(tasks) == 1:
+            return {"task": tasks[0]}
     classes = config.data.classes
     found = [name for name in classes if name in set(known.labels)]
     if len(found) >= 2:
@@ -100,7 +104,7 @@ def _task(config, known):
         return {"task": "anomaly"}
     which = f"all labelled recordings are {found[0]}" if found else "no recording is labelled"
     raise ValueError(f"task is auto, and {which}: to tell classes apart, label recordings of two classes; if these "
-                     "recordings are of a good machine, learn what is normal: task: anomaly")
+                     "recordings are of a good machine, learn what is normal by task: anomaly (--set task=anomaly)")
 
 # %% ../../nbs/00_foundation/02_settings/08_automatic.ipynb #eb48e217
 def _model(config, known):

@@ -73,11 +73,29 @@ class Choice:
         given = {**given, self.key: name}
         if name != "auto":
             return self.settings_of(parts.find(self.kinds, name)).model_validate(given)
-        foreign = [key for key in given if key not in self.base.model_fields and not self.owners(key)]
-        if foreign:
-            found = [unknown_key(given[key], key) for key in foreign]
-            raise ValidationError.from_exception_data(self.base.__name__, found)
+        self._check_undecided(given)
         return self.undecided.model_validate(given)
+
+    def _check_undecided(self, given: dict) -> None:
+        """Raise for settings that no part can have."""
+        own = [key for key in given if key not in self.base.model_fields]
+        owners = {key: self.owners(key) for key in own}
+        found = [unknown_key(given[key], key) for key in own if not owners[key]]
+        if found:
+            raise ValidationError.from_exception_data(self.base.__name__, found)
+        fitting = [part for part in self.known() if all(part in owners[key] for key in own)]
+        if not fitting:
+            whose = [f"{self.place}.{key} belongs to {' and '.join(part.name for part in owners[key])}" for key in own]
+            raise ValueError(f"{', '.join(whose)}: no {' or '.join(self.kinds)} has them all")
+        refusals = []
+        for part in fitting if own else ():
+            try:
+                self.settings_of(part).model_validate({**given, self.key: part.name})
+                return
+            except ValidationError as error:
+                refusals.append(error)
+        if refusals:
+            raise refusals[0]
 
     def settings_of(self, part: parts.Part) -> type[Section]:
         """The class of a part's section. Raises `ValueError` when it does not begin with what all have in common."""
@@ -89,7 +107,7 @@ class Choice:
 
     def known(self) -> list[parts.Part]:
         """All parts that may be named."""
-        return [parts.find(kind, name) for kind in self.kinds for name in parts.names(kind)]
+        return [parts.find(self.kinds, name) for name in parts.names(self.kinds)]
 
     def owners(self, key: str) -> list[parts.Part]:
         """Parts whose sections have `key` of their own."""

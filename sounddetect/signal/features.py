@@ -81,14 +81,14 @@ class LogMel(nn.Module):
         window[margin:margin + settings.win_length] = torch.hann_window(settings.win_length)
         bank = mel_filter_bank(self.n_fft, inputs.sample_rate, settings.n_mels, settings.f_min, settings.f_max)
         self.register_buffer("window", window, persistent=False)
-        self.register_buffer("bank", bank, persistent=False)
+        self.register_buffer("mel_bank", bank, persistent=False)
 
     def forward(self, windows: Tensor, lengths: Tensor | None = None) -> Tensor:
         padded = nn.functional.pad(windows, (self.n_fft // 2, self.n_fft - self.n_fft // 2))
         frames = padded.unfold(-1, self.n_fft, self.hop_length)[..., :self.shape[-1], :] * self.window
         squares = _power_by_matrices(frames) if torch.compiler.is_exporting() else _power(frames)
         specgram = squares if self.power == 2 else squares ** (self.power / 2)
-        mel_specgram = (specgram @ self.bank).transpose(-1, -2)                 # (batch, channel, mel, frame)
+        mel_specgram = (specgram @ self.mel_bank).transpose(-1, -2)                 # (batch, channel, mel, frame)
         silence = self.SILENCE ** (self.power / 2)
         decibels = (20 / self.power) * mel_specgram.clamp_min(silence).log10()
         if self.top_db is None:

@@ -139,5 +139,4 @@ class Classify:
 def choose(scores: OneScore, values: np.ndarray, table: pd.DataFrame, rule) -> ThresholdChoice:
     """Draw the threshold on recordings with `label` and `group`, none of them of the test part."""
     rule = rule.model_dump() if isinstance(rule, FalseAlarmRate) else rule
-    highest = 1.0 if scores.is_probability else None
-    return choose_threshold(scores.is_anomaly(table), values, rule, table["group"], highest)
+    return choose_threshold(scores.is_anomaly(table), values, rule, table["group"], scores.highest)

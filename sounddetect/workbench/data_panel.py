@@ -20,7 +20,7 @@ from .panels import Panel
 from ..data.collection.loading import load_recordings
 from ..data.collection.recordings import Recordings
 from ..data.simulation import simulate
-from ..data.readers.sources import kind_of
+from ..data.readers.reading import kind_of
 
 # %% ../../nbs/11b_workbench/05_data_panel.ipynb #5a1c31c3
 SIMULATED = dict(duration=1.0, sample_rate=22050)

@@ -179,7 +179,7 @@ class _Shown:
 
     def __init__(self, bench: Bench):
         self.bench, self.words = bench, bench.words
-        self.job, self.classes = Background(bench.updates), []
+        self.job, self.css_classes = Background(bench.updates), []
         self.message = self.make(widgets.HTML, "message")
         self._code = self.make(widgets.HTML, "code")
         self._code_button = self.make(widgets.ToggleButton, "show-code", description="code.show", icon="code", width="190px")
@@ -223,8 +223,9 @@ def make_widget(panel: _Shown, kind: type, name: str, width: str | None, descrip
     if is_field:
         options.setdefault("style", dict(LABEL))
     widget = kind(**options)
-    panel.classes.append(f"sd-{panel.name}-{name}")
-    widget.add_class(panel.classes[-1])
+    css_class = f"sd-{panel.name}-{name}"
+    panel.css_classes.append(css_class)
+    widget.add_class(css_class)
     if issubclass(kind, widgets.Image):                 # a browser shows a picture without content as a broken one
         widget.observe(lambda change: setattr(widget.layout, "display", "" if change["new"] else "none"), "value")
         widget.layout.display = "none"

@@ -124,6 +124,7 @@ class PlanPanel(Panel):
 # %% ../../nbs/11b_workbench/07_plan_panel.ipynb #723bf8f5
 def _forecast(config: Config, recordings: Recordings) -> tuple[Plan, tuple[float, float] | None]:
     """The plan, and seconds of an epoch at the good and at the bad end."""
+    config = config.resolve(recordings, strict=False)
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() and config.device != "cpu" else None
     made = plan(config, recordings)
     if gpu is None:

@@ -25,7 +25,8 @@ from .manifest import Entry, read_manifest
 from .naming import describe_name
 from ..readers.numeric_csv import csv_kind
 from .recordings import COLUMNS, PLACE, Origin, Recordings, cut_out, one_channel, places_of
-from ..readers.sources import as_paths, describe_not_read, files_below, find_sources, kind_of, source_of
+from ..readers.reading import kind_of
+from ..readers.sources import as_paths, describe_not_read, files_below, find_sources, source_of
 
 # %% ../../../nbs/01_data/3_collection/06_loading.ipynb #e8864238
 @dataclass
@@ -43,10 +44,10 @@ def _find(paths) -> _Found:
     found = _Found({}, {}, [], not_read)
     manifests = {}
     for key, path in sources.items():
-        kind = _csv_kind(path) if kind_of(path) == "csv" else "numbers"
-        if kind == "manifest":
+        role = _role(path)
+        if role == "manifest":
             manifests[key] = path
-        elif kind != "table":                   # a table that happens to lie there is no recording
+        elif role == "recordings":              # a table that happens to lie there is none
             found.sources[key] = path
     for key, path in manifests.items():
         _read_manifest(found, key, path)
@@ -56,11 +57,15 @@ def _find(paths) -> _Found:
     return found
 
 
-def _csv_kind(path: Path) -> str:
+def _role(path: Path) -> str:
+    """What a file holds: recordings, or in CSV also a manifest or a table of something else."""
+    if path.suffix.lower() != ".csv":
+        return "recordings"
     try:
-        return csv_kind(path)
+        kind = csv_kind(path)
     except (OSError, ValueError):
-        return "numbers"                        # damaged, or cannot be opened: whoever reads it says why
+        return "recordings"                     # damaged, or cannot be opened: its reader says why
+    return kind if kind == "manifest" or kind == "table" and kind_of(path) == "csv" else "recordings"
 
 # %% ../../../nbs/01_data/3_collection/06_loading.ipynb #cde688c5
 def _read_manifest(found: _Found, key: str, path: Path) -> None:
@@ -97,7 +102,7 @@ def _files_of(entry: Entry, key: str, path: Path) -> dict[str, Path]:
     if target.is_file():
         return {_key_of(entry.path, key): target} if kind_of(target) else {}
     return {_key_of(f"{entry.path}/{file.relative_to(target).as_posix()}", key): file for file in files_below(target)
-            if kind_of(file) and not (kind_of(file) == "csv" and _csv_kind(file) in ("manifest", "table"))}
+            if kind_of(file) and _role(file) == "recordings"}
 
 
 def _key_of(written: str, key: str) -> str:

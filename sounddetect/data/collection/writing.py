@@ -18,6 +18,7 @@ import orjson
 import pandas as pd
 import soundfile
 
+from .labels import CLASSES
 from ...files import replacing
 
 # %% ../../../nbs/01_data/3_collection/03_writing.ipynb #abe709bf
@@ -54,9 +55,9 @@ def _json_of(waveform: np.ndarray) -> bytes:
 
 
 def _legacy_label(label: str | None) -> int | None:
-    if label not in ("OK", "NG", None):
-        raise ValueError(f"the legacy form knows the classes OK and NG only, not {label}: write the new form")
-    return None if label is None else int(label == "NG")
+    if label is not None and label not in CLASSES:
+        raise ValueError(f"the legacy form knows the classes {' and '.join(CLASSES)} only, not {label}: write the new form")
+    return None if label is None else CLASSES.index(label)
 
 # %% ../../../nbs/01_data/3_collection/03_writing.ipynb #2dd2f7fe
 def file_names(keys: Sequence[str], labels: Sequence[str | None]) -> list[str]:

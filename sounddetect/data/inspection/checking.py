@@ -20,12 +20,12 @@ import pandas as pd
 
 from ...config import Config
 from .duplicates import find_duplicates, find_near_duplicates
-from ..collection.labels import SPELLINGS
+from ..collection.labels import SPELLINGS, good_class
 from ..collection.loading import Loaded, Loading, load_everything
 from .quality import measure_quality
 from ..collection.recordings import Recordings
 from ..readers.sources import NOT_READ, source_of
-from ..collection.splitting import split_recordings
+from ..collection.splitting import Split, split_good, split_recordings
 from ...files import without_nan
 
 # %% ../../../nbs/01_data/4_inspection/02_checking.ipynb #3fac442f
@@ -64,7 +64,7 @@ class Checked:
     loaded: Loaded
     recordings: Recordings          # those of known label, or of none
     quality: pd.DataFrame           # of these, see `measure_quality`
-    config: Config
+    config: Config                  # with what `auto` became
 
     def worst(self, measure: pd.Series, bad: pd.Series) -> tuple[str, tuple[str, ...]]:
         """Key of the bad recording with the largest measure, and the keys of all bad ones."""
@@ -85,7 +85,7 @@ def _unknown_labels(checked: Checked) -> Iterator[Finding]:
         spelling = f"{spelling[:40]}..." if isinstance(spelling, str) and len(spelling) > 40 else spelling
         alike = similar_label(str(spelling), classes, labels)
         guess = f"it looks like {alike}; if it is, set data.labels: {{{spelling}: {alike}}}" if alike else (
-            f"say what it is in data.labels, such as {{{spelling}: {classes[0]}}}, or add it to data.classes")
+            f"say what it is in data.labels, such as {{{spelling}: {good_class(classes)}}}, or add it to data.classes")
         keys = tuple(table["key"].iloc[rows])
         yield Finding("error", keys[0], f"the label {spelling!r} is not known", "Training refuses; --skip-bad leaves these recordings out", guess, keys)
 
@@ -137,7 +137,7 @@ def _split(checked: Checked) -> Iterator[Finding]:
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
         try:
-            split = split_recordings(labelled, checked.config.data.test_split, checked.config.training.validation_split, checked.config.seed)
+            split = _divided(labelled, checked.config)
         except ValueError as error:
             if str(error).startswith("the same recording"):
                 return                                      # which the search for copies names too
@@ -150,6 +150,14 @@ def _split(checked: Checked) -> Iterator[Finding]:
     n_groups = split.test.table["group"].nunique()
     if 0 < n_groups < 5:
         yield Finding("note", "", f"the test part has {n_groups} groups", "Five are needed for intervals, so none are given", "record more machines or days, or raise data.test_split")
+
+
+def _divided(recordings: Recordings, config: Config) -> Split:
+    """The parts that a training would have."""
+    fractions = config.data.test_split, config.training.validation_split, config.seed
+    if config.task == "anomaly":
+        return split_good(recordings, recordings.table["label"].to_numpy() == good_class(config.data.classes), *fractions)
+    return split_recordings(recordings, *fractions)
 
 
 def _imbalance(checked: Checked) -> Iterator[Finding]:
@@ -180,19 +188,21 @@ def _rates(checked: Checked) -> Iterator[Finding]:
 
 
 def _confounded(checked: Checked) -> Iterator[Finding]:
-    """One number that tells the classes apart."""
-    labels, classes = checked.recordings.table["label"], checked.config.data.classes
-    if len(classes) != 2 or min((labels == name).sum() for name in classes) < 5:
-        return
+    """One number that tells a class from the others."""
+    labels = checked.recordings.table["label"]
+    classes = [name for name in checked.config.data.classes if (labels == name).sum() >= 5]
     measures = {"loudness": ("rms", "preprocessing.normalize: true (the default) takes it away; keep it so"),
                 "length": ("duration_s", "cut them to one length by data.clip_duration"),
                 "sample rate": ("sample_rate", "bring all to the lowest rate by audio.sample_rate")}
     values = checked.quality.assign(sample_rate=checked.recordings.table["sample_rate"])
     for name, (column, remedy) in measures.items():
-        area = _area(values.loc[labels == classes[0], column].to_numpy(), values.loc[labels == classes[1], column].to_numpy())
-        if abs(area - 0.5) > 0.4:
-            yield Finding("warning", "", f"{name} alone tells {classes[0]} from {classes[1]} (AUC {max(area, 1 - area):.2f})",
-                          "A detector may learn this and not the fault", f"record both classes under the same conditions; {remedy}")
+        areas = {one: _area(values.loc[labels == one, column].to_numpy(),
+                            values.loc[labels.isin(classes) & (labels != one), column].to_numpy()) for one in classes if set(classes) - {one}}
+        one = max(areas, key=lambda one: abs(areas[one] - 0.5), default=None)
+        if one and abs(areas[one] - 0.5) > 0.4:
+            others = " and ".join(other for other in classes if other != one)
+            yield Finding("warning", "", f"{name} alone tells {one} from {others} (AUC {max(areas[one], 1 - areas[one]):.2f})",
+                          "A detector may learn this and not the fault", f"record all classes under the same conditions; {remedy}")
 
 
 def _area(low: np.ndarray, high: np.ndarray) -> float:
@@ -360,7 +370,7 @@ def check_recordings(
     config: Config | None = None,
     *,
     sample_rate: int | None = None,
-    classes: Sequence[str] | None = None,
+    classes: Sequence[str] | str | None = None,
     labels: Mapping[str, str] | None = None,
     group_by: str | None = None,
     variable: str | None = None,
@@ -377,7 +387,7 @@ def check_recordings(
         config: the settings of the training to come; None: the defaults.
         sample_rate: as in `load_recordings`, and so are the others; without effect on recordings
             that are there already.
-        classes: names of the classes.
+        classes: names of the classes, or `auto`.
         labels: further spellings of labels.
         group_by: what a split must not tear apart: `auto`, `file` or `row`.
         variable: the variable in MAT files that holds the recording.
@@ -390,7 +400,7 @@ def check_recordings(
         FileNotFoundError: for a path that is not there.
         ValueError: when there is no file that could hold recordings.
     """
-    config = config or Config()
+    config = config or Config.load()
     if isinstance(source, Recordings):
         loaded = Loaded(source, source.labels, {}, np.zeros(len(source), bool), {})
         return Report(Checked(loaded, source, measure_quality(source), config.resolve(source, strict=False)))

@@ -14,12 +14,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from ..readers.audio_files import read_audio
-from ..readers.json_rows import read_json_rows
-from ..readers.matlab import read_matlab
-from ..readers.numeric_csv import read_numeric_csv
-from ..readers.rows import About, Row
-from ..readers.sources import kind_of
+from ..readers.reading import read_rows, reader_version
+from ..readers.rows import About
 from .stores import CacheError, ScratchWriter, Store, StoreWriter, find_stores
 
 # %% ../../../nbs/01_data/2_store/01_caching.ipynb #bf521962
@@ -69,7 +65,7 @@ def _fingerprints(sources, how):
     """Names of the sources, and why the others have none."""
     def one(item):
         try:
-            return source_fingerprint(item[1], how), None
+            return source_fingerprint(item[1], how + reader_version(item[1])), None
         except OSError as error:
             return None, error.strerror or str(error)
         except UnicodeEncodeError:
@@ -96,18 +92,12 @@ def _read(writer: StoreWriter, key: str, name: str, path: Path, variable: str | 
     """Read a source into the store; why, if it cannot be reached."""
     about = About()
     try:
-        writer.add(name, _rows(path, about, variable), about, progress)
+        writer.add(name, read_rows(path, about, variable), about, progress)
     except CacheError:
         raise
     except OSError as error:
         return {key: error.strerror or str(error)}
     return {}
-
-
-def _rows(path: Path, about: About, variable: str | None) -> Iterator[Row]:
-    if kind_of(path) == "matlab":
-        return read_matlab(path, about, variable)
-    return {"json": read_json_rows, "audio": read_audio, "csv": read_numeric_csv}[kind_of(path)](path, about)
 
 
 def _follow(bar: tqdm, size: int) -> Callable[[int], None]:
