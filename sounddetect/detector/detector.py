@@ -24,13 +24,14 @@ from ..config import Config
 from ..data.collection.loading import Loading, Noticed, load_in_parts
 from ..data.collection.recordings import Recordings
 from ..data.readers.rows import check_rate, check_samples
-from .model_folder import read_model, refuse_other_weights, write_model
+from .model_folder import WEIGHTS, read_model, refuse_other_weights, write_model
 from .streaming import Stream
 from ..judging.thresholds import ThresholdChoice
 from ..tasks.waveforms import channel_problems, prepared_waveform, prepared_waveforms, warn_of_rates
+from ..models.capabilities import Embeds, require
 from ..tasks.pipeline import Pipeline
-from ..tasks.protocol import answer_windows, task_of
-from ..tasks.windows import output_of, window_batch, window_outputs
+from ..tasks.protocol import answer_windows, check_answer, task_of
+from ..tasks.windows import mean_by_owner, output_of, window_batch, window_outputs
 from ..machine.devices import best_device
 from ..signal.front_end import front_end_of
 from ..signal.preparation import PreparedWaveform, prepare
@@ -110,14 +111,7 @@ class Scorer:
         Per window, `start_s` and `end_s` say where it lies. Files are read one after the other, in bounded memory; those that cannot
         be read are named in warnings. Raises `ValueError` for a source without recordings.
         """
-        if per not in ("recording", "window"):
-            raise ValueError(f"per needs to be recording or window, got {per!r}")
-        if isinstance(source, Recordings):
-            scored = _answered(self, source, batch_size, progress)
-            return _rows(self, scored, source.table[["key", "label"]], per)
-        if isinstance(source, np.ndarray) or torch.is_tensor(source):
-            return _predict_waveform(self, as_samples(source), sample_rate, per, batch_size)
-        return _predict_paths(self, source, per, batch_size, progress)
+        return _rows_of(self, source, sample_rate, per, batch_size, progress)
 
     def stream(self, sample_rate: int, **options) -> Stream:
         """Score sound of `sample_rate` Hz as it comes, see `Stream` for the options."""
@@ -127,8 +121,16 @@ class Scorer:
 class Detector(Scorer):
     """A trained pipeline with its task, classes and threshold: what one deploys."""
 
-    def __init__(self, network: torch.nn.Module, config: Config, device: str = "auto", about: dict | None = None):
+    def __init__(
+        self,
+        network: torch.nn.Module,                      # a `Pipeline`, or a network behind the front end of `config`
+        config: Config,
+        device: str = "auto",
+        about: dict | None = None,
+        state: dict[str, torch.Tensor] | None = None,  # what was settled or estimated beside the weights
+    ):
         super().__init__(config, about)
+        self.state = state or {}
         self.device = best_device(device)
         pipeline = network if isinstance(network, Pipeline) else Pipeline(front_end_of(config), network)
         self.pipeline = pipeline.to(self.device).eval()
@@ -146,19 +148,68 @@ class Detector(Scorer):
 
     def save(self, path: str | os.PathLike) -> Path:
         """Write the detector as a folder, see `write_model`."""
-        return write_model(path, self.config, self.about, self.pipeline.learned())
+        return write_model(path, self.config, self.about, self.pipeline.learned(), self.state)
 
     @staticmethod
     def load(path: str | os.PathLike, device: str = "auto") -> "Detector":
         """Read the detector of a run folder or of a `model/` folder. Raises as `read_model` does."""
-        config, about, weights, file = read_model(path)
+        saved = read_model(path)
         try:
-            pipeline = task_of(config).build()
-            refuse_other_weights(pipeline.learned(), weights, file)
-            pipeline.load_learned(weights)
-            return Detector(pipeline, config, device, about)
+            pipeline = task_of(saved.config).build()
+            refuse_other_weights(pipeline.learned(), saved.weights, saved.path / WEIGHTS)
+            pipeline.load_learned(saved.weights)
+            detector = Detector(pipeline, saved.config, device, saved.about, saved.state)
         except (RuntimeError, MemoryError) as error:                # a network that no memory holds
-            raise ValueError(f"{file.parent} cannot be loaded: {str(error).splitlines()[0][:200]}") from None
+            raise ValueError(f"{saved.path} cannot be loaded: {str(error).splitlines()[0][:200]}") from None
+        try:
+            check_answer(detector.task, detector.pipeline)
+        except (ValueError, RuntimeError) as error:
+            raise ValueError(f"{saved.path} cannot be used: {str(error).splitlines()[0][:300]}") from None
+        return detector
+
+    def embed(
+        self,
+        source,                           # all as in `predict`
+        sample_rate: int | None = None,
+        per: str = "recording",
+        batch_size: int = 32,
+        progress: bool | None = None,
+    ) -> pd.DataFrame:                    # a row a recording (or window), a column `embedding_0`, ... a dimension
+        """Vectors that stand for recordings, the mean over their windows: near one another where the network takes them for similar.
+
+        Raises `ValueError` as `predict` does, and for a network that gives no embedding.
+        """
+        require(self.network, Embeds, "detector.embed")
+        return _rows_of(_Embeddings(self), source, sample_rate, per, batch_size, progress)
+
+# %% ../../nbs/06_detector/02_detector.ipynb #74c65c6e
+def _rows_of(detector, source, sample_rate, per, batch_size, progress):
+    """What `predict` returns."""
+    if per not in ("recording", "window"):
+        raise ValueError(f"per needs to be recording or window, got {per!r}")
+    if isinstance(source, Recordings):
+        answered = _answered(detector, source, batch_size, progress)
+        return _rows(detector, answered, source.table[["key", "label"]], per)
+    if isinstance(source, np.ndarray) or torch.is_tensor(source):
+        return _predict_waveform(detector, as_samples(source), sample_rate, per, batch_size)
+    return _predict_paths(detector, source, per, batch_size, progress)
+
+
+class _Embeddings:
+    """What `_rows_of` asks of a detector, with the embedding of a window in place of its answer."""
+
+    def __init__(self, detector: Detector):
+        self.config, self.device, self.window_answers = detector.config, detector.device, detector.pipeline.embed
+        self.task = self.scores = self
+
+    def combine(self, answers: np.ndarray, owners: np.ndarray) -> np.ndarray:
+        return mean_by_owner(answers, owners)
+
+    def values(self, answers: np.ndarray) -> np.ndarray:
+        return answers
+
+    def table(self, values: np.ndarray) -> dict[str, np.ndarray]:
+        return {f"embedding_{k}": column for k, column in enumerate(values.T)}
 
 # %% ../../nbs/06_detector/02_detector.ipynb #eba3ae36
 def _answered(detector, recordings, batch_size, progress):

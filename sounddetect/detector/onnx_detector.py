@@ -22,7 +22,8 @@ from torch import nn
 from ..files import replacing
 from ..data.collection.recordings import Recordings
 from .detector import Detector, Scorer
-from .model_folder import FORMAT_VERSION, read_settings, settings_of_model
+from .model_folder import FORMAT_VERSION, description_of, read_settings
+from ..tasks.protocol import answer_windows
 from ..tasks.waveforms import prepared_waveforms
 from ..tasks.windows import output_of, window_batch
 from ..signal.preprocessing import FourierMatrices, refuse_other_shape, window_starts
@@ -30,22 +31,31 @@ from ..signal.preparation import n_channels_of
 
 # %% ../../nbs/06_detector/03_onnx_detector.ipynb #83414e5c
 class _Exported(nn.Module):
-    """Windows and lengths to logits and probabilities."""
+    """Windows and lengths to the outputs that the task names."""
 
     def __init__(self, detector: Detector):
         super().__init__()
-        self.front_end, self.network = copy.deepcopy(detector.front_end).cpu(), copy.deepcopy(detector.network).cpu()
-        self.temperature = detector.temperature
-        preprocessing = self.front_end.preprocessing
+        self.task, self.pipeline = detector.task, copy.deepcopy(detector.pipeline).cpu()
+        preprocessing = self.pipeline.front_end.preprocessing
         if preprocessing.apply_filter:
             preprocessing.fourier_filter = FourierMatrices(preprocessing.n_fft, preprocessing.response)
-        for module in self.network.modules():
+        for module in self.pipeline.modules():
             if hasattr(module, "gradient_checkpointing"):
                 module.gradient_checkpointing = False            # it cuts batches into parts, which a file for any batch cannot
 
-    def forward(self, windows: torch.Tensor, lengths: torch.Tensor):
-        logits = self.network(self.front_end(windows, lengths))
-        return logits, (logits / self.temperature).softmax(-1)
+    def forward(self, windows: torch.Tensor, lengths: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        return tuple(self.outputs(windows, lengths).values())
+
+    def outputs(self, windows: torch.Tensor, lengths: torch.Tensor) -> dict[str, torch.Tensor]:
+        return self.task.exported(answer_windows(self.task, self.pipeline, windows, lengths))
+
+
+def _reason(error: BaseException) -> str:
+    """What the exporter stumbled over, in one line: the innermost cause, without advice for its developers."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return f"{type(error).__name__}: {lines[0][:200]}" if lines else type(error).__name__
 
 
 def _example(detector: Detector) -> tuple[torch.Tensor, torch.Tensor]:
@@ -54,17 +64,25 @@ def _example(detector: Detector) -> tuple[torch.Tensor, torch.Tensor]:
     return torch.zeros(2, n_channels_of(detector.config.audio), length), torch.full((2,), length)
 
 
-def _graph(exported: nn.Module, example: tuple[torch.Tensor, torch.Tensor]):
-    """A module as an ONNX model (`onnx.ModelProto`) without metadata, and without what the exporter notes about the machine that it ran on."""
+def _graph(exported: _Exported, example: tuple[torch.Tensor, torch.Tensor]):
+    """A module as an ONNX model (`onnx.ModelProto`) without metadata, and without what the exporter notes about the machine that it ran on.
+
+    Raises `ValueError` when ONNX has no form for it.
+    """
     batch = torch.export.Dim("batch", min=1)
+    with torch.inference_mode():
+        names = list(exported.eval().outputs(*example))
     chatter = logging.getLogger("torch.onnx")
     level = chatter.level
     chatter.setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            program = torch.onnx.export(exported.eval(), example, dynamo=True, verbose=False, opset_version=18, input_names=["windows", "lengths"],
-                                        output_names=["logits", "probabilities"], dynamic_shapes={"windows": {0: batch}, "lengths": {0: batch}})
+            program = torch.onnx.export(exported, example, dynamo=True, verbose=False, opset_version=18,
+                                        input_names=["windows", "lengths"], output_names=names,
+                                        dynamic_shapes={"windows": {0: batch}, "lengths": {0: batch}})
+    except Exception as error:                           # whatever an own part makes the exporter stumble over
+        raise ValueError(f"this detector cannot be exported: ONNX has no form for its pipeline ({_reason(error)})") from error
     finally:
         chatter.setLevel(level)
     model = program.model_proto
@@ -83,11 +101,12 @@ _REMEDY = "export it again by: sounddetect export RUN --format onnx"
 def _metadata(detector: Scorer) -> dict[str, str]:
     """What a program needs to know beside the graph; and all of it once more, for `OnnxDetector`."""
     config = detector.config
-    said = {"classes": detector.classes, "threshold": detector.threshold, "temperature": detector.temperature, "sample_rate": config.audio.sample_rate,
-            "input_length": config.model.input_length, "hop": config.model.input_length, "channel": config.audio.channel, "n_channels": n_channels_of(config.audio), "format_version": FORMAT_VERSION,
-            "versions": detector.about.get("versions", {}), "training_data": detector.about.get("training_data", [])}
-    model = {"kind": "detector", "format_version": FORMAT_VERSION, "config": settings_of_model(config), "about": detector.about}
-    return {name: value if isinstance(value, str) else json.dumps(value, ensure_ascii=False) for name, value in (said | {"sounddetect": model}).items()}
+    length, audio = config.model.input_length, config.audio
+    said = {"task": config.task, "classes": detector.classes, "threshold": detector.threshold, "temperature": detector.temperature,
+            "sample_rate": audio.sample_rate, "input_length": length, "hop": length, "channel": audio.channel,
+            "n_channels": n_channels_of(audio), "format_version": FORMAT_VERSION, "versions": detector.about.get("versions", {}),
+            "training_data": detector.about.get("training_data", []), "sounddetect": description_of(config, detector.about)}
+    return {name: value if isinstance(value, str) else json.dumps(value, ensure_ascii=False) for name, value in said.items()}
 
 
 def _with_metadata(model, metadata: dict[str, str]) -> bytes:
@@ -121,12 +140,13 @@ class OnnxDetector(Scorer):
         super().__init__(config, about)
         self.session = session                           # onnxruntime.InferenceSession
         self._rank = len(session.get_inputs()[0].shape)  # 2 in files of the first edition, which knew one channel
+        self._answer = session.get_outputs()[0].name
 
     def window_answers(self, windows: torch.Tensor, lengths: torch.Tensor | None = None) -> torch.Tensor:
         refuse_other_shape(windows, n_channels_of(self.config.audio), self.config.model.input_length)
         lengths = torch.full((len(windows),), windows.shape[-1]) if lengths is None else lengths
         windows = windows[:, 0] if self._rank == 2 else windows
-        return torch.from_numpy(self.session.run(["logits"], {"windows": windows.numpy(), "lengths": lengths.numpy()})[0])
+        return torch.from_numpy(self.session.run([self._answer], {"windows": windows.numpy(), "lengths": lengths.numpy()})[0])
 
     @staticmethod
     def load(path: str | os.PathLike) -> "OnnxDetector":
@@ -157,7 +177,7 @@ def _opened(content: bytes, path: str) -> OnnxDetector:
     return OnnxDetector(session, *read_settings(said, path))
 
 # %% ../../nbs/06_detector/03_onnx_detector.ipynb #41c2797d
-MAX_DIFFERENCE = 1e-5     # of a probability, between PyTorch and ONNX
+MAX_DIFFERENCE = 1e-5     # between the scores of PyTorch and ONNX; of scores above 1, as a fraction of them
 
 
 def _checked_on(config, recordings: Recordings | None, n_windows: int = 200) -> Iterator[np.ndarray]:
@@ -183,19 +203,25 @@ def _made_windows(length: int) -> Iterator[np.ndarray]:
 
 
 def largest_difference(detector: Scorer, other: Scorer, windows: list[np.ndarray]) -> float:
-    """Of the probabilities that two scorers give prepared windows, in batches of several sizes."""
+    """Of the scores that two scorers give prepared windows, in batches of several sizes; of scores above 1, as a fraction of them."""
     batches = [windows[:1], *(windows[k:k + 32] for k in range(1, len(windows), 32))]
-    return max(float(np.abs(detector.score_windows(batch) - other.score_windows(batch)).max()) for batch in batches)
+
+    def difference(batch):
+        ours, theirs = detector.score_windows(batch), other.score_windows(batch)
+        return float((np.abs(ours - theirs) / np.maximum(1, np.abs(ours))).max())
+
+    return max(map(difference, batches))
 
 
 def export_onnx(
     detector: Detector,
     path: str | os.PathLike,                  # the file to write, *.onnx; an older one is replaced
     recordings: Recordings | None = None,     # to check it on, beside noise and tones
-) -> float:                                   # the largest difference of a probability that was found
+) -> float:                                   # the largest difference of a score that was found
     """Write a detector as an ONNX file and check it against PyTorch.
 
-    Raises `ValueError` when a probability differs by `MAX_DIFFERENCE` or more, or when an extra is missing; then nothing is written.
+    Raises `ValueError` when a score differs by `MAX_DIFFERENCE` or more, when ONNX has no form for the detector, or when an extra is
+    missing; then nothing is written.
     """
     _needs("onnx", "onnxscript", "onnxruntime")
     if not Path(path).absolute().parent.is_dir():

@@ -74,8 +74,15 @@ class Anomaly:
         return (self.answer(output, None) * weight).sum(), weight.sum(), {}
 
     def answer(self, output: Tensor, features: Tensor | None) -> Tensor:
-        """Mean over the parts of a window, float32 `(batch,)`."""
-        return output.float().flatten(1).mean(1)
+        """Mean over the parts of a window, float32 `(batch,)`. Raises `ValueError` for another shape than `(batch, part)`."""
+        if output.ndim != 2:
+            raise ValueError(f"task: anomaly needs a model that answers (batch, part), how unusual each part of a window is, "
+                             f"got {tuple(output.shape)}")
+        return output.float().mean(1)
+
+    def exported(self, answer: Tensor) -> dict[str, Tensor]:
+        """The `anomaly_score` of a window."""
+        return {"anomaly_score": answer}
 
     def combine(self, answers: np.ndarray, owners: np.ndarray) -> np.ndarray:
         return mean_by_owner(answers, owners)

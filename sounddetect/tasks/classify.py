@@ -81,11 +81,18 @@ class Classify:
 
     def loss(self, output: Tensor, batch: Batch) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
         weight = batch["weight"]
-        return (self._loss(output, batch["target"]) * weight).sum(), weight.sum(), {}
+        return (self._loss(self.answer(output, None), batch["target"]) * weight).sum(), weight.sum(), {}
 
-    def answer(self, output: Tensor, features: Tensor) -> Tensor:
-        """The logits `(batch, class)` themselves, which may be averaged."""
+    def answer(self, output: Tensor, features: Tensor | None) -> Tensor:
+        """The logits `(batch, class)` themselves, which may be averaged. Raises `ValueError` for another shape."""
+        if output.ndim != 2 or output.shape[1] != len(self.classes):
+            raise ValueError(f"task: classify with {len(self.classes)} classes needs a network that answers "
+                             f"(batch, {len(self.classes)}), got {tuple(output.shape)}")
         return output
+
+    def exported(self, answer: Tensor) -> dict[str, Tensor]:
+        """`logits`, and the `probabilities` of a window."""
+        return {"logits": answer, "probabilities": (answer / self.config.inference.working_temperature).softmax(-1)}
 
     def combine(self, answers: np.ndarray, owners: np.ndarray) -> np.ndarray:
         """Mean of the logits, which is the geometric mean of the odds: one sure window outweighs several that waver."""

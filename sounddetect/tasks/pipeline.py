@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from ..config import Config
 from ..data.collection.recordings import Recordings
-from ..models.capabilities import InitializesFromData
+from ..models.capabilities import Embeds, InitializesFromData, require
 from ..parts import Part, find, names
 from ..signal.front_end import front_end_of
 from ..signal.inputs import window_inputs
@@ -47,6 +47,11 @@ class Pipeline(nn.Module):
         self, windows: Tensor, lengths: Tensor | None = None, gains_db: Tensor | None = None
     ) -> Tensor:
         return self.network(self.features(windows, lengths, gains_db))
+
+    def embed(self, windows: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """Embedding of each window, float32 `(batch, dim)`. Raises `ValueError` for a network that gives none."""
+        require(self.network, Embeds, "an embedding")
+        return self.network.embed(self.features(windows, lengths))
 
     def features_of(self, batch: Batch) -> Tensor:
         """`features` of a training batch, augmented as its samples ask for."""

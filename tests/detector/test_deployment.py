@@ -165,9 +165,12 @@ def test_flipped_bit_is_noticed(saved, tmp_path):
 def as_format_1(saved, folder):
     """The folder as the first versions wrote it."""
     said = json.loads((saved / "model.json").read_text())
-    del said["checksums"], said["config"]["inference"]["temperature"]
+    config = said["config"] | {"task": said["task"]}
+    config |= {"model": part["settings"] for part in said["parts"] if part["kind"] == "network"}
+    del config["inference"]["temperature"]
     said["about"].pop("threshold", None)
-    return copy_with(saved, folder, "model.json", json.dumps(said | {"format_version": 1}).encode())
+    older = {"kind": "detector", "format_version": 1, "config": config, "about": said["about"]}
+    return copy_with(saved, folder, "model.json", json.dumps(older).encode())
 
 
 def test_format_1_loads_and_scores_the_same(detector, saved, tmp_path):
