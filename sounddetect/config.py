@@ -8,6 +8,7 @@ __all__ = ['DECIDING', 'LEFT_OPEN', 'Config', 'differences']
 # %% ../nbs/00_foundation/03_config.ipynb #a910a4ae
 import os
 import warnings
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -226,12 +227,14 @@ class Config(_Sections):
         config, usual = self, Known()
         known = Known.of(recordings) if strict or len(getattr(recordings, "table", ())) else usual
         for rule in RULES_OF_AUTO:
+            values = {}
             try:
                 values = rule(config, known)
             except ValueError:
                 if strict:
                     raise
-                values = rule(config, usual)
+                with suppress(ValueError):              # what neither tells stays auto
+                    values = rule(config, usual)
             if values:
                 settings = config.model_dump()
                 for key, value in values.items():

@@ -21,14 +21,12 @@ def simulate(
     recordings: Annotated[int, typer.Option(help="how many, half of them NG")] = 200,
     seed: Annotated[int, typer.Option(help="the same seed gives the same bytes")] = 0,
     form: Annotated[str, typer.Option(help="new or legacy (JSON), wav, classes (a folder for each fault) or dcase")] = "new",
-    fault_level: Annotated[Optional[float], typer.Option(help="level of the faults in dB; 0: plain in every recording")] = None,
+    fault_level: Annotated[float, typer.Option(help="level of the faults in dB; 0: plain in every recording, -6: they have to be learnt")] = 0.0,
 ):
     """Write recordings of a simulated machine."""
-    from sounddetect.data.simulation import FAULT_LEVEL
     from sounddetect.data.simulation import simulate as write
 
-    level = FAULT_LEVEL if fault_level is None else fault_level
-    files = write(folder, recordings, seed, form, fault_level=level)
+    files = write(folder, recordings, seed, form, fault_level=fault_level)
     print(f"{recordings} recordings in {len(files)} files below {folder}")
 
 # %% ../../nbs/11a_cli/01_data_commands.ipynb #55f8f90b

@@ -127,7 +127,7 @@ def _show_windows(windows, was_on: bool) -> bool:
     for window in windows:
         if window.alarm and not was_on:
             print(f"ALARM begins at {window.start_s:.3f} s", flush=True)
-        said = " ".join(f"{value:.4f}" for value in window.probabilities) or "     -"
+        said = " ".join(f"{value:.4f}" for value in window.scores) or "     -"
         print(f"{window.start_s:10.3f} {window.end_s:10.3f} {said} {window.decision or 'not usable'}{' ALARM' * window.alarm}", flush=True)
         if was_on and not window.alarm:
             print(f"ALARM ends at {window.end_s:.3f} s", flush=True)

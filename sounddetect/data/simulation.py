@@ -313,7 +313,7 @@ def simulate_recordings(
     sample_rate: int = 44100,
     duration: float = 1.0,
     n_machines: int = 25,
-    fault_level: float = FAULT_LEVEL,
+    fault_level: float = 0.0,
 ) -> tuple[np.ndarray, list[str], list[str]]:
     """Recordings of a simulated machine with their labels (`OK`, `NG`) and groups (`machine_03`).
 
@@ -391,7 +391,7 @@ def simulate(
     sample_rate: int = 44100,
     duration: float = 1.0,
     n_machines: int = 25,
-    fault_level: float = FAULT_LEVEL,
+    fault_level: float = 0.0,
 ) -> list[Path]:
     """Write recordings of a simulated machine, those of `simulate_recordings`.
 

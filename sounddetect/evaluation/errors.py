@@ -113,7 +113,7 @@ def if_explainable(
 
     Of a network that cannot explain itself, the loudest channel and nothing more.
     """
-    if not isinstance(detector.network, Explains) and not hasattr(detector.network, "from_bands"):
+    if not isinstance(detector.network, Explains):
         return int(np.abs(waveform).max(1).argmax()), {}
     shown = explain(detector, waveform, detector.scores.asked(decision))
     channel = int(np.abs(shown.by_channel.sum(1)).argmax())

@@ -304,9 +304,9 @@ def own_recordings(run: Run) -> Recordings:
 
     Raises `ValueError` when some of them came from no file, or were read by a reader that is not known here.
     """
-    for name in {source.get("reader") for source in run.data["sources"]} - {None}:
+    for name in {source.get("reader") for source in run.data.get("sources", [])} - {None}:
         parts.find("reader", name)
-    if not run.data["paths"] or any(source["path"] is None for source in run.data["sources"]):
+    if not run.data["paths"] or any(source["path"] is None for source in run.data.get("sources", [])):
         raise ValueError(f"{run.path} was trained on recordings that came from no file, such as arrays: give "
                          "them again, as in evaluate(run, recordings) or resume(path, recordings=recordings)")
     return load_recordings(run.data["paths"], run.config)

@@ -301,7 +301,7 @@ _FINDINGS_OF_SOUND = {
     "set audio.sample_rate: {0}, or lower preprocessing.filter_params.high_freq": "audio.sample_rate を {0} にするか、preprocessing.filter_params.high_freq を下げてください",
     "{0} alone tells {1} from {2} (AUC {3})": "{0} だけで {1} と {2} を区別できます（AUC {3}）",
     "A detector may learn this and not the fault": "異常ではなく、この違いを学習するおそれがあります",
-    "record both classes under the same conditions; {0}": "両クラスを同じ条件で録音してください（{0}）",
+    "record all classes under the same conditions; {0}": "全クラスを同じ条件で録音してください（{0}）",
     "it is shorter than a window of {0} samples at {1} Hz (model.input_length)": "窓の長さ（{1} Hz で {0} サンプル）より短い録音です",
     "Short ones are filled up with zeros": "不足分はゼロで埋められます",
     "lower model.input_length to {0} or less": "窓の長さを {0} サンプル以下にしてください",

@@ -303,7 +303,12 @@ CASES = {
     "only text files": (text_only, [*TRAIN], 1, ["data", "no recordings found", ".json", ".wav"]),
     "only damaged files": (damaged_only, [*TRAIN], 1, ["a.json", "the file ends"]),
     "only damaged files, to be skipped": (damaged_only, [*TRAIN, "--skip-bad"], 1, ["no recordings"]),
-    "one class": (one_class, [*TRAIN], 1, ["two classes", "all 24 are OK"]),
+    "one class": (
+        one_class,
+        [*TRAIN, "--set", "task=classify"],
+        1,
+        ["two classes", "all 24 are OK"],
+    ),
     "too few to split": (too_few, [*TRAIN], 1, ["comes from 2 groups", "3 or more of each class"]),
     "unknown label": (with_foreign_label, [*TRAIN], 1, ["a.json", "'squeaky'", "ok", "data.labels"]),
     "damaged row": (bad_row, [*TRAIN], 1, ["machine_1.json#2", "sample 7 is null", "--skip-bad"]),

@@ -201,7 +201,11 @@ LINES = [
         {(name, 44100, 1): 32 for name in ESC10},
         {"data.classes": ESC10},
         groups=247,
-        finds=("warning: it holds the same sound as", "warning: the signal stands still for"),
+        finds=(
+            "warning: it holds the same sound as",
+            "warning: the signal stands still for",
+            "warning: loudness alone tells Clock tick from",
+        ),
     ),
     Line(
         "hearts",

@@ -166,7 +166,8 @@ def as_format_1(saved, folder):
     """The folder as the first versions wrote it."""
     said = json.loads((saved / "model.json").read_text())
     config = said["config"] | {"task": said["task"]}
-    config |= {"model": part["settings"] for part in said["parts"] if part["kind"] == "network"}
+    (model,) = [part["settings"] for part in said["parts"] if part["kind"] == "network"]
+    config["model"] = model
     del config["inference"]["temperature"]
     said["about"].pop("threshold", None)
     older = {"kind": "detector", "format_version": 1, "config": config, "about": said["about"]}

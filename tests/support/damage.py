@@ -124,6 +124,8 @@ for number in (
     says = (
         "list inside the list"
         if number[0] in "[{" or number == '"[1]"'
+        else "JSON knows no comments"
+        if "/*" in number
         else "sample 1 is|sample 2 is|the numbers cannot be read"
     )
     add(f"sample {number[:12]}", "row.json", row_of(number), says, 2)
@@ -259,8 +261,8 @@ for name, text, says in (
     ("null", "null", "no recordings inside"),
     ("single quotes", "{'waveforms': [[1]], 'labels': ['OK']}", "needs a name in quotes"),
     ("names without quotes", "{waveforms: [[1]]}", "needs a name in quotes"),
-    ("line comment", '{"waveforms": [[1]], // first\n "labels": [0]}', "needs a name in quotes"),
-    ("comment in front", "/* by logger */" + NEW, "no recordings inside"),
+    ("line comment", '{"waveforms": [[1]], // first\n "labels": [0]}', "JSON knows no comments"),
+    ("comment in front", "/* by logger */" + NEW, "JSON knows no comments"),
     (
         "trailing comma behind the last row",
         '{"waveforms": [[1],], "labels": [0], "fs": 8000}',
