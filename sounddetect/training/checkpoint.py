@@ -183,7 +183,7 @@ def refuse_other_settings(
 ) -> None:
     """Raise `ValueError` when settings differ that shape a training and are not `named`."""
     named = set(named)
-    differ = {key: pair for key, pair in differences(Config.from_yaml(before).resolve(), now).items()
+    differ = {key: pair for key, pair in differences(Config.from_yaml(before).resolve(), now.resolve()).items()
               if key not in named and not key.startswith(_OF_THE_MACHINE)}
     if differ:
         listed = "; ".join(f"{key}: {old} before, {new} now" for key, (old, new) in differ.items())
