@@ -15,7 +15,7 @@ from support.commands import ROOT, environment
 from sounddetect.data.inspection.checking import SEVERITIES
 from sounddetect.workbench.texts import TEXTS
 
-APP = ROOT / "sounddetect" / "app"
+APP = ROOT / "sounddetect" / "workbench"
 PANELS = sorted(APP.glob("*_panel.py")) + [APP / name for name in ("panels.py", "live_training.py", "workbench.py")]
 TINY = {"EPOCHS": 2, "SIZE": "n", "simulated": 24, "blocking": True}
 
