@@ -21,7 +21,7 @@ export OMP_NUM_THREADS ?= 2
 
 # Who has set ClearML up wants to see trainings there, not tests.
 quick test nightly: export CLEARML_CONFIG_FILE = /dev/null
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check

@@ -61,6 +61,9 @@ SLOW = {
 LONGEST = ["workbench/test_browser.py", "cli/test_commands.py", "data/test_damage.py", "11a_cli/", "11b_workbench/", "10_jobs/", "tutorials/"]
 
 
+NOTEBOOKS = "notebooks/test_notebooks.py"
+
+
 def pytest_addoption(parser):
     parser.addoption("--changed", action="store_true", help="of the notebooks, only those that differ from main")
 
@@ -75,21 +78,36 @@ def changed_files():
     return {name for name in [*git("diff", "--name-only", base), *git("ls-files", "-o", "--exclude-standard")] if name}
 
 
-@pytest.hookimpl(tryfirst=True)
+def pytest_itemcollected(item):
+    name = item.path.relative_to(ROOT / "tests").as_posix()
+    item.place = name
+    if name in SLOW:
+        item.add_marker("slow")
+    if name == NOTEBOOKS:
+        item.place = item.callspec.params["path"].relative_to(ROOT / "nbs").as_posix()
+
+
 def pytest_collection_modifyitems(config, items):
-    """Tests of a file stay together, since they share what is dear to make; notebooks go one by one, to whoever is free."""
+    """The longest first; with `--changed` only notebooks that differ."""
     changed = changed_files() if config.getoption("--changed") else None
     tests, left_out = [], []
     for item in items:
-        name = item.path.relative_to(ROOT / "tests").as_posix()
-        notebook = item.callspec.params["path"] if name == "notebooks/test_notebooks.py" else None
-        if notebook is None:
-            item.add_marker(pytest.mark.xdist_group(name))
-            if name in SLOW:
-                item.add_marker("slow")
-        item.place = name if notebook is None else notebook.relative_to(ROOT / "nbs").as_posix()
-        skipped = notebook is not None and changed is not None and notebook.relative_to(ROOT).as_posix() not in changed
+        is_notebook = item.place.endswith(".ipynb")
+        skipped = is_notebook and changed is not None and f"nbs/{item.place}" not in changed
         (left_out if skipped else tests).append(item)
     config.hook.pytest_deselected(items=left_out)
     first = {id(item): next((n for n, part in enumerate(LONGEST) if part in item.place), len(LONGEST)) for item in tests}
     items[:] = sorted(tests, key=lambda item: first[id(item)])
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """Tests of a file stay together, since they share what is dear to make; notebooks go one by one, to whoever is free."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByFile(LoadScopeScheduling):
+        def _split_scope(self, nodeid):
+            file = nodeid.split("::")[0]
+            return nodeid if file.endswith(NOTEBOOKS) else file
+
+    return ByFile(config, log) if config.getvalue("dist") == "loadscope" else None
