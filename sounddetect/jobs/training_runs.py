@@ -167,8 +167,8 @@ def prepare_training(
     config = config or Config.load()
     recordings = recordings_of(config) if recordings is None else recordings
     refuse_damaged(recordings, config.data.skip_bad)
-    config = resolve_channels(recordings, config.resolve(recordings))
     _refuse_foreign_labels(recordings, config)
+    config = resolve_channels(recordings, config.resolve(recordings))
     for place in config.output.copy_detector_to:
         refuse_foreign(place)
     split = task_of(config).split(recordings)
@@ -191,6 +191,8 @@ def _new_folder(trainer: Trainer, run, recordings: Recordings, split: Split) -> 
 
 
 def _refuse_foreign_labels(recordings, config):
+    if config.data.classes == "auto":                   # then all labels are classes
+        return
     foreign = sorted(set(filter(None, recordings.labels)) - set(config.data.classes))
     if foreign:
         raise ValueError(f"recordings are labelled {', '.join(foreign)}, data.classes has {', '.join(config.data.classes)}: "
