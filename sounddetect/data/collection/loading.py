@@ -431,7 +431,7 @@ def load_recordings(
     Raises:
         FileNotFoundError: for a path that is not there.
         ValueError: when there are no recordings, or for labels that are not known.
-        CacheError: when the copies cannot be written.
+        OSError: when the copies cannot be written.
     """
     how = Loading.of(
         config, sample_rate=sample_rate, classes=classes, labels=labels, group_by=group_by,
