@@ -22,7 +22,11 @@ class Section(BaseModel):
     STANDS_FOR: ClassVar[dict[str, tuple[str, ...]]] = {}
 
     def comment_of(self, key: str) -> str:
-        """What explains a key in a configuration file."""
+        """The comment that explains a key in a configuration file.
+
+        Args:
+            key: a name in this section.
+        """
         field = type(self).model_fields.get(key)
         if field is not None and field.description:
             return field.description
