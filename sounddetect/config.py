@@ -179,13 +179,23 @@ class Config(_Sections):
     @classmethod
     def load(
         cls,
-        path: str | os.PathLike | None = None,  # YAML file; None: the defaults of config.yaml
-        overrides: dict | None = None,          # on top of it, such as {"training.epochs": 5}
+        path: str | os.PathLike | None = None,
+        overrides: dict | None = None,
     ) -> "Config":
         """Read settings, of this version or of the older SoundDitect, and check them.
 
-        Raises `FileNotFoundError`, or `ValueError` with every key that is unknown or out of range.
-        Warns once with all keys of an older file that no longer do anything.
+        Warns once of all keys of an older file that no longer have an effect.
+
+        Args:
+            path: a YAML file. None: the defaults of `config.yaml`.
+            overrides: settings that replace those of the file, such as `{"training.epochs": 5}`.
+
+        Returns:
+            The settings, checked.
+
+        Raises:
+            FileNotFoundError: when there is no file at `path`.
+            ValueError: with every key that is unknown or out of range.
         """
         settings = read_yaml(path) if path is not None else {}
         source = str(path) if path is not None else "settings"
@@ -204,25 +214,44 @@ class Config(_Sections):
 
     @classmethod
     def from_yaml(cls, text: str) -> "Config":
-        """The settings that `to_yaml` wrote."""
+        """Settings from text.
+
+        Args:
+            text: what `to_yaml` returned.
+
+        Raises:
+            ValueError: with every key that is unknown or out of range.
+        """
         return _checked(yaml.safe_load(text), "settings")
 
     def replace(self, overrides: dict) -> "Config":
-        """A copy with some settings changed, such as {"training.epochs": 5}; checked again."""
+        """A copy with some settings changed, checked again.
+
+        Args:
+            overrides: the new values, such as `{"training.epochs": 5}`.
+
+        Raises:
+            ValueError: with every key that is unknown or out of range.
+        """
         settings = self.model_dump()
         _override(settings, overrides)
         return _checked(settings, "settings")
 
     def resolve(
         self,
-        recordings: Any = None,     # with a `.table` of label, sample_rate, n_samples, n_channels; None: usual values
+        recordings: Any = None,
         *,
-        strict: bool = True,        # False: usual values also where the recordings do not tell
+        strict: bool = True,
     ) -> "Config":
-        """A copy in which what is `auto` has become a value, from the recordings and from other settings.
+        """A copy in which `auto` is replaced by values, from recordings and from other settings.
 
-        Without recordings: 44100 Hz, windows of half a second, the task `classify` with the classes OK and NG.
-        Raises `ValueError` where the recordings do not tell.
+        Args:
+            recordings: `Recordings`, or anything with such a `table`. None: the usual values, which
+                are 44100 Hz, windows of half a second, and the task `classify` with OK and NG.
+            strict: False: take the usual values also where the recordings leave a value open.
+
+        Raises:
+            ValueError: where the recordings leave a value open.
         """
         config, usual = self, Known()
         known = Known.of(recordings) if strict or len(getattr(recordings, "table", ())) else usual
@@ -247,7 +276,11 @@ class Config(_Sections):
         return "\n".join(yaml_lines(self)) + "\n"
 
     def save(self, path: str | os.PathLike) -> None:
-        """Write the settings to `path`: beside it first, then renamed."""
+        """Write the settings as YAML.
+
+        Args:
+            path: the file; it is replaced only when the new one is whole.
+        """
         with replacing(path) as draft:
             draft.write_text(self.to_yaml(), encoding="utf-8")
 

@@ -182,43 +182,130 @@ def names(kind: str | tuple[str, ...]) -> list[str]:
 # %% ../nbs/00_foundation/01_parts.ipynb #ec62f4b8
 def register_network(
     name: str,
-    settings: Any,                        # subclass of `ModelSettings`
-    build: Callable | str,                # `(settings, inputs, n_outputs) -> nn.Module`
-    tasks: Iterable[str] = ("classify",),  # that it serves; empty: any
-    features: Iterable[str] = (),         # that it takes, such as ("waveform",); empty: any
+    settings: Any,
+    build: Callable | str,
+    tasks: Iterable[str] = ("classify",),
+    features: Iterable[str] = (),
 ) -> Part:
-    """Make a network known as `model.architecture: name`; `build(settings, inputs, n_outputs)` gives an `nn.Module`."""
+    """Make a network known as `model.architecture: name`.
+
+    Args:
+        name: letters, digits, `_`, `-` and `.`; what a configuration will say.
+        settings: class of its settings, a subclass of `sd.settings.bricks.ModelSettings`, or None.
+        build: a function `(settings, inputs, n_outputs)` that returns an `nn.Module`; `inputs` is a
+            `sd.signal.inputs.Inputs`. Or `"module:function"`.
+        tasks: the tasks that it serves; empty: any.
+        features: the kinds of features that it takes, such as `("waveform",)`; empty: any.
+
+    Returns:
+        The part. Registering it again from the same module replaces it.
+
+    Raises:
+        ValueError: for a name that is taken or malformed.
+    """
     return register("network", name, settings, build, tasks, features)
 
 
 def register_estimator(
     name: str,
-    settings: Any,                        # subclass of `ModelSettings`
-    build: Callable | str,                # `(settings, inputs, n_outputs) -> nn.Module`
-    tasks: Iterable[str] = ("anomaly",),  # that it serves; empty: any
-    features: Iterable[str] = (),         # that it takes, such as ("log_mel",); empty: any
+    settings: Any,
+    build: Callable | str,
+    tasks: Iterable[str] = ("anomaly",),
+    features: Iterable[str] = (),
 ) -> Part:
-    """Make a model that is fitted without gradients known as `model.architecture: name`; built as a network is."""
+    """Make a model that is fitted without gradients known as `model.architecture: name`.
+
+    Args:
+        name, settings, build, tasks, features: as in `register_network`. The module also has
+            `initialize_from_data`, see `sd.models.capabilities.InitializesFromData`.
+
+    Returns:
+        The part.
+
+    Raises:
+        ValueError: for a name that is taken or malformed.
+    """
     return register("estimator", name, settings, build, tasks, features)
 
 
-def register_feature(name: str, settings: Any, build: Callable | str, tasks: Iterable[str] = ()) -> Part:
-    """Make a feature known as `features.kind: name`; `build(settings, inputs)` gives an `nn.Module`."""
+def register_feature(
+    name: str, settings: Any, build: Callable | str, tasks: Iterable[str] = ()
+) -> Part:
+    """Make a feature known as `features.kind: name`.
+
+    Args:
+        name: letters, digits, `_`, `-` and `.`; what a configuration will say.
+        settings: class of its settings, or None.
+        build: a function `(settings, inputs)` that returns an `nn.Module`, which maps windows
+            `(batch, channel, time)` and their lengths `(batch,)` to features `(batch, channel, ...)`.
+            Or `"module:function"`.
+        tasks: the tasks that it serves; empty: any.
+
+    Returns:
+        The part. Registering it again from the same module replaces it.
+
+    Raises:
+        ValueError: for a name that is taken or malformed.
+    """
     return register("feature", name, settings, build, tasks)
 
 
-def register_loss(name: str, settings: Any, build: Callable | str, tasks: Iterable[str] = ()) -> Part:
-    """Make a loss known as `training.loss_function.name: name`; `build(settings)` gives `loss(output, target)`."""
+def register_loss(
+    name: str, settings: Any, build: Callable | str, tasks: Iterable[str] = ()
+) -> Part:
+    """Make a loss known as `training.loss_function.name: name`.
+
+    Args:
+        name: letters, digits, `_`, `-` and `.`; what a configuration will say.
+        settings: class of its settings, or None.
+        build: a function of the settings that returns `loss(output, target)`, which gives the loss of
+            each window `(batch,)`. Or `"module:function"`.
+        tasks: the tasks that it serves; empty: any.
+
+    Returns:
+        The part. Registering it again from the same module replaces it.
+
+    Raises:
+        ValueError: for a name that is taken or malformed.
+    """
     return register("loss", name, settings, build, tasks)
 
 
-def register_augmentation(name: str, settings: Any, build: Callable | str, tasks: Iterable[str] = ()) -> Part:
-    """Make an augmentation known as `training.augmentation.name`; `build(settings)` gives it."""
+def register_augmentation(
+    name: str, settings: Any, build: Callable | str, tasks: Iterable[str] = ()
+) -> Part:
+    """Make an augmentation known as `name` in `training.augmentation`.
+
+    Args:
+        name: letters, digits, `_`, `-` and `.`; what a configuration will say.
+        settings: class of its settings, or None.
+        build: a function of the settings that returns it. Or `"module:function"`.
+        tasks: the tasks that it serves; empty: any.
+
+    Returns:
+        The part. Registering it again from the same module replaces it.
+
+    Raises:
+        ValueError: for a name that is taken or malformed.
+    """
     return register("augmentation", name, settings, build, tasks)
 
 
 def register_task(name: str, settings: Any, build: Callable | str) -> Part:
-    """Make a task known as `task: name`; `build(config)` gives a `Task`."""
+    """Make a task known as `task: name`.
+
+    Args:
+        name: letters, digits, `_`, `-` and `.`; what a configuration will say.
+        settings: class of its settings, or None.
+        build: a function of the configuration that returns a `sd.tasks.protocol.Task`. Or
+            `"module:function"`.
+
+    Returns:
+        The part. Registering it again from the same module replaces it.
+
+    Raises:
+        ValueError: for a name that is taken or malformed.
+    """
     return register("task", name, settings, build)
 
 
@@ -232,6 +319,12 @@ def register_reader(name: str, suffixes: str | Iterable[str], read: Callable | s
             `(channel, time)`, and Hz, or None where the file does not say. For a file of several
             recordings it yields one such pair after the other. Instead of a pair it may give a
             `Recording`, whose label and group count.
+
+    Returns:
+        The part.
+
+    Raises:
+        ValueError: for a name that is taken or malformed, and for suffixes that are none.
     """
     suffixes = (suffixes,) if isinstance(suffixes, str) else tuple(suffixes)
     wrong = [end for end in suffixes if not re.fullmatch(r"(\.[^./\\\s]+)+", str(end))]

@@ -393,7 +393,7 @@ def simulate(
     n_machines: int = 25,
     fault_level: float = 0.0,
 ) -> list[Path]:
-    """Write recordings of a simulated machine, those of `simulate_recordings`.
+    """Write recordings of a simulated machine to files.
 
     Args:
         path: folder to write to, made if need be; nothing in it is overwritten.

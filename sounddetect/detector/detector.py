@@ -44,8 +44,10 @@ Source = str | os.PathLike | Sequence | np.ndarray | torch.Tensor | Recordings  
 class Scorer:
     """Scores recordings, files and streams by their windows; a subclass says in `window_answers` how.
 
-    `config` is resolved, and holds everything that shapes a score. `about` says where the detector comes from: versions, hash of the
-    training data, how the threshold was chosen.
+    Args:
+        config: resolved settings; they hold everything that shapes a score.
+        about: where the detector comes from: versions, hash of the training data, how the threshold
+            was chosen.
     """
 
     device = torch.device("cpu")
@@ -71,66 +73,163 @@ class Scorer:
         """What logits are divided by."""
         return self.config.inference.working_temperature
 
-    def window_answers(self, windows: torch.Tensor, lengths: torch.Tensor | None = None) -> torch.Tensor:
-        """What the task answers to windows `(batch, channel, time)` as recorded, with the number of recorded samples of each, int64 `(batch,)`."""
+    def window_answers(
+        self, windows: torch.Tensor, lengths: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """What the task answers to windows, before it becomes a score.
+
+        Args:
+            windows: as recorded, float32 `(batch, channel, time)`.
+            lengths: recorded samples of each window, int64 `(batch,)`. None: all of them.
+
+        Returns:
+            Answers `(batch, ...)`.
+        """
         raise NotImplementedError
 
     def score_windows(self, windows: Sequence[np.ndarray]) -> np.ndarray:
-        """Scores `(window, ...)` of prepared windows `(channel, time)`, each of at most `input_length` samples."""
-        batch = window_batch(windows, self.config.model.input_length)
-        return self.task.values(output_of(self.window_answers, *batch, self.device))
+        """Score windows that are cut already.
 
-    def answers(self, recordings: Recordings, batch_size: int = 32, progress: bool | None = False) -> np.ndarray:
-        """What the task answers to each recording `(recording, ...)`, before it becomes a score."""
+        Args:
+            windows: windows `(channel, time)` at `audio.sample_rate`, each of at most
+                `model.input_length` samples.
+
+        Returns:
+            Scores `(window, ...)`, NaN where what the model answered is not finite.
+        """
+        batch = window_batch(windows, self.config.model.input_length)
+        return _values(self, output_of(self.window_answers, *batch, self.device))
+
+    def answers(
+        self, recordings: Recordings, batch_size: int = 32, progress: bool | None = False
+    ) -> np.ndarray:
+        """What the task answers to recordings, before it becomes a score.
+
+        Args:
+            recordings: recordings, as from `load_recordings`.
+            batch_size: windows at a time; does not change an answer.
+            progress: show a bar on stderr. None: if that is a terminal and it takes longer than
+                two seconds.
+
+        Returns:
+            Answers `(recording, ...)`.
+
+        Raises:
+            ValueError: for answers that are not finite.
+        """
         answers, owners, *_ = _answered(self, recordings, batch_size, progress)
-        return self.task.combine(answers, owners)
+        combined = self.task.combine(answers, owners)
+        _refuse_not_finite(recordings.table["key"].to_numpy(), _is_finite(combined))
+        return combined
 
     def with_settings(self, settings: dict, about: dict | None = None) -> "Scorer":
-        """The same model under other settings of `inference`; `about` notes why. Nothing is trained again."""
+        """The same model under other settings. Nothing is trained again.
+
+        Args:
+            settings: settings of `inference`, such as `{"inference.threshold": 0.7}`.
+            about: what to note about the change.
+
+        Returns:
+            A new detector that shares the network with this one.
+        """
         other = copy.copy(self)
         Scorer.__init__(other, self.config.replace(settings), self.about | (about or {}))
         return other
 
     def with_threshold(self, threshold: float | ThresholdChoice) -> "Scorer":
-        """The same model with another threshold, in the unit of the score; what a `ThresholdChoice` knows is kept in `about`."""
+        """The same model with another threshold.
+
+        Args:
+            threshold: in the unit of the score, or a `sd.judging.thresholds.ThresholdChoice`, whose
+                rule is then kept in `about`.
+
+        Returns:
+            A new detector that shares the network with this one.
+        """
         is_choice = isinstance(threshold, ThresholdChoice)
         choice = threshold.to_dict() if is_choice else {"value": float(threshold), "rule": "fixed"}
         return self.with_settings({"inference.threshold": choice["value"]}, {"threshold": choice})
 
     def with_temperature(self, temperature: float) -> "Scorer":
-        """The same model with logits divided by another temperature, above 0."""
+        """The same model with another temperature.
+
+        Args:
+            temperature: what logits are divided by, above 0.
+
+        Returns:
+            A new detector that shares the network with this one.
+        """
         return self.with_settings({"inference.temperature": float(temperature)})
 
     def predict(
         self,
-        source,                           # path(s), a waveform `(time,)` or `(channel, time)`, or `Recordings`
-        sample_rate: int | None = None,   # Hz, of a waveform
-        per: str = "recording",           # recording or window
-        batch_size: int = 32,             # windows at a time; does not change a score
-        progress: bool | None = None,     # a bar on stderr; None: if that is a terminal and it takes longer than two seconds
-    ) -> pd.DataFrame:                    # a row a recording (or window)
-        """Scores: `key`, `anomaly_score` (of more than two classes a column each), `decision`, and `label` where it is known.
+        source: Source,
+        sample_rate: int | None = None,
+        per: str = "recording",
+        batch_size: int = 32,
+        progress: bool | None = None,
+    ) -> pd.DataFrame:
+        """Score recordings.
 
-        Per window, `start_s` and `end_s` say where it lies. Files are read one after the other, in bounded memory; those that cannot
-        be read are named in warnings. Raises `ValueError` for a source without recordings.
+        Files are read one after the other, in bounded memory; those that cannot be read, and those
+        whose score is not finite, are named in warnings.
+
+        Args:
+            source: a file or folder or several, a waveform `(time,)` or `(channel, time)`, or
+                `Recordings`.
+            sample_rate: sample rate of a waveform (Hz); files and `Recordings` say theirs.
+            per: `"recording"`, or `"window"` for a row for each window.
+            batch_size: windows at a time; does not change a score.
+            progress: show a bar on stderr. None: if that is a terminal and it takes longer than
+                two seconds.
+
+        Returns:
+            A row for each recording or window: `key`, `anomaly_score` (of more than two classes a
+            column each), `decision`, and `label` where it is known. Of a window, `start_s` and
+            `end_s` say where it lies (s).
+
+        Raises:
+            FileNotFoundError: for a path that is not there.
+            ValueError: for a source without recordings, a waveform without its rate, when no
+                score is finite, and for `Recordings` when one is not.
         """
         return _rows_of(self, source, sample_rate, per, batch_size, progress)
 
     def stream(self, sample_rate: int, **options) -> Stream:
-        """Score sound of `sample_rate` Hz as it comes, see `Stream` for the options."""
+        """Score sound as it comes.
+
+        Args:
+            sample_rate: rate of what will be fed (Hz).
+            **options: `hop`, `on_after`, `off_after`, `release` and `batch_size` of
+                `sd.detector.streaming.Stream`.
+
+        Returns:
+            A stream: `feed(samples)` returns the windows that are full, each with its score.
+        """
         return Stream(self, sample_rate, **options)
 
 # %% ../../nbs/06_detector/02_detector.ipynb #e6c03068
 class Detector(Scorer):
-    """A trained pipeline with its task, classes and threshold: what one deploys."""
+    """A trained pipeline with its task, classes and threshold: what one deploys.
+
+    Most callers get one from `Detector.load`.
+
+    Args:
+        network: a `sd.tasks.pipeline.Pipeline`, or a network behind the front end of `config`.
+        config: resolved settings; they hold everything that shapes a score.
+        device: `auto`, `cpu`, `cuda` or `cuda:N`.
+        about: where the detector comes from: versions, hash of the training data, how the threshold
+            was chosen.
+        state: what was estimated beside the weights, tensors by name.
+    """
 
     def __init__(
         self,
-        network: torch.nn.Module,                      # a `Pipeline`, or a network behind the front end of `config`
+        network: torch.nn.Module,
         config: Config,
         device: str = "auto",
         about: dict | None = None,
-        state: dict[str, torch.Tensor] | None = None,  # what was settled or estimated beside the weights
+        state: dict[str, torch.Tensor] | None = None,
     ):
         super().__init__(config, about)
         self.state = state or {}
@@ -140,22 +239,49 @@ class Detector(Scorer):
 
     @property
     def network(self) -> torch.nn.Module:
+        """What maps features to an output."""
         return self.pipeline.network
 
     @property
     def front_end(self) -> torch.nn.Module:
+        """What maps windows as recorded to features."""
         return self.pipeline.front_end
 
-    def window_answers(self, windows: torch.Tensor, lengths: torch.Tensor | None = None) -> torch.Tensor:
+    def window_answers(
+        self, windows: torch.Tensor, lengths: torch.Tensor | None = None
+    ) -> torch.Tensor:
         return answer_windows(self.task, self.pipeline, windows, lengths)
 
     def save(self, path: str | os.PathLike) -> Path:
-        """Write the detector as a folder, see `write_model`."""
+        """Write the detector as a folder that holds settings and tensors, and no code.
+
+        Args:
+            path: the folder; other files in it stay.
+
+        Returns:
+            The folder.
+
+        Raises:
+            FileExistsError: rather than replace a file that no detector wrote.
+        """
         return write_model(path, self.config, self.about, self.pipeline.learned(), self.state)
 
     @staticmethod
     def load(path: str | os.PathLike, device: str = "auto") -> "Detector":
-        """Read the detector of a run folder or of a `model/` folder. Raises as `read_model` does."""
+        """Read a detector.
+
+        Args:
+            path: a run folder, or the folder of a detector alone, such as `model/` in it.
+            device: `auto`, `cpu`, `cuda` or `cuda:N`.
+
+        Returns:
+            The detector, ready to predict.
+
+        Raises:
+            FileNotFoundError: when there is no detector at `path`.
+            ValueError: when it is damaged, of a newer version, or needs a part that is not
+                registered here.
+        """
         saved = read_model(path)
         try:
             pipeline = task_of(saved.config).build()
@@ -172,15 +298,24 @@ class Detector(Scorer):
 
     def embed(
         self,
-        source: Source,                   # all as in `predict`
+        source: Source,
         sample_rate: int | None = None,
         per: str = "recording",
         batch_size: int = 32,
         progress: bool | None = None,
-    ) -> pd.DataFrame:                    # a row a recording (or window), a column `embedding_0`, ... a dimension
-        """Vectors that stand for recordings, the mean over their windows: near one another where the network takes them for similar.
+    ) -> pd.DataFrame:
+        """Vectors that lie near one another for recordings that the network finds similar.
 
-        Raises `ValueError` as `predict` does, and for a network that gives no embedding.
+        Args:
+            source, sample_rate, per, batch_size, progress: as in `predict`.
+
+        Returns:
+            A row for each recording or window, with a column for each dimension: `embedding_0`,
+            `embedding_1`, ... That of a recording is the mean over its windows.
+
+        Raises:
+            FileNotFoundError: for a path that is not there.
+            ValueError: as `predict` does, and for a network that gives no embedding.
         """
         require(self.network, Embeds, "detector.embed")
         return _rows_of(_Embeddings(self), source, sample_rate, per, batch_size, progress)
@@ -253,16 +388,48 @@ def _score(detector, waveforms, batch_size):
     return answers, owners, starts, np.minimum(starts + length, np.array(n_samples, int)[owners])
 
 
-def _rows(detector, scored, table, per):
+def _rows(detector, scored, table, per, leave_out=False):
     """The rows of `predict`, from what `_score` gives and what is known of the recordings."""
     answers, owners, starts, ends = scored
-    rows = owners if per == "window" else slice(None)
-    values = detector.task.values(answers if per == "window" else detector.task.combine(answers, owners))
-    rate = detector.config.audio.sample_rate
+    rows = owners if per == "window" else np.arange(len(table))
+    values = _values(detector, answers if per == "window" else detector.task.combine(answers, owners))
+    kept = _is_finite(values)
+    _refuse_not_finite(table["key"].to_numpy()[rows], kept, leave_out)
+    rate, rows = detector.config.audio.sample_rate, rows[kept]
     columns = {"key": table["key"].to_numpy()[rows]}
-    columns |= {"start_s": starts / rate, "end_s": ends / rate} if per == "window" else {}
-    columns |= detector.scores.table(values)
-    return pd.DataFrame(columns | ({"label": table["label"].to_numpy()[rows]} if table["label"].notna().any() else {}))
+    if per == "window":
+        columns |= {"start_s": starts[kept] / rate, "end_s": ends[kept] / rate}
+    columns |= detector.scores.table(values[kept])
+    is_labelled = table["label"].notna().any()
+    return pd.DataFrame(columns | ({"label": table["label"].to_numpy()[rows]} if is_labelled else {}))
+
+
+def _is_finite(values: np.ndarray) -> np.ndarray:
+    """Whether all numbers of a row are finite, bool `(row,)`."""
+    return np.isfinite(values.reshape(len(values), -1)).all(1)
+
+
+def _values(detector, answers: np.ndarray) -> np.ndarray:
+    """Answers as scores; NaN for answers that are not finite, of which a score could be."""
+    with np.errstate(all="ignore"):
+        values = np.array(detector.task.values(answers))
+    values[~_is_finite(answers)] = np.nan
+    return values
+
+
+def _refuse_not_finite(keys: np.ndarray, is_finite: np.ndarray, leave_out: bool = False) -> None:
+    """Name what has no finite score: raise, or warn if the others are to be kept and there are some."""
+    names = list(dict.fromkeys(keys[~is_finite]))
+    if not names:
+        return
+    why = "its score is not finite, so it is no decision"
+    if leave_out and is_finite.any():
+        for name in names:
+            warnings.warn(f"{name} was left out: {why}", stacklevel=3)
+        return
+    more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+    raise ValueError(f"{names[0]}{more}: {why}; this detector computes numbers that are too large or undefined: "
+                     "take another copy of it, or train again")
 
 # %% ../../nbs/06_detector/02_detector.ipynb #0757db7d
 def _predict_paths(detector, paths, per, batch_size, progress):
@@ -295,4 +462,4 @@ def _predict_paths(detector, paths, per, batch_size, progress):
         warnings.warn(f"{problem['key']} was left out: {problem['problem']}", stacklevel=3)
     if not len(scored[1]):
         raise ValueError("there are no recordings to score")
-    return _rows(detector, scored, pd.concat(tables), per)
+    return _rows(detector, scored, pd.concat(tables), per, leave_out=True)

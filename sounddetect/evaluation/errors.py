@@ -190,14 +190,25 @@ def rows_of(
 
 def error_cases(
     detector: Detector,
-    recordings: Recordings,            # those that were judged; more do no harm
-    predictions: pd.DataFrame,         # as `Evaluation.predictions`
-    limit: int | None = None,          # the most cases; None: all
-    seconds: float = SECONDS,          # of each recording to show and to play, at most
+    recordings: Recordings,
+    predictions: pd.DataFrame,
+    limit: int | None = None,
+    seconds: float = SECONDS,
 ) -> Iterator[ErrorCase]:
-    """Misjudged recordings, the most confident first, one at a time.
+    """Picture and sound of misjudged recordings, the most confident first, one at a time.
 
-    Raises `ValueError` when a judged recording is not among `recordings`.
+    Args:
+        detector: what judged them.
+        recordings: those that were judged, and perhaps others.
+        predictions: the `predictions` of an `Evaluation`.
+        limit: the largest number of cases. None: all.
+        seconds: the longest part of a recording to show and play (s).
+
+    Returns:
+        An iterator over the cases; in a notebook, each shows its picture and a player.
+
+    Raises:
+        ValueError: when a judged recording is not among `recordings`.
     """
     wrong = surest_errors(predictions, detector.scores)[:limit]
     for i, (_, judged) in zip(rows_of(wrong, recordings), wrong.iterrows()):
@@ -219,13 +230,22 @@ def holm(
 
 
 def errors_by_source(
-    predictions: pd.DataFrame,     # `label`, `decision`, and the column `by`
-    by: str = "group",             # what to count by: group, source, or any other column
-) -> pd.DataFrame:               # `n`, `errors`, `rate`, `p_value` (corrected), `flagged`, `remark`
-    """How many recordings of each source were misjudged; the most unlikely first.
+    predictions: pd.DataFrame,
+    by: str = "group",
+) -> pd.DataFrame:
+    """Count how many recordings of each source were misjudged.
 
-    `flagged` are those with more errors than chance explains. Raises `ValueError` when there is no
-    column `by`.
+    Args:
+        predictions: the `predictions` of an `Evaluation`, with `label` and `decision`.
+        by: the column to count by: `group`, `source`, or any other.
+
+    Returns:
+        A row for each source, the most unlikely by chance first: `n`, `errors`, `rate`, `p_value`
+        (corrected for the number of sources), `flagged`, with more errors than chance explains, and
+        `remark`.
+
+    Raises:
+        ValueError: when there is no column `by`.
     """
     if by not in predictions:
         columns = ", ".join(predictions.columns)

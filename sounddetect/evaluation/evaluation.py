@@ -92,16 +92,22 @@ DRAWN = 6     # misjudged recordings that are drawn, unless more are asked for
 class Evaluation:
     """How a detector did on labelled recordings.
 
-    `predictions` has a row a recording: `key`, `label`, score columns, `decision`, `group`, and
-    what else is known of it: `source`, `machine_id`, ...
+    Attributes:
+        predictions: a row for each recording: `key`, `label`, score columns, `decision`, `group`,
+            and what else is known of it, such as `source` and `machine_id`.
+        scores: the form of the scores.
+        judged_on: which recordings these are, in words.
+        detector: what was judged; None when it is not at hand.
+        run: the run that the detector comes from, if any.
+        recordings: the recordings, from which pictures of errors are drawn.
     """
 
     predictions: pd.DataFrame
-    scores: Scores                                                  # the form of the scores
-    judged_on: str = "recordings"                                   # which ones, in words
-    detector: Detector | None = field(default=None, repr=False)     # what was judged
-    run: Run | None = field(default=None, repr=False)               # where it comes from
-    recordings: Recordings | None = field(default=None, repr=False) # for pictures of errors
+    scores: Scores
+    judged_on: str = "recordings"
+    detector: Detector | None = field(default=None, repr=False)
+    run: Run | None = field(default=None, repr=False)
+    recordings: Recordings | None = field(default=None, repr=False)
 
     @property
     def classes(self) -> list[str]:
@@ -141,12 +147,22 @@ class Evaluation:
 
     @property
     def conditions(self) -> list[str]:
-        """Those of `CONDITIONS` that tell recordings apart."""
+        """Columns that tell machines and surroundings apart, such as `machine_id` or `domain`."""
         found = [column for column in CONDITIONS if column in self.predictions]
         return [column for column in found if self.predictions[column].nunique(dropna=False) > 1]
 
     def by(self, column: str) -> pd.DataFrame:
-        """Metrics of each machine, section or whatever the recordings' table has."""
+        """Metrics of each machine, section or other value of a column.
+
+        Args:
+            column: a column of `predictions`, such as `machine_id` or `group`.
+
+        Returns:
+            A row for each value: `n`, metrics with `_low` and `_high`, and `note`.
+
+        Raises:
+            ValueError: when there is no such column.
+        """
         return metrics_by(self.predictions, column, self.scores)
 
     @cached_property
@@ -173,7 +189,15 @@ class Evaluation:
             yield kind, draw(kind, arrays)
 
     def save(self, folder: str | os.PathLike, errors: int = DRAWN) -> Path:
-        """Write metrics, tables, pictures and the report, see `save_evaluation`."""
+        """Write metrics, tables, pictures and the report, over those of an earlier evaluation.
+
+        Args:
+            folder: the folder, made if need be.
+            errors: number of misjudged recordings to draw, the most confident first.
+
+        Returns:
+            The folder.
+        """
         return save_evaluation(self, folder, errors)
 
 # %% ../../nbs/09c_evaluation/04_evaluation.ipynb #6a7208ae
@@ -258,14 +282,26 @@ def findings_of(
 # %% ../../nbs/09c_evaluation/04_evaluation.ipynb #b8769f23
 def evaluate(
     source: Run | Detector,
-    recordings: Recordings | None = None,    # None: the test part of the run
-    part: str = "test",                    # "all": keep what the run has trained on or validated by
-    errors: int = DRAWN,                    # misjudged recordings to draw, the most confident first
+    recordings: Recordings | None = None,
+    part: str = "test",
+    errors: int = DRAWN,
 ) -> Evaluation:
     """Judge a run or a detector on labelled recordings.
 
-    The folder `evaluation/` of a run is filled, and its trackers are told. Raises `ValueError` when
-    nothing is left to judge.
+    Of a run, the results are also written to its folder `evaluation/` and reported to its trackers.
+
+    Args:
+        source: a run, or a detector.
+        recordings: what to judge it on; recordings without a label are left out. None: the test
+            part of the run.
+        part: `"test"` leaves out what the run was trained on or validated by, `"all"` keeps it.
+        errors: number of misjudged recordings to draw, the most confident first.
+
+    Returns:
+        Metrics with their intervals, predictions, tables and pictures.
+
+    Raises:
+        ValueError: when nothing is left to judge.
     """
     if part not in ("test", "all"):
         raise ValueError(f"part needs to be test or all, got {part!r}")

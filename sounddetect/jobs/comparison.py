@@ -236,15 +236,22 @@ def _names(paths):
 
 
 def compare(
-    *runs: Run | str | os.PathLike,         # folders of runs or cross-validations, two or more
-    # judge all on these now; None: as in each last evaluation
+    *runs: Run | str | os.PathLike,
     recordings: Recordings | None = None,
 ) -> RunComparison:
-    """Put runs side by side, each tested against the first on what both have judged.
+    """Put runs side by side, each tested against the first on the recordings that both have judged.
 
-    Recordings are found by key and content. Given `recordings`, those that any of the runs learnt
-    from are left out. Raises `ValueError` for fewer than two runs and when nothing is left to
-    judge, `FileNotFoundError` for a run that has not been evaluated.
+    Args:
+        *runs: two or more runs or cross-validations, or their folders.
+        recordings: judge all runs on these now, without those that any of them learnt from. None:
+            take the last evaluation of each, matched by key and content of the recordings.
+
+    Returns:
+        Tables of metrics, of paired tests and of settings that differ, and notes.
+
+    Raises:
+        ValueError: for fewer than two runs, and when no recording is left to judge.
+        FileNotFoundError: for a run that has not been evaluated.
     """
     paths = [Path(run.path if isinstance(run, Run) else run) for run in runs]
     if len(paths) < 2:

@@ -238,21 +238,32 @@ def _stoppable():
 
 # %% ../../nbs/10_jobs/03_cross_validation.ipynb #7485a3fa
 def cross_validate(
-    config: Config | None = None,                           # None: that of `run`, or the defaults
-    recordings: Recordings | None = None,                   # None: those at `data.path`
+    config: Config | None = None,
+    recordings: Recordings | None = None,
     *,
-    folds: int = 5,                       # where the recordings have a column `fold`, that one wins
-    # folder; one that was stopped goes on; None: a new name below `output.dir`
+    folds: int = 5,
     run: str | os.PathLike | None = None,
-    progress: bool = True,                                  # tell on stderr how far it is
-    # further listeners to what happens in the trainings
+    progress: bool = True,
     listeners: Iterable[Callable[[dict], None]] = (),
 ) -> "CrossValidation":
-    """Train as many detectors as there are folds, each judged by its fold.
+    """Train a detector for each fold and judge it on that fold: each recording is tested once.
 
-    `.finished` is False when it was stopped. Raises `ValueError` and `FileExistsError` as `train`
-    and `fold_numbers` do, and `ValueError` when a folder that was stopped had other settings or
-    recordings.
+    Args:
+        config: the settings, from `Config.load`. None: those of `run`, or the defaults.
+        recordings: labelled recordings. None: those at `data.path`.
+        folds: number of folds, at least 2. A column `fold` of the recordings comes first.
+        run: folder of the cross-validation; one that was stopped is continued. None: a folder
+            below `output.dir`, named after date and time.
+        progress: show on stderr how far it is.
+        listeners: functions that are called with each event of the trainings, as in `train`.
+
+    Returns:
+        The folder with its tables and runs. Its `finished` is False when it was stopped.
+
+    Raises:
+        FileExistsError: when `run` exists and is no cross-validation.
+        ValueError: as `train` does, for folds that cannot be made, and when the settings or
+            recordings are not those that the folder was begun with.
     """
     goes_on = run is not None and (Path(run) / "folds.csv").exists()
     config = config or (Run(run).config if goes_on else Config.load())

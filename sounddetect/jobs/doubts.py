@@ -20,14 +20,23 @@ from ..tasks.results import Scores
 
 # %% ../../nbs/10_jobs/05_doubts.ipynb #83d8f3b3
 def label_doubts(
-    # out of fold: `key`, `label`, scores, as `CrossValidation.predictions`
     predictions: pd.DataFrame,
-    scores: Scores,               # their form, as `CrossValidation.scores`
-) -> pd.DataFrame:                # with `label_probability`, `suggested`, `probability`, `doubted`
-    """Recordings in the order of how much their label is contradicted, the most first.
+    scores: Scores,
+) -> pd.DataFrame:
+    """Sort recordings by how strongly their label is contradicted, the strongest first.
 
-    `doubted` are those to listen to. Raises `ValueError` for labels that the scores do not know,
-    and for scores that are no probabilities.
+    Args:
+        predictions: out-of-fold predictions with `key`, `label` and the score columns, such as the
+            `predictions` of what `cross_validate` returns.
+        scores: the form of these scores, its `scores`.
+
+    Returns:
+        The predictions with `label_probability`, the probability of the given label, `suggested`,
+        the most probable other class, its `probability`, and `doubted`: worth listening to.
+
+    Raises:
+        ValueError: for labels that are no class of the scores, and for scores that are not
+            probabilities.
     """
     classes, missing = scores.classes, [name for name in scores.columns if name not in predictions]
     if missing:

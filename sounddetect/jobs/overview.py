@@ -16,9 +16,16 @@ from ..plotting.style import Picture
 
 # %% ../../nbs/10_jobs/06_overview.ipynb #04eb5684
 def plot_check(report: Report) -> Picture:
-    """What a check looked at, on one page.
+    """Draw what a check looked at, on one page.
 
-    Raises `ValueError` when there is no recording that can be used.
+    Args:
+        report: what `check_recordings` returned.
+
+    Returns:
+        A picture: it shows itself in a notebook, and `to_png()` gives the bytes of a file.
+
+    Raises:
+        ValueError: when there is no recording that can be used.
     """
     recordings = report.recordings
     if not len(recordings):

@@ -63,14 +63,23 @@ def _lines(plan: Plan) -> list[str]:
 
 # %% ../../nbs/10_jobs/02_planning.ipynb #262153e9
 def plan(
-    config: Config | None = None,               # None: the defaults
-    recordings: Recordings | None = None,       # None: memory only
-    gpu: str | None = None,                     # such as T4, which need not be there; None: this machine
+    config: Config | None = None,
+    recordings: Recordings | None = None,
+    gpu: str | None = None,
 ) -> Plan:
-    """Forecast of memory, batch size and time. Takes no GPU and no memory.
+    """Forecast memory, batch size and time of a training, without taking a GPU or much memory.
 
-    Raises `ValueError` for an unknown GPU or a network whose memory cannot be forecast, `MemoryError` when not even one
-    window fits.
+    Args:
+        config: the settings of the training, from `Config.load`. None: the defaults.
+        recordings: what it will be trained on. None: memory only, no time.
+        gpu: name of a GPU, such as `T4`, which need not be in this machine. None: this machine.
+
+    Returns:
+        The forecast: memory in bytes, times in seconds. Printed, it is a few lines of text.
+
+    Raises:
+        ValueError: for an unknown GPU, or a network whose memory cannot be forecast.
+        MemoryError: when not even one window fits.
     """
     config = (config or Config.load()).resolve(recordings, strict=False)
     budget = gpu_budget(gpu) if gpu else memory_budget(config)

@@ -145,14 +145,25 @@ def checkpoint_folder(run_path: Path, drive: str = "/content/drive", local: str 
 
 # %% ../../nbs/10_jobs/01_training_runs.ipynb #f2b6fdb4
 def prepare_training(
-    config: Config | None = None,                           # None: the defaults
-    recordings: Recordings | None = None,                   # None: those at `data.path`
+    config: Config | None = None,
+    recordings: Recordings | None = None,
     *,
-    run: str | os.PathLike | None = None,                   # folder of the new run; None: a new name below `output.dir`
-    progress: bool = True,                                  # show a progress bar on stderr
-    listeners: Iterable[Listener] = (),                     # called with each event, see `training.events`
+    run: str | os.PathLike | None = None,
+    progress: bool = True,
+    listeners: Iterable[Listener] = (),
 ) -> TrainingRun:
-    """Everything up to the first step: a training to `.start()`, `.stop()` and `.wait()` for. Raises as `train` does."""
+    """Prepare a training up to its first step, to be started and stopped from elsewhere.
+
+    Args:
+        config, recordings, run, progress, listeners: as in `train`.
+
+    Returns:
+        The training: `start()` runs it in a thread, `stop(reason)` ends it after the current step,
+        `wait()` returns its `Run`.
+
+    Raises:
+        FileExistsError, MemoryError, ValueError: as `train` does.
+    """
     config = config or Config.load()
     recordings = recordings_of(config) if recordings is None else recordings
     refuse_damaged(recordings, config.data.skip_bad)
@@ -189,17 +200,32 @@ def _refuse_foreign_labels(recordings, config):
 
 # %% ../../nbs/10_jobs/01_training_runs.ipynb #8624f2b0
 def train(
-    config: Config | None = None,                           # None: the defaults
-    recordings: Recordings | None = None,                   # None: those at `data.path`
+    config: Config | None = None,
+    recordings: Recordings | None = None,
     *,
-    run: str | os.PathLike | None = None,                   # folder of the new run; None: a new name below `output.dir`
-    progress: bool = True,                                  # show a progress bar on stderr
-    listeners: Iterable[Listener] = (),                     # called with each event, see `training.events`
+    run: str | os.PathLike | None = None,
+    progress: bool = True,
+    listeners: Iterable[Listener] = (),
 ) -> Run:
-    """Train a detector on recordings; `run.finished` is False when it was stopped before its end.
+    """Train a detector on recordings.
 
-    Raises `ValueError` for recordings that are damaged, unlabelled, or too few to split, `FileExistsError` for a run that
-    exists, `MemoryError` when memory does not suffice.
+    Args:
+        config: the settings, from `Config.load`. None: the defaults.
+        recordings: labelled recordings; they are divided into training, validation and test part.
+            None: those at `data.path`.
+        run: folder of the new run. None: a folder below `output.dir`, named after date and time.
+        progress: show a progress bar on stderr.
+        listeners: functions that are called with each event of the training, a dict with the key
+            `event`.
+
+    Returns:
+        The run folder. Its `finished` is False when the training was stopped before its end;
+        `resume` continues it.
+
+    Raises:
+        ValueError: for recordings that are damaged, unlabelled, or too few to split.
+        FileExistsError: when the run folder exists already.
+        MemoryError: when memory does not suffice even for the smallest batch.
     """
     return prepare_training(config, recordings, run=run, progress=progress, listeners=listeners).fit()
 
@@ -243,14 +269,24 @@ EXTENDED = "model_before"       # folder of the detector of a run that is being 
 
 
 def prepare_resume(
-    path: str | os.PathLike,                             # a run folder
-    overrides: dict | None = None,                       # settings to change on purpose, such as {"training.epochs": 100}
+    path: str | os.PathLike,
+    overrides: dict | None = None,
     *,
-    recordings: Recordings | None = None,                # None: read again from where they were
+    recordings: Recordings | None = None,
     progress: bool = True,
-    listeners: Iterable[Listener] = (),                  # called with each event, see `training.events`
+    listeners: Iterable[Listener] = (),
 ) -> TrainingRun:
-    """Everything up to the next step of a run that was stopped. Raises as `resume` does."""
+    """Prepare a run that was stopped up to its next step, to be started from elsewhere.
+
+    Args:
+        path, overrides, recordings, progress, listeners: as in `resume`.
+
+    Returns:
+        The training, as from `prepare_training`.
+
+    Raises:
+        FileNotFoundError, ValueError: as `resume` does.
+    """
     run, overrides = Run(path), overrides or {}
     refuse_folds(run)
     config = run.config.replace(overrides)
@@ -273,17 +309,30 @@ def prepare_resume(
 
 
 def resume(
-    path: str | os.PathLike,                             # a run folder
-    overrides: dict | None = None,                       # settings to change on purpose, such as {"training.epochs": 100}
+    path: str | os.PathLike,
+    overrides: dict | None = None,
     *,
-    recordings: Recordings | None = None,                # None: read again from where they were
+    recordings: Recordings | None = None,
     progress: bool = True,
-    listeners: Iterable[Listener] = (),                  # called with each event, see `training.events`
+    listeners: Iterable[Listener] = (),
 ) -> Run:
-    """Continue a run that was stopped, exactly as if it had not been; with more epochs, also one that is finished.
+    """Continue a run that was stopped, with the same result as if it had not been.
 
-    Raises `ValueError` when it is finished already, when its recordings are gone or changed, or when settings in its
-    config.yaml were changed that are not named in `overrides`.
+    Args:
+        path: the run folder.
+        overrides: settings to change on purpose, such as `{"training.epochs": 100}`. With more
+            epochs, a finished run continues as well.
+        recordings: those of the run. None: read again from where they were.
+        progress: show a progress bar on stderr.
+        listeners: functions that are called with each event of the training, as in `train`.
+
+    Returns:
+        The same run folder.
+
+    Raises:
+        FileNotFoundError: when there is no run at `path`.
+        ValueError: when the run is finished, when its recordings are missing or have changed, or
+            when its `config.yaml` was edited in settings that `overrides` does not name.
     """
     return prepare_resume(path, overrides, recordings=recordings, progress=progress, listeners=listeners).fit()
 

@@ -88,7 +88,14 @@ _NO_RUNS = {"weights", "model", "evaluation", "doubts"}     # folders of a run t
 
 
 class Runs:
-    """The runs below a folder. Raises `FileNotFoundError` when there is no such folder."""
+    """The runs below a folder, as a table and one after the other.
+
+    Args:
+        folder: the folder to look in.
+
+    Raises:
+        FileNotFoundError: when there is no such folder.
+    """
 
     def __init__(self, folder: str | os.PathLike = "runs"):
         self.folder = Path(folder)

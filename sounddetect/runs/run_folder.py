@@ -100,9 +100,13 @@ def describe_data(recordings: Recordings, split: Split) -> dict:
 
 # %% ../../nbs/09a_runs/00_run_folder.ipynb #cbe2bf4a
 class Run:
-    """One run folder.
+    """One run folder: settings, data, progress, weights, detector and evaluation.
 
-    Raises `FileNotFoundError` when there is no run at `path`.
+    Args:
+        path: the folder.
+
+    Raises:
+        FileNotFoundError: when there is no run at `path`.
     """
 
     def __init__(self, path: str | os.PathLike):
@@ -131,15 +135,20 @@ class Run:
         """Content of `data.json`."""
         return _read_data(self.path / "data.json")
 
-    # a cross-validation: its folds are runs of their own below it
-    holds_folds = property(lambda self: (self.path / "folds.csv").exists())
+    @property
+    def holds_folds(self) -> bool:
+        """True for a cross-validation, whose folds are runs of their own below it."""
+        return (self.path / "folds.csv").exists()
 
     @property
     def finished(self) -> bool:
         """True when the detector is there; of a cross-validation, when all folds are judged."""
         return (self.path / ("metrics.json" if self.holds_folds else "model/model.json")).exists()
 
-    detector = property(lambda self: Detector.load(self.path / "model"))        # ready to predict
+    @property
+    def detector(self) -> Detector:
+        """The trained detector, ready to predict; read anew each time."""
+        return Detector.load(self.path / "model")
 
     @property
     def scores(self) -> Scores:
@@ -156,15 +165,30 @@ class Run:
         return json.loads(path.read_text(encoding="utf-8"))
 
     def has_met(self, recordings: Recordings, *parts: str) -> np.ndarray:
-        """Which recordings are in these parts of the run, by content; bool `(recording,)`."""
+        """Which recordings are in some parts of the run, found by their content.
+
+        Args:
+            recordings: recordings to look for.
+            *parts: `"train"`, `"validation"`, `"test"`.
+
+        Returns:
+            bool `(recording,)`.
+        """
         split, content = self.data["split"], self.data["content_hash"]
         met = {content[key] for name in parts for key in split.get(name, [])}
         return recordings.table["content_hash"].isin(met).to_numpy()
 
     def parts(self, recordings: Recordings) -> Split:
-        """`recordings` divided as this run divided them, by content.
+        """Divide recordings as this run divided them, found by their content.
 
-        Raises `ValueError` when recordings of the run are missing.
+        Args:
+            recordings: all recordings of the run, and perhaps others.
+
+        Returns:
+            The parts as `train`, `validation` and `test`.
+
+        Raises:
+            ValueError: when recordings of the run are missing.
         """
         return _parts(self, recordings)
 

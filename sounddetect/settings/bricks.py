@@ -22,7 +22,11 @@ class Section(BaseModel):
     STANDS_FOR: ClassVar[dict[str, tuple[str, ...]]] = {}
 
     def comment_of(self, key: str) -> str:
-        """What explains a key in a configuration file."""
+        """The comment that explains a key in a configuration file.
+
+        Args:
+            key: a name in this section.
+        """
         field = type(self).model_fields.get(key)
         if field is not None and field.description:
             return field.description
@@ -51,7 +55,12 @@ class ModelSettings(Section):
     input_length: Literal["auto"] | Annotated[int, Field(ge=MIN_WINDOW)] = setting(
         22050, "samples in one window, at audio.sample_rate; auto: by features and recordings")
 
-    def automatic(self, sample_rate: int, input_length: int) -> dict[str, Any]:
+    def automatic(
+        self,
+        sample_rate: int,              # Hz
+        input_length: int,             # samples in a window
+        band: tuple[float, float],     # lowest and highest frequency that preprocessing lets pass, Hz
+    ) -> dict[str, Any]:
         """Values for keys of its own that are `auto`."""
         return {}
 
@@ -69,7 +78,12 @@ class FeatureSettings(Section):
         """What `model.input_length: auto` becomes: half a second, or the longest recording if that is shorter."""
         return max(MIN_WINDOW, min(sample_rate // 2, lengths[-1]))
 
-    def automatic(self, sample_rate: int, input_length: int) -> dict[str, Any]:
+    def automatic(
+        self,
+        sample_rate: int,              # Hz
+        input_length: int,             # samples in a window
+        band: tuple[float, float],     # lowest and highest frequency that preprocessing lets pass, Hz
+    ) -> dict[str, Any]:
         """Values for keys of its own that are `auto`."""
         return {}
 

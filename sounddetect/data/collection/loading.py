@@ -20,7 +20,7 @@ import pandas as pd
 
 from ...config import Config
 from ..store.caching import cached_sources, file_size, read_once
-from .labels import CLASSES, canonical_label, folder_labels, label_of_path, text_or_none
+from .labels import CLASSES, canonical_label, classes_of_folders, find_classes, label_of_path
 from .manifest import Entry, read_manifest
 from .naming import describe_name
 from ..readers.numeric_csv import csv_kind
@@ -202,21 +202,30 @@ def _typed(values: list) -> list:
         return [float(value) if isinstance(value, str) and "." in value else int(value) if isinstance(value, str) else value for value in values]
     return values
 
+# %% ../../../nbs/01_data/3_collection/06_loading.ipynb #fefcc599
+def _classes_among(recordings: Recordings, spellings: list, entries: list, labels) -> list[str]:
+    """Names of the classes, as files and manifests say, else names of files, else folders."""
+    said = [entry.columns["label"] if entry and "label" in entry.columns else spelling for spelling, entry in zip(spellings, entries)]
+    if any(spelling is not None for spelling in said):
+        return find_classes(said, labels)
+    sources = recordings.table["source"].unique()
+    named = [describe_name(source).get("label") for source in sources]
+    if any(named):
+        return find_classes(named, labels)
+    return classes_of_folders(sources, labels)
+
 # %% ../../../nbs/01_data/3_collection/06_loading.ipynb #26d543fb
-def _label(recordings: Recordings, spellings: list, entries: list, classes, labels) -> tuple[list, dict[str, list[int]]]:
-    """Spelling of each recording's label that counts, and for each message of what is not known the recordings that are
-    meant. Fills in the labels."""
-    if classes == "auto":
-        return _label_as_written(recordings, spellings, entries, labels or {})
-    return _fill_labels(recordings, spellings, entries, lambda spelling: _known(spelling, classes, labels),
-                        lambda source: _label_by_path(source, classes, labels))
-
-
-def _fill_labels(recordings, spellings, entries, name_of, name_of_path):
-    """`_label`, given what a spelling stands for (and why for nothing), and what a path says."""
+def _label(
+    recordings: Recordings,     # whose labels are filled in
+    spellings: list,            # of the label of each, as the files have it; those of manifests are filled in
+    entries: list,              # of manifests
+    classes: Sequence[str],
+    labels: Mapping[str, str] | None,
+) -> tuple[list, dict[str, list[int]]]:
+    """Spelling of each label that counts, and for each message of what is not known the recordings that are meant."""
     table = recordings.table
     says = set(source for source, spelling in zip(table["source"], spellings) if spelling is not None)
-    by_path = {source: name_of_path(source) for source in table["source"].unique() if source not in says}
+    by_path = {source: _label_by_path(source, classes, labels) for source in table["source"].unique() if source not in says}
     known, wrong, names = {}, defaultdict(list), []
     for i, (source, spelling, entry) in enumerate(zip(table["source"], spellings, entries)):
         if entry and "label" in entry.columns:
@@ -226,7 +235,7 @@ def _fill_labels(recordings, spellings, entries, name_of, name_of_path):
             continue
         as_typed = type(spelling), spelling                 # 1 and True are equal, and mean different things
         if as_typed not in known:
-            known[as_typed] = name_of(spelling)
+            known[as_typed] = _known(spelling, classes, labels)
         name, message = known[as_typed]
         names.append(name)
         if message:
@@ -246,28 +255,6 @@ def _known(spelling, classes, labels) -> tuple[str | None, str | None]:
 def _label_by_path(source: str, classes, labels) -> str | None:
     by_folder = label_of_path(source, classes, labels)
     return by_folder if by_folder is not None else _known(describe_name(source).get("label"), classes, labels)[0]
-
-# %% ../../../nbs/01_data/3_collection/06_loading.ipynb #f303e99b
-def _label_as_written(recordings, spellings, entries, labels):
-    """`_label` where the classes are those that occur."""
-    usual = [*CLASSES, *sorted(set(labels.values()) - set(CLASSES))]
-    said, wrong = _label(recordings, list(spellings), entries, usual, labels)
-    folders = folder_labels(recordings.table["source"].unique())
-    table = recordings.table
-    unnamed = [source for source, label in zip(table["source"], table["label"]) if label is None and folders.get(source)]
-    if not (wrong or unnamed or table["label"].isna().all()):
-        return said, wrong
-    known = {str(name).strip().casefold(): label for name, label in labels.items()}
-
-    def name_of(spelling):
-        spelling = int(spelling) if isinstance(spelling, float) and spelling.is_integer() else spelling
-        text = text_or_none(spelling)
-        return (known.get(text.casefold(), text) if text else None), None
-
-    def name_of_path(source):
-        return name_of(describe_name(source).get("label") or folders.get(source) or label_of_path(source, usual, labels))[0]
-
-    return _fill_labels(recordings, spellings, entries, name_of, name_of_path)
 
 # %% ../../../nbs/01_data/3_collection/06_loading.ipynb #71f3ee92
 def _groups(table, group_by):
@@ -323,6 +310,7 @@ class Loaded:
     assumed_rate: np.ndarray                # bool `(recording,)`: the source does not say its rate
     not_read: dict[str, int]                # {suffix: number of files in forms that are not read}
     n_bytes: int = 0                        # of the files, where they are read in parts
+    classes: Sequence[str] = CLASSES        # names of the classes, found if nobody has named them
 
 
 def load_everything(paths: str | os.PathLike | Sequence[str | os.PathLike], how: Loading) -> Loaded:
@@ -337,7 +325,8 @@ def _understand(paths, how: Loading, found: _Found, stored: dict, unreachable: d
     recordings, spellings, entries = _apply_entries(recordings, spellings, found, how.usual_rate)
     assumed = recordings.table["sample_rate"].to_numpy() == 0
     recordings.table.loc[assumed, "sample_rate"] = how.usual_rate
-    spellings, unknown = _label(recordings, spellings, entries, how.classes, how.labels)
+    classes = _classes_among(recordings, spellings, entries, how.labels) if how.classes == "auto" else list(how.classes)
+    spellings, unknown = _label(recordings, spellings, entries, classes, how.labels)
     recordings.table["group"] = _groups(recordings.table, how.group_by)
     problems = [*found.problems, *({"key": key, "problem": why} for key, why in unreachable.items()), *(
         {"key": key if item["row"] is None else f"{key}#{item['row']}", "problem": item["problem"]}
@@ -345,7 +334,8 @@ def _understand(paths, how: Loading, found: _Found, stored: dict, unreachable: d
     order = {key: k for k, key in enumerate(found.sources)}
     problems.sort(key=lambda problem: order.get(source_of(problem["key"]), -1))
     origin = Origin([path.resolve() for path in as_paths(paths)], found.sources, problems)
-    return Loaded(Recordings(recordings.table, recordings._stores, recordings._places, origin), spellings, unknown, assumed, found.not_read)
+    recordings = Recordings(recordings.table, recordings._stores, recordings._places, origin)
+    return Loaded(recordings, spellings, unknown, assumed, found.not_read, classes=classes)
 
 # %% ../../../nbs/01_data/3_collection/06_loading.ipynb #6fbdf352
 def load_in_parts(
@@ -406,7 +396,7 @@ def load_recordings(
     config: Config | None = None,
     *,
     sample_rate: int | None = None,
-    classes: Sequence[str] | None = None,
+    classes: Sequence[str] | str | None = None,
     labels: Mapping[str, str] | None = None,
     group_by: str | None = None,
     variable: str | None = None,
@@ -425,7 +415,7 @@ def load_recordings(
         paths: one path or several: files or folders.
         config: where options come from that are not given here; None: the defaults.
         sample_rate: Hz, for files that do not say theirs (legacy JSON, numeric CSV).
-        classes: names of the classes.
+        classes: names of the classes, or `auto`: as the recordings are labelled.
         labels: further spellings of labels, such as `{"gut": "OK", "kaputt": "NG"}`.
         group_by: what a split must not tear apart where nothing says it: `file`, `row`, or `auto`:
             files if there are three or more of each class.
@@ -441,7 +431,7 @@ def load_recordings(
     Raises:
         FileNotFoundError: for a path that is not there.
         ValueError: when there are no recordings, or for labels that are not known.
-        CacheError: when the copies cannot be written.
+        OSError: when the copies cannot be written.
     """
     how = Loading.of(
         config, sample_rate=sample_rate, classes=classes, labels=labels, group_by=group_by,

@@ -29,13 +29,23 @@ from .writing import write_json_recordings, write_wav_folder
 # %% ../../../nbs/01_data/3_collection/04_recordings.ipynb #f5a62d09
 @dataclass
 class Recording:
-    """One clip of sound or vibration."""
+    """One clip of sound or vibration.
 
-    waveform: np.ndarray        # float32 `(time,)`; of several channels the mean
-    sample_rate: int            # Hz
-    label: str | None = None    # class name
-    key: str = ""               # path below the given root, `#row` inside a file of several, `@start-stop` in samples for a cut-out
-    group: str = ""             # the source it was cut from: a split keeps it together
+    Attributes:
+        waveform: samples, float32 `(time,)`; of several channels the mean.
+        sample_rate: samples per second (Hz).
+        label: class name, None where it is unknown.
+        key: path below the given root, with `#row` inside a file of several recordings and
+            `@start-stop` (samples) for a clip.
+        group: what a split keeps together, such as the file that it was cut from.
+        meta: what else is known of it, by name.
+    """
+
+    waveform: np.ndarray
+    sample_rate: int
+    label: str | None = None
+    key: str = ""
+    group: str = ""
     meta: dict = field(default_factory=dict)
 
 # %% ../../../nbs/01_data/3_collection/04_recordings.ipynb #ea59f81f
@@ -89,7 +99,8 @@ class Recordings:
         Args:
             table: a row a recording, with `COLUMNS` and any others.
             stores: the stores that hold the samples.
-            places: where the samples of each row lie, see `places_of`.
+            places: where the samples of each row lie, from
+                `sd.data.collection.recordings.places_of`.
             origin: where the recordings come from.
         """
         self.table, self.origin = table.reset_index(drop=True), origin

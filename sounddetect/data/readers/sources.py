@@ -18,15 +18,28 @@ from .reading import kind_of, suffixes
 # %% ../../../nbs/01_data/1_readers/00_sources.ipynb #9bcea342
 _OWN_READER = "or register a reader of your own (sounddetect.register_reader)"
 NOT_READ = {
-    **dict.fromkeys((".mp3", ".m4a", ".aac", ".wma", ".opus", ".aif", ".aiff"),
-                    "compressed for ears or unusual: convert to FLAC or WAV, such as by: ffmpeg -i a.mp3 a.flac"),
-    **dict.fromkeys((".npy", ".npz"),
-                    f"arrays without a rate, often features and not sound: write the waveforms as WAV or JSON, {_OWN_READER}"),
-    **dict.fromkeys((".hea", ".dat"), "PhysioNet records: convert them by the wfdb package, or by its program wfdb2mat"),
-    **dict.fromkeys((".pkl", ".pickle", ".pt", ".pth", ".joblib"),
-                    "never opened, because such a file may run code: write the waveforms as WAV or JSON"),
-    **dict.fromkeys((".h5", ".hdf5", ".parquet", ".tdms", ".edf", ".lvm", ".uff"),
-                    f"of another program: export WAV, MAT or CSV from it, {_OWN_READER}"),
+    **dict.fromkeys(
+        (".mp3", ".m4a", ".aac", ".wma", ".opus", ".aif", ".aiff"),
+        "compressed for ears or unusual: "
+        "convert to FLAC or WAV, such as by: ffmpeg -i a.mp3 a.flac",
+    ),
+    **dict.fromkeys(
+        (".npy", ".npz"),
+        "arrays without a rate, often features and not sound: "
+        f"write the waveforms as WAV or JSON, {_OWN_READER}",
+    ),
+    **dict.fromkeys(
+        (".hea", ".dat"),
+        "PhysioNet records: convert them by the wfdb package, or by its program wfdb2mat",
+    ),
+    **dict.fromkeys(
+        (".pkl", ".pickle", ".pt", ".pth", ".joblib"),
+        "never opened, because such a file may run code: write the waveforms as WAV or JSON",
+    ),
+    **dict.fromkeys(
+        (".h5", ".hdf5", ".parquet", ".tdms", ".edf", ".lvm", ".uff"),
+        f"of another program: export WAV, MAT or CSV from it, {_OWN_READER}",
+    ),
     **dict.fromkeys((".zip", ".tar", ".tgz", ".gz", ".7z", ".rar"), "an archive: unpack it first"),
 }
 
@@ -106,10 +119,12 @@ def find_sources(
         for path in files_below(root):
             key = path.relative_to(root).as_posix() if root.is_dir() else path.name
             key = key if len(paths) == 1 or not root.is_dir() else f"{root.resolve().name}/{key}"
-            key = os.fsencode(key).decode("utf-8", "replace")      # a name in another encoding could be neither printed nor written
+            # a name in another encoding could be neither printed nor written
+            key = os.fsencode(key).decode("utf-8", "replace")
             suffix = path.suffix.lower()
             if kind_of(path) is None and not asked:
-                parts.load_installed()                         # which may bring a reader for it
+                # an installed package may bring a reader for it
+                parts.load_installed()
                 asked = True
             if kind_of(path) is None:
                 not_read.update([suffix] if suffix in NOT_READ or path == root else [])
@@ -127,8 +142,14 @@ def find_sources(
                 )
             sources[key] = path
     if not sources:
-        raise ValueError(f"{', '.join(map(str, paths[:3]))}: no recordings found; looked for {', '.join(suffixes())} files. "
-                         + (describe_not_read(not_read) or "Put some there, or make some with: sounddetect simulate data"))
+        raise ValueError(
+            f"{', '.join(map(str, paths[:3]))}: no recordings found; "
+            f"looked for {', '.join(suffixes())} files. "
+            + (
+                describe_not_read(not_read)
+                or "Put some there, or make some with: sounddetect simulate data"
+            )
+        )
     return sources, dict(not_read)
 
 
