@@ -105,7 +105,8 @@ def _refuse_cut_off_ogg(file, size: int) -> None:
         place, head = file.tell(), file.read(27)
         table = file.read(head[26] if len(head) == 27 else 0)
         page = head + table + file.read(sum(table))
-        if flags & _LAST_PAGE and page[:4] == b"OggS" and page[5:6] != b"" and page[5] & _FIRST_PAGE:
+        is_first = page[:4] == b"OggS" and len(page) > 5 and page[5] & _FIRST_PAGE
+        if flags & _LAST_PAGE and is_first:
             raise ValueError("the file holds several streams one after the other, of which only the "
                              "first would be read: save each as a file")
         if file.tell() == size and (len(head) < 27 or len(page) < 27 + len(table) + sum(table)):
@@ -113,8 +114,8 @@ def _refuse_cut_off_ogg(file, size: int) -> None:
         if page[:4] != b"OggS" or page[22:26] != _check_sum_of_page(page):
             raise ValueError(f"the file is cut off or damaged at byte {place}: take another copy")
         if int.from_bytes(page[18:22], "little") != number:
-            raise ValueError(f"the file is cut off in the middle: a page before byte {place} is missing, "
-                             "or it holds several streams at once")
+            raise ValueError(f"the file is cut off in the middle: a page before byte {place} is "
+                             "missing, or it holds several streams at once")
         number, flags = number + 1, page[5]
     if not flags & _LAST_PAGE:
         raise ValueError("the file is cut off: its last page is missing")
