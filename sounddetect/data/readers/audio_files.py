@@ -107,8 +107,8 @@ def _refuse_cut_off_ogg(file, size: int) -> None:
         page = head + table + file.read(sum(table))
         is_first = page[:4] == b"OggS" and len(page) > 5 and page[5] & _FIRST_PAGE
         if flags & _LAST_PAGE and is_first:
-            raise ValueError("the file holds several streams one after the other, of which only the "
-                             "first would be read: save each as a file")
+            raise ValueError("the file holds several streams one after the other, of which only "
+                             "the first would be read: save each as a file")
         if file.tell() == size and (len(head) < 27 or len(page) < 27 + len(table) + sum(table)):
             raise ValueError("the file is cut off: its last page is missing")
         if page[:4] != b"OggS" or page[22:26] != _check_sum_of_page(page):
