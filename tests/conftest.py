@@ -49,6 +49,7 @@ SLOW = {
     "cli/test_page.py",
     "data/test_damage.py",
     "detector/test_deployment.py",
+    "detector/test_log_mel.py",
     "evaluation/test_report.py",
     "house/test_wheel.py",
     "jobs/test_interruptions.py",

@@ -4,20 +4,22 @@
 
 # %% auto #0
 __all__ = ['PANEL_STYLE', 'WIDE', 'LABEL', 'Wording', 'Bench', 'message_html', 'facts_html', 'picture_bytes', 'about_html',
-           'make_widget', 'row', 'Panel']
+           'Panel', 'row']
 
 # %% ../../nbs/11b_workbench/03_panels.ipynb #0163cd4c
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from os import PathLike
 from pathlib import Path
 from threading import Lock
+from typing import Any
 
 import ipywidgets as widgets
 from markupsafe import Markup
 
 from .colab import in_colab
 from .texts import LANGUAGE_NAMES, text, translate_picture
-from .updates import Background, Updates, quietly
+from .updates import ShownJob, Updates, quietly
 from ..config import Config
 from ..html import render
 from ..plotting.style import ACCENT, BAD, MUTED, Picture
@@ -32,11 +34,19 @@ class Wording:
         self.lang, self.listeners = lang, []
         self._bound: dict = {}
 
-    def __call__(self, key: str, /, **values) -> str:
+    def __call__(self, key: str, /, **values: object) -> str:
         """The text `key` of the table."""
         return text(key, self.lang, **values)
 
-    def bind(self, widget, trait: str, key: str, form: Callable[[str], str] | None = None, /, **values) -> None:
+    def bind(
+        self,
+        widget: widgets.Widget,
+        trait: str,
+        key: str,
+        form: Callable[[str], str] | None = None,
+        /,
+        **values: object,
+    ) -> None:
         """Keep an attribute of a widget at a text, until another text is bound to it.
 
         `form` makes HTML of it; without one, a widget that shows HTML gets it escaped.
@@ -45,7 +55,7 @@ class Wording:
         self._bound[id(widget), trait] = widget, trait, lambda: form(self(key, **values))
         setattr(widget, trait, form(self(key, **values)))
 
-    def bind_options(self, widget, keys: dict) -> None:
+    def bind_options(self, widget: widgets.Widget, keys: Mapping[Any, str]) -> None:
         """Keep the options of a selection at `{value: key of its text}`."""
         def options():
             return [(self(key), value) for value, key in keys.items()]
@@ -73,13 +83,19 @@ def _escaped(text):
 class Bench:
     """What the panels of one workbench share; `set` tells those that wait for it."""
 
-    def __init__(self, lang: str = "en", folder=None, blocking: bool = False):
+    def __init__(
+        self,
+        lang: str = "en",
+        folder: str | PathLike | None = None,  # runs, simulated recordings and uploads go below it
+        blocking: bool = False,                # who starts something waits for its end
+    ):
         self.words, self.updates = Wording(lang), Updates()
-        self.folder = Path(folder or ".")                 # runs, simulated recordings and uploads go below it
-        self.blocking = blocking                          # True: who starts something waits for its end
-        self.settings: dict = {}                          # dotted keys of the configuration, as the panels set them
+        self.folder, self.blocking = Path(folder or "."), blocking
+        # dotted keys of the configuration, as the panels set them
+        self.settings: dict = {}
         self.recordings = self.report = self.plan = self.run = self.evaluation = None
-        self.opened = None                                # the finished run that was found when the workbench was opened
+        # the finished run that was found when the workbench was opened
+        self.opened = None
         self._waiting = defaultdict(list)
 
     def on(self, name: str, listener: Callable[[], None]) -> None:
@@ -96,9 +112,16 @@ class Bench:
 
     @property
     def overrides(self) -> dict:
-        """The settings, and where runs and copies of recordings go. On Colab the copies stay on the machine's own disk."""
+        """The settings, and where runs and copies of recordings go.
+
+        On Colab the copies stay on the machine's own disk.
+        """
         cache = ".cache" if in_colab() else (self.folder / ".cache").as_posix()
-        return {"data.cache_dir": cache, "output.dir": (self.folder / "runs").as_posix(), **self.settings}
+        return {
+            "data.cache_dir": cache,
+            "output.dir": (self.folder / "runs").as_posix(),
+            **self.settings,
+        }
 
     @property
     def config(self) -> Config:
@@ -128,14 +151,19 @@ PANEL_STYLE = f"""
 .sd-table td.sd-number {{text-align: right; font-variant-numeric: tabular-nums}}
 .sd-log {{font: 12px/1.5 monospace; white-space: pre-wrap; overflow-wrap: anywhere; opacity: .8}}
 """
-WIDE, LABEL = "424px", {"description_width": "150px"}        # of fields, and of what stands before them
+# of fields, and of what stands before them
+WIDE, LABEL = "424px", {"description_width": "150px"}
 
 
 def message_html(message: str, kind: str = "note") -> str:
     """A message as HTML; `kind` is note, good, warning or error."""
     if not message:
         return ""
-    return render('<div class="sd-message sd-{{ kind }}" role="status">{{ message }}</div>', kind=kind, message=message)
+    return render(
+        '<div class="sd-message sd-{{ kind }}" role="status">{{ message }}</div>',
+        kind=kind,
+        message=message,
+    )
 
 
 _FACTS = """
@@ -171,29 +199,25 @@ def about_html(text: str) -> Markup:
     return render('<div class="sd-about">{{ text }}</div>', text=text)
 
 
-class _Shown:
-    """What a panel shows: heading, its own widgets, message, code."""
+class Panel:
+    """Base of all panels: heading, message, code, and one job at a time."""
 
     name = ""                # of the panel, in CSS classes and keys of texts
     step = 0                 # number in the heading
 
     def __init__(self, bench: Bench):
         self.bench, self.words = bench, bench.words
-        self.job, self.css_classes = Background(bench.updates), []
+        self.job: ShownJob | None = None
+        self.css_classes: list[str] = []
         self.message = self.make(widgets.HTML, "message")
         self._code = self.make(widgets.HTML, "code")
-        self._code_button = self.make(widgets.ToggleButton, "show-code", description="code.show", icon="code", width="190px")
+        self._code_button = self.make(widgets.ToggleButton, "show-code", description="code.show",
+                                      icon="code", width="190px")
         self._code_button.observe(lambda change: self.show_code(), "value")
-        title, about = self.make(widgets.HTML, "title"), self.make(widgets.HTML, "about")
-        self.words.bind(title, "value", f"{self.name}.title", self._title_html)
-        self.words.bind(about, "value", f"{self.name}.about", about_html)
-        head = widgets.HBox([title, self._code_button], layout=widgets.Layout(justify_content="space-between", flex_flow="row wrap"))
-        self.widget = widgets.VBox([head, about, self.message, self._code, *self.build()])
-        for own in ("sd-panel", f"sd-{self.name}"):
-            self.widget.add_class(own)
-
-    def _title_html(self, text):
-        return render(_TITLE, style=Markup(PANEL_STYLE), step=self.step, text=text)
+        own = self.build()
+        self.widget = widgets.VBox([_head(self), self.message, self._code, *own])
+        for css_class in ("sd-panel", f"sd-{self.name}"):
+            self.widget.add_class(css_class)
 
     def _ipython_display_(self):
         from IPython.display import display
@@ -208,72 +232,106 @@ class _Shown:
         """The lines of Python that do the same."""
         return ""
 
-    def make(self, kind: type, name: str, *, width: str | None = None, description: str | None = None, **options):
+    def clear(self) -> None:
+        """Take away what is shown of earlier work; called when new work begins."""
+
+    def make(self, kind: type, name: str, *, width: str | None = None,
+             description: str | None = None, **options: Any) -> Any:
         """A widget with its CSS class; `description` is a key of the texts."""
-        return make_widget(self, kind, name, width, description, options)
+        return _make(self, kind, name, width, description, options)
+
+    def say(self, key: str, kind: str = "note", /, **values: object) -> None:
+        """Show a message in the place of the last one; `kind`: note, good, warning or error."""
+        self.words.bind(self.message, "value", key, lambda text: message_html(text, kind), **values)
+
+    def fail(self, error: BaseException) -> None:
+        """Show an error: what is wrong and what to do, never where in the program."""
+        key, detail = _key_of(error), str(error).strip() or type(error).__name__
+        if key == "error.unexpected":
+            detail = f"{type(error).__name__}: {detail}"
+        self.say(key, "error", detail=detail)
+
+    def show_code(self) -> None:
+        """Show or hide the code, as the button says."""
+        shown = self._code_button.value
+        self.words.bind(self._code_button, "description", "code.hide" if shown else "code.show")
+        lines = render('<div class="sd-code">{{ code }}</div>', code=self.code()) if shown else ""
+        self._code.value = lines
+
+    def begin(self, work: Callable[[], object], then: Callable[[Any], None], key: str, /,
+              **values: object) -> bool:
+        """Begin the panel's job, saying `key`; False when it has one already.
+
+        A blocking workbench waits for its end.
+        """
+        if self.job is not None and self.job.allows("stop"):
+            return False
+        self.clear()
+        self.say(key, **values)
+        self.job = ShownJob(self.bench.updates, work, then, self.fail)
+        self.job.start()
+        if self.bench.blocking:
+            self.wait()
+        return True
+
+    def withdraw(self) -> None:
+        """What the panel's job is looking for is not asked for any more: nothing of it is shown."""
+        if self.job is not None:
+            self.job.stop("withdrawn")
+        self.clear()
+
+    def wait(self, seconds: float | None = None) -> bool:
+        """Wait for the panel's job in the thread of the widgets, as `Updates.wait_for` does."""
+        return self.job is None or self.bench.updates.wait_for(self.job, seconds)
 
 # %% ../../nbs/11b_workbench/03_panels.ipynb #8d165a2c
-def make_widget(panel: _Shown, kind: type, name: str, width: str | None, description: str | None, options: dict):
-    """A widget of a panel: buttons as wide as asked, fields all alike."""
-    is_button = issubclass(kind, (widgets.Button, widgets.ToggleButton, widgets.FileUpload))
-    is_field = description is not None and not is_button
-    if issubclass(kind, widgets.Image):
-        options.setdefault("layout", widgets.Layout(width=width or "auto", max_width="100%", align_self="flex-start"))
-    options.setdefault("layout", widgets.Layout(width=width or (WIDE if is_field else "auto"), max_width="100%"))
-    if is_field:
-        options.setdefault("style", dict(LABEL))
-    widget = kind(**options)
-    css_class = f"sd-{panel.name}-{name}"
-    panel.css_classes.append(css_class)
-    widget.add_class(css_class)
-    if issubclass(kind, widgets.Image):                 # a browser shows a picture without content as a broken one
-        widget.observe(lambda change: setattr(widget.layout, "display", "" if change["new"] else "none"), "value")
-        widget.layout.display = "none"
-    if description is not None:
-        panel.words.bind(widget, "description", description)
-    return widget
-
-
-def row(*children) -> widgets.HBox:
-    """Widgets side by side, wrapped where the page is narrow."""
-    return widgets.HBox(list(children), layout=widgets.Layout(flex_flow="row wrap", align_items="center"))
-
-# %% ../../nbs/11b_workbench/03_panels.ipynb #2d30e963
-def _say(panel: _Shown, key: str, kind: str, values: dict) -> None:
-    panel.words.bind(panel.message, "value", key, lambda text: message_html(text, kind), **values)
-
-
-_KINDS = ((MemoryError, "error.memory"), (FileNotFoundError, "error.missing"), (OSError, "error.disk"), ((ValueError, RuntimeError), "error.value"))
+_KINDS: tuple = ((MemoryError, "error.memory"), (FileNotFoundError, "error.missing"),
+                 (OSError, "error.disk"), ((ValueError, RuntimeError), "error.value"))
 
 
 def _key_of(error: BaseException) -> str:
     return next((key for kinds, key in _KINDS if isinstance(error, kinds)), "error.unexpected")
 
 
-class Panel(_Shown):
-    """Base of all panels: heading, messages, code."""
+def _head(panel: Panel) -> widgets.VBox:
+    title, about = panel.make(widgets.HTML, "title"), panel.make(widgets.HTML, "about")
 
-    def say(self, key: str, kind: str = "note", /, **values) -> None:
-        """Show one message in the place of the last one; `kind` is note, good, warning or error."""
-        _say(self, key, kind, values)
+    def titled(text):
+        return render(_TITLE, style=Markup(PANEL_STYLE), step=panel.step, text=text)
+    panel.words.bind(title, "value", f"{panel.name}.title", titled)
+    panel.words.bind(about, "value", f"{panel.name}.about", about_html)
+    wrapped = widgets.Layout(justify_content="space-between", flex_flow="row wrap")
+    return widgets.VBox([widgets.HBox([title, panel._code_button], layout=wrapped), about])
 
-    def fail(self, error: BaseException) -> None:
-        """Show an error: what is wrong and what to do, never where in the program."""
-        detail = str(error).strip() or type(error).__name__
-        if _key_of(error) == "error.unexpected":
-            detail = f"{type(error).__name__}: {detail}"
-        self.say(_key_of(error), "error", detail=detail)
+# %% ../../nbs/11b_workbench/03_panels.ipynb #2d30e963
+_BUTTONS = (widgets.Button, widgets.ToggleButton, widgets.FileUpload)
 
-    def show_code(self) -> None:
-        """Show or hide the code, as the button says."""
-        shown = self._code_button.value
-        self.words.bind(self._code_button, "description", "code.hide" if shown else "code.show")
-        self._code.value = render('<div class="sd-code">{{ code }}</div>', code=self.code()) if shown else ""
 
-    def begin(self, work: Callable[[], object], then: Callable[[object], None], key: str, /, **values) -> bool:
-        """Begin the panel's job, saying `key`; False when it has one already. A blocking workbench waits for its end."""
-        if not self.job.start(work, then, self.fail, lambda: self.say(key, **values)):
-            return False
-        if self.bench.blocking:
-            self.job.wait()
-        return True
+def _make(panel: Panel, kind: type, name: str, width, description, options: dict):
+    is_field = description is not None and not issubclass(kind, _BUTTONS)
+    shape = {"width": width or (WIDE if is_field else "auto"), "max_width": "100%"}
+    if issubclass(kind, widgets.Image):
+        shape = {"width": width or "auto", "max_width": "100%", "align_self": "flex-start"}
+    options.setdefault("layout", widgets.Layout(**shape))
+    if is_field:
+        options.setdefault("style", dict(LABEL))
+    widget = kind(**options)
+    css_class = f"sd-{panel.name}-{name}"
+    panel.css_classes.append(css_class)
+    widget.add_class(css_class)
+    if issubclass(kind, widgets.Image):      # a browser shows one without content as a broken one
+        widget.observe(lambda change: _show_if(widget, change["new"]), "value")
+        _show_if(widget, widget.value)
+    if description is not None:
+        panel.words.bind(widget, "description", description)
+    return widget
+
+
+def _show_if(widget: widgets.Widget, shown: object) -> None:
+    widget.layout.display = "" if shown else "none"
+
+
+def row(*children: widgets.Widget) -> widgets.HBox:
+    """Widgets side by side, wrapped where the page is narrow."""
+    wrapped = widgets.Layout(flex_flow="row wrap", align_items="center")
+    return widgets.HBox(list(children), layout=wrapped)

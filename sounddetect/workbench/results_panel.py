@@ -74,8 +74,9 @@ def _widgets(panel) -> list:
     panel.choose_button.on_click(
         lambda button: panel.set_threshold({"false_alarm_rate": panel.rate.value / 100}))
     panel._newest = Newest(panel.bench.updates, panel._draw_histogram,
-                           partial(setattr, panel.histogram, "value"))
-    panel._newest_error = Newest(panel.bench.updates, panel._draw_error, panel._show_error)
+                           partial(setattr, panel.histogram, "value"), panel.fail)
+    panel._newest_error = Newest(panel.bench.updates, panel._draw_error, panel._show_error,
+                                 panel.fail)
     panel.evaluate_button.on_click(lambda button: panel.evaluate())
     panel.threshold.observe(lambda change: panel._move(), "value")
     panel.errors.observe(lambda change: change["new"] is not None

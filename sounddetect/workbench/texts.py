@@ -165,6 +165,7 @@ _TRAINING = {
 _TRAINING_SAID = {
     "train.load_first": ("Load recordings in step 3 first.", "先にステップ 3 で録音を読み込んでください。"),
     "train.running_already": ("A training is running already: wait for its end, or stop it first.", "学習はすでに実行中です。終了を待つか、先に停止してください。"),
+    "train.extra_wrong": ("More epochs need to be 1 or more, got {value}.", "追加エポック数には 1 以上を指定してください（入力値：{value}）。"),
     "train.not_running": ("Nothing is running.", "実行中の学習はありません。"),
     "train.nothing_to_resume": ("There is no unfinished training to go on with.", "再開できる学習はありません。"),
     "train.nothing_to_extend": ("Only a finished training can be made longer.", "延長できるのは終了した学習だけです。"),

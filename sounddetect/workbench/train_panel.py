@@ -7,19 +7,21 @@ __all__ = ['clock', 'TrainPanel']
 
 # %% ../../nbs/11b_workbench/09_train_panel.ipynb #8c249c84
 import time
+from collections.abc import Callable
 from functools import partial
 from math import isfinite
 
 import ipywidgets as widgets
+import pandas as pd
 
-from .live_training import LiveTraining, gpu_use, memory_use, seconds_left, unfinished_run
-from .panels import Panel, picture_bytes, row
-from .updates import wait_for
+from .live_training import LiveTraining, gpu_use, memory_use, unfinished_run
+from .panels import Bench, Panel, picture_bytes, row
+from .updates import Newest
 from ..plotting.results import plot_training_curves
 from ..html import render
 from ..plotting.style import ACCENT, GOOD
 from ..runs.run_folder import Run
-from ..jobs.training_runs import prepare_resume, prepare_training
+from ..jobs.training_runs import TrainingRun, prepare_resume, prepare_training
 from ..machine.memory_budget import memory_text
 
 # %% ../../nbs/11b_workbench/09_train_panel.ipynb #38d2dfd7
@@ -30,53 +32,44 @@ def clock(seconds: float) -> str:
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
 
 # %% ../../nbs/11b_workbench/09_train_panel.ipynb #713a506c
-def _widgets(panel) -> list:
-    """Make the widgets, from top to bottom."""
-    icons = {"start": "play", "stop": "stop", "resume": "step-forward", "extend": "plus"}
-    panel.buttons = {name: panel.make(widgets.Button, name, description=f"train.{name}", icon=icon, width="158px") for name, icon in icons.items()}
-    panel.buttons["start"].button_style = "primary"
-    for name, button in panel.buttons.items():
-        button.on_click(lambda clicked, act=getattr(panel, name): act())
-    panel.extra = panel.make(widgets.BoundedIntText, "extra", description="train.extra", value=10, min=1, max=10_000, width="170px", style={"description_width": "95px"})
-    panel.bars = {name: panel.make(widgets.FloatProgress, name, description=f"train.{name}", max=1.0, width="430px") for name in ("progress", "memory", "gpu")}
-    panel.bars["progress"].style.bar_color, panel.bars["memory"].style.bar_color, panel.bars["gpu"].style.bar_color = ACCENT, GOOD, "#009E73"
-    panel.texts = {name: panel.make(widgets.HTML, text) for name, text in (("progress", "left"), ("memory", "memory-text"), ("gpu", "gpu-text"))}
-    panel.state = panel.make(widgets.HTML, "state")
-    panel.clock = panel.make(widgets.HTML, "clock")
-    panel.best = panel.make(widgets.HTML, "best")
-    panel.curves = panel.make(widgets.Image, "curves", format="png", width="100%")
-    panel.log = panel.make(widgets.HTML, "log")
-    panel.live, panel.unfinished, panel._drawn, panel._told = None, None, (0, 0.0), None
-    panel._wanted = False
-    for name in ("run", "opened"):
-        panel.bench.on(name, panel._show)
-    panel.bench.on("plan", lambda: _planned(panel))
-    panel.words.listeners.append(panel._redraw)
-    panel._attach()
-    lines = [row(panel.bars[name], panel.texts[name]) for name in panel.bars]
-    lines[2].layout.display = "none" if gpu_use() is None else ""
-    return [row(*panel.buttons.values(), panel.extra), panel.state, *lines, row(panel.clock, panel.best), panel.curves, panel.log]
-
-# %% ../../nbs/11b_workbench/09_train_panel.ipynb #f8b09c7b
 class TrainPanel(Panel):
     """Start, stop, go on, extend, and see how it goes."""
 
     name, step = "train", 6
     LOG_SHOWN, DRAW_EVERY = 6, 1.0            # lines; seconds between two pictures
+    LAST_DRAWN = 20.0                         # seconds that the end waits for the last picture
 
-    build = _widgets
+    def __init__(self, bench: Bench):
+        self.live: LiveTraining | None = None
+        self.unfinished: Run | None = None
+        self._told: LiveTraining | None = None          # whose end has been told
+        self._wanted = False                            # to begin as soon as there is a plan
+        self._drawn_at = 0.0
+        self._curves = Newest(bench.updates, _drawn, self._show_curves, self.fail)
+        super().__init__(bench)
+        for name in ("run", "opened", "recordings"):
+            bench.on(name, self.show)
+        bench.on("plan", self._planned)
+        bench.words.listeners.append(self._translate)
+        self.attach()
+
+    def build(self) -> list:
+        return _widgets(self)
 
     @property
     def phase(self) -> str:
-        """`idle`, or the state of the training."""
-        return self.live.state if self.live is not None else "idle"
+        """`idle`, or the state of the training; it is `preparing` until the first step is known."""
+        if self.live is None:
+            return "idle"
+        is_preparing = self.live.state == "running" and not self.live.n_steps
+        return "preparing" if is_preparing else self.live.state
 
     def start(self) -> bool:
         """Begin a new training with the settings of the panels; False when it cannot begin."""
         return _start(self)
 
     def start_when_ready(self) -> None:
-        """Begin as soon as recordings were checked, unless one is running or waits to be gone on with."""
+        """Begin when there is a plan, unless one is running or waits to be gone on with."""
         _start_when_ready(self)
 
     def stop(self) -> bool:
@@ -85,7 +78,7 @@ class TrainPanel(Panel):
             self.say("train.not_running")
             return False
         self.live.stop()
-        self._show()
+        self.show()
         return True
 
     def resume(self) -> bool:
@@ -97,38 +90,77 @@ class TrainPanel(Panel):
         return _extend(self)
 
     def wait(self, seconds: float | None = None) -> bool:
-        """Wait for the end of the training, in the thread that the widgets belong to; False when it still runs after `seconds`."""
-        done = wait_for(self.bench.updates, lambda: self.live is None or not self.live.busy and not self.live._thread.is_alive(), seconds)
-        self.bench.updates.flush()
-        return done
+        """Wait for the end of the training, as `Updates.wait_for` does."""
+        return self.live is None or self.bench.updates.wait_for(self.live, seconds)
+
+    def attach(self) -> None:
+        """Show what is running for this folder, or what was interrupted."""
+        _attach(self)
+
+    def show(self) -> None:
+        """Show the training as it is now."""
+        _show(self)
+
+    def clear(self) -> None:
+        self.message.value, self.curves.value, self._drawn_at = "", b"", 0.0
 
     def code(self) -> str:
         return _code(self)
 
-    def _attach(self):
-        _attach(self)
+    def _planned(self):
+        wanted, self._wanted = self._wanted, False
+        if wanted and self.bench.plan is not None:
+            _start_when_ready(self)
 
-    def _show(self):
+    def _show_curves(self, picture):
+        self.curves.value = picture
+
+    def _translate(self):
+        if self.live is not None and self.live.rows:
+            self._curves.ask(self.live.results, self.words.lang)
         _show(self)
 
-    def _redraw(self):
-        self._drawn = (0, 0.0)
-        _draw(self)
-        _show(self)
+# %% ../../nbs/11b_workbench/09_train_panel.ipynb #f8b09c7b
+_ICONS = {"start": "play", "stop": "stop", "resume": "step-forward", "extend": "plus"}
+_BARS = {"progress": ("left", ACCENT), "memory": ("memory-text", GOOD),
+         "gpu": ("gpu-text", "#009E73")}
+
+
+def _widgets(panel: TrainPanel) -> list:
+    panel.buttons = {name: panel.make(widgets.Button, name, description=f"train.{name}", icon=icon,
+                                      width="158px") for name, icon in _ICONS.items()}
+    panel.buttons["start"].button_style = "primary"
+    for name, button in panel.buttons.items():
+        button.on_click(lambda clicked, act=getattr(panel, name): act())
+    panel.extra = panel.make(widgets.IntText, "extra", description="train.extra", value=10,
+                             width="170px", style={"description_width": "95px"})
+    panel.bars, panel.texts = {}, {}
+    for name, (text, color) in _BARS.items():
+        panel.bars[name] = panel.make(widgets.FloatProgress, name, description=f"train.{name}",
+                                      max=1.0, width="430px")
+        panel.bars[name].style.bar_color = color
+        panel.texts[name] = panel.make(widgets.HTML, text)
+    panel.state, panel.clock, panel.best, panel.log = (
+        panel.make(widgets.HTML, name) for name in ("state", "clock", "best", "log"))
+    panel.curves = panel.make(widgets.Image, "curves", format="png", width="100%")
+    lines = [row(panel.bars[name], panel.texts[name]) for name in panel.bars]
+    lines[2].layout.display = "none" if gpu_use() is None else ""
+    return [row(*panel.buttons.values(), panel.extra), panel.state, *lines,
+            row(panel.clock, panel.best), panel.curves, panel.log]
 
 # %% ../../nbs/11b_workbench/09_train_panel.ipynb #aa52a241
-def _begin(panel: TrainPanel, prepare) -> bool:
+def _begin(panel: TrainPanel, prepare: Callable[..., TrainingRun]) -> bool:
     """Begin a training, unless one is running for this folder."""
     folder = panel.bench.folder / "runs"
     if LiveTraining.of(folder) is not None:
-        _attach(panel)
+        panel.attach()
         panel.say("train.running_already", "warning")
         return False
-    panel.message.value, panel._drawn, panel._told = "", (0, 0.0), None
+    panel.clear()
     panel.live = LiveTraining(prepare, folder)
-    panel.live.listeners.append(partial(_tick, panel, panel.live))
+    _follow(panel, panel.live)
     panel.live.start()
-    panel._show()
+    panel.show()
     if panel.bench.blocking:
         panel.wait()
     return True
@@ -153,16 +185,9 @@ def _start_when_ready(panel: TrainPanel) -> None:
     if panel.bench.plan is not None:
         panel.start()
     elif panel.bench.blocking:
-        panel.say("train.load_first", "error")             # what came before has failed, and said so
+        panel.say("train.load_first", "error")          # what came before has failed, and said so
     else:
         panel._wanted = True
-
-
-def _planned(panel: TrainPanel) -> None:
-    """The recordings are there and the forecast is made: begin, if that was asked for."""
-    wanted, panel._wanted = panel._wanted, False
-    if wanted:
-        _start_when_ready(panel)
 
 
 def _resume(panel: TrainPanel) -> bool:
@@ -174,57 +199,53 @@ def _resume(panel: TrainPanel) -> bool:
 
 
 def _extend(panel: TrainPanel) -> bool:
-    run = panel.bench.run
+    run, extra = panel.bench.run, panel.extra.value
     if run is None or not run.finished:
         panel.say("train.nothing_to_extend")
         return False
-    epochs = len(run.results) + panel.extra.value
-    return _begin(panel, partial(prepare_resume, run.path, {"training.epochs": epochs}, progress=False))
+    if extra < 1:
+        panel.say("train.extra_wrong", "error", value=extra)
+        return False
+    longer = {"training.epochs": len(run.results) + extra}
+    return _begin(panel, partial(prepare_resume, run.path, longer, progress=False))
 
 
 def _code(panel: TrainPanel) -> str:
-    lines = ["run = sd.train(config, recordings)"]
     run = panel.live.run if panel.live is not None else panel.unfinished
     if run is not None and not run.finished:
-        lines = [f"run = sd.resume({run.path.as_posix()!r})"]
-    return "\n".join(lines)
+        return f"run = sd.resume({run.path.as_posix()!r})"
+    return "run = sd.train(config, recordings)"
 
 # %% ../../nbs/11b_workbench/09_train_panel.ipynb #52290694
 def _attach(panel: TrainPanel) -> None:
-    """Show what is running for this folder, or what was interrupted."""
     folder = panel.bench.folder / "runs"
     running = LiveTraining.of(folder)
     if running is not None and running is not panel.live:
-        panel.live, panel._drawn = running, (0, 0.0)
-        running.listeners.append(partial(_tick, panel, running))
+        panel.live = running
+        _follow(panel, running)
     elif running is None:
-        panel.unfinished = unfinished_run(folder)
-        if panel.unfinished is not None and panel.live is None:
-            run = panel.unfinished
-            panel.say("train.found", "warning", name=run.path.name, done=len(run.results), epochs=run.config.training.epochs)
-    panel._show()
+        panel.unfinished = run = unfinished_run(folder)
+        if run is not None and panel.live is None:
+            panel.say("train.found", "warning", name=run.path.name, done=len(run.results),
+                      epochs=run.config.training.epochs)
+    panel.show()
 
 
-def _tick(panel: TrainPanel, live: LiveTraining) -> None:
-    n_epochs, at = len(live.rows), time.monotonic()
-    if n_epochs != panel._drawn[0] and (not live.busy or at - panel._drawn[1] > panel.DRAW_EVERY):
-        _draw(panel)
-        panel._drawn = n_epochs, time.monotonic()
-    panel.bench.updates.put(("train", id(panel)), panel._show)
-    if not live.busy and panel.bench.updates.loop is None:
-        panel.bench.updates.flush()
+def _follow(panel: TrainPanel, live: LiveTraining) -> None:
+    def draw(event):
+        is_last = event["event"] == "stop"
+        is_due = event["event"] == "epoch" and time.monotonic() - panel._drawn_at > panel.DRAW_EVERY
+        if panel.live is live and live.rows and (is_due or is_last):
+            panel._drawn_at = time.monotonic()
+            panel._curves.ask(live.results, panel.words.lang)
+        if is_last and panel._curves.job is not None:
+            panel._curves.job.wait(panel.LAST_DRAWN)
+    live.listeners.append(draw)
+    panel.bench.updates.follow(live, panel.show)
 
 
-def _draw(panel: TrainPanel) -> None:
-    """The curves so far; a picture that fails must not end a training."""
-    results = panel.live.results if panel.live is not None else ()
-    if not len(results):
-        return
-    try:
-        picture = picture_bytes(lambda: plot_training_curves(results), panel.words.lang)
-    except ValueError:
-        return
-    panel.bench.updates.put(("curves", id(panel)), partial(setattr, panel.curves, "value", picture))
+def _drawn(results: pd.DataFrame, lang: str) -> bytes:
+    return picture_bytes(lambda: plot_training_curves(results), lang)
 
 # %% ../../nbs/11b_workbench/09_train_panel.ipynb #ccd6767a
 def _show(panel: TrainPanel) -> None:
@@ -232,24 +253,38 @@ def _show(panel: TrainPanel) -> None:
     if live is not None and not live.busy and panel._told is not live:
         panel._told = live
         _ended(panel)
-    can = {"start": phase not in ("preparing", "running", "stopping"), "stop": phase in ("preparing", "running"),
-           "resume": phase in ("idle", "stopped", "failed") and panel.unfinished is not None,
-           "extend": (live is None or not live.busy) and panel.bench.run is not None and panel.bench.run.finished}
-    for name, allowed in can.items():
+    for name, allowed in _allowed(panel).items():
         panel.buttons[name].disabled = not allowed
-    panel.extra.disabled = not can["extend"]
-    state = words(f"train.state.{phase}", epoch=live.epoch if live else 0, epochs=live.epochs if live else 0)
-    panel.state.value = render('<div class="sd-facts" data-state="{{ phase }}"><b>{{ state }}</b></div>', phase=phase, state=state)
+    panel.extra.disabled = panel.buttons["extend"].disabled
+    epoch, epochs = (live.epoch, live.epochs) if live is not None else (0, 0)
+    panel.state.value = render(_STATE, phase=phase,
+                               state=words(f"train.state.{phase}", epoch=epoch, epochs=epochs))
     panel.bars["progress"].value = live.progress if live is not None else 0.0
-    left = seconds_left(live) if live is not None else None
+    left = live.seconds_left if live is not None else None
     said = "" if left is None else words("train.left", time=clock(left))
-    panel.texts["progress"].value = render("{{ done }} {{ left }}", done=f"{panel.bars['progress'].value:.0%}", left=said)
+    panel.texts["progress"].value = render("{{ done }} {{ left }}", left=said,
+                                           done=f"{panel.bars['progress'].value:.0%}")
     _show_machine(panel)
     _show_clock(panel)
-    lines = list(live.log)[-panel.LOG_SHOWN:] if live is not None else []
-    panel.log.value = render('<div class="sd-log">{{ lines }}</div>', lines="\n".join(lines)) if lines else ""
+    log = "\n".join(list(live.log)[-panel.LOG_SHOWN:]) if live is not None else ""
+    panel.log.value = render('<div class="sd-log">{{ log }}</div>', log=log) if log else ""
+    if live is not None and live.busy:
+        panel.bench.updates.later(panel, panel.show)     # time goes on between two events
 
 
+_STATE = '<div class="sd-facts" data-state="{{ phase }}"><b>{{ state }}</b></div>'
+
+
+def _allowed(panel: TrainPanel) -> dict[str, bool]:
+    """Which buttons can be clicked."""
+    live, bench, phase = panel.live, panel.bench, panel.phase
+    is_busy = live is not None and live.busy
+    return {"start": not is_busy and bench.recordings is not None,
+            "stop": phase in ("preparing", "running"),
+            "resume": phase in ("idle", "stopped", "failed") and panel.unfinished is not None,
+            "extend": not is_busy and bench.run is not None and bench.run.finished}
+
+# %% ../../nbs/11b_workbench/09_train_panel.ipynb #2bffb9b2
 def _show_machine(panel: TrainPanel) -> None:
     for name, use in (("memory", memory_use()), ("gpu", gpu_use())):
         if use is not None:
@@ -262,23 +297,31 @@ def _show_clock(panel: TrainPanel) -> None:
     if live is None:
         panel.clock.value = panel.best.value = ""
         return
-    parts = [words("train.elapsed", time=clock((live.ended or time.time()) - live.began))]
+    said = [words("train.elapsed", time=clock((live.ended or time.time()) - live.began))]
     if live.busy and live.deadline is not None and isfinite(live.deadline):
-        parts.append(words("train.session", time=clock(live.deadline - time.time())))
-    panel.clock.value = render('<div class="sd-facts">{{ parts }}&emsp;</div>', parts=" · ".join(parts))
-    row_of_best = next((row for row in live.rows if row["epoch"] == live.best_epoch), None)
-    best = "" if row_of_best is None else words("train.best", epoch=live.best_epoch, loss=f"{row_of_best['val_loss']:.3g}")
+        said.append(words("train.session", time=clock(live.deadline - time.time())))
+    panel.clock.value = render(
+        '<div class="sd-facts">{{ said }}&emsp;</div>', said=" · ".join(said)
+    )
+    losses = {row["epoch"]: row["val_loss"] for row in live.rows}
+    best = ""
+    if live.best_epoch in losses:
+        loss = f"{losses[live.best_epoch]:.3g}"
+        best = words("train.best", epoch=live.best_epoch, loss=loss)
     panel.best.value = render('<div class="sd-facts"><b>{{ best }}</b></div>', best=best)
 
 # %% ../../nbs/11b_workbench/09_train_panel.ipynb #6e946745
 def _ended(panel: TrainPanel) -> None:
-    live = panel.live
-    panel.unfinished = unfinished_run(panel.bench.folder / "runs") if live.state != "finished" else None
+    live, is_finished = panel.live, panel.live.state == "finished"
+    panel.unfinished = None if is_finished else unfinished_run(panel.bench.folder / "runs")
     if live.state == "failed":
         panel.fail(live.error)
     elif live.state == "stopped":
-        panel.say("train.stopped.session" if live.reason == "end of the session" else "train.stopped", "warning", name=live.run.path.name)
+        by_session = live.ended_by == "end of the session"
+        panel.say("train.stopped.session" if by_session else "train.stopped", "warning",
+                  name=live.run.path.name)
     else:
-        panel.say("train.finished", "good", name=live.run.path.name, epochs=len(live.rows), best=live.best_epoch or 0)
+        panel.say("train.finished", "good", name=live.run.path.name, epochs=len(live.rows),
+                  best=live.best_epoch or 0)
         panel.bench.set(run=Run(live.run.path))
     panel.show_code()

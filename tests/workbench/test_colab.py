@@ -66,7 +66,7 @@ threading.Thread(target=go_away_and_come_back, daemon=True).start()
 def session(tmp_path_factory):
     """A session in which Drive goes away during the training and comes back; its folder, what was asked of Colab, what was shown."""
     root = tmp_path_factory.mktemp("colab")
-    after = "workbench.home.download(); workbench.home.job.wait(60)"
+    after = "workbench.home.download(); workbench.home.wait(60)"
     outputs, calls, notebook = run_notebook(root, {"EPOCHS": 40, "simulated": 160}, AWAY.format(root=str(root)), after)
     return root, calls, notebook
 

@@ -126,7 +126,7 @@ def test_widgets(judged, data):
     assert bench.recordings is not None, workbench.data.message.value
     workbench.check.check()
     bench.set(run=run)
-    workbench.results.job.wait()
+    workbench.results.wait()
     workbench.try_it.path.value = next(data.glob("*.json")).as_posix()
     workbench.try_it.score()
     workbench.home.report()
