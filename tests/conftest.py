@@ -45,9 +45,11 @@ def recorded():
 SLOW = {
     "cli/test_commands.py",
     "cli/test_errors.py",
+    "cli/test_judging.py",
     "cli/test_page.py",
     "data/test_damage.py",
     "detector/test_deployment.py",
+    "detector/test_log_mel.py",
     "evaluation/test_report.py",
     "house/test_wheel.py",
     "jobs/test_interruptions.py",

@@ -116,11 +116,21 @@ _SAMPLE_FORMATS = {"s16": "<i2", "f32": "<f4"}
 
 def _show(stream, pieces) -> None:
     """Print what a stream hears, each line at once."""
+    from sounddetect.detector.streaming import BAD_SCORES
+
     print("   start_s      end_s  score", flush=True)
-    was_on = False
+    was_on, n_bad = False, 0
+    for windows in _windows(stream, pieces):
+        was_on = _show_windows(windows, was_on)
+        n_bad += sum(window.problem == BAD_SCORES for window in windows)
+    if n_bad:
+        raise ValueError(f"{n_bad} windows have {BAD_SCORES}: take another copy of this detector, or train again")
+
+
+def _windows(stream, pieces) -> Iterator[list]:
     for samples in pieces:
-        was_on = _show_windows(stream.feed(samples), was_on)
-    _show_windows(stream.finish(), was_on)
+        yield stream.feed(samples)
+    yield stream.finish()
 
 
 def _show_windows(windows, was_on: bool) -> bool:

@@ -95,10 +95,10 @@ class Scorer:
                 `model.input_length` samples.
 
         Returns:
-            Scores `(window, ...)`.
+            Scores `(window, ...)`, NaN where what the model answered is not finite.
         """
         batch = window_batch(windows, self.config.model.input_length)
-        return self.task.values(output_of(self.window_answers, *batch, self.device))
+        return _values(self, output_of(self.window_answers, *batch, self.device))
 
     def answers(
         self, recordings: Recordings, batch_size: int = 32, progress: bool | None = False
@@ -113,9 +113,14 @@ class Scorer:
 
         Returns:
             Answers `(recording, ...)`.
+
+        Raises:
+            ValueError: for answers that are not finite.
         """
         answers, owners, *_ = _answered(self, recordings, batch_size, progress)
-        return self.task.combine(answers, owners)
+        combined = self.task.combine(answers, owners)
+        _refuse_not_finite(recordings.table["key"].to_numpy(), _is_finite(combined))
+        return combined
 
     def with_settings(self, settings: dict, about: dict | None = None) -> "Scorer":
         """The same model under other settings. Nothing is trained again.
@@ -166,8 +171,8 @@ class Scorer:
     ) -> pd.DataFrame:
         """Score recordings.
 
-        Files are read one after the other, in bounded memory; those that cannot be read are named
-        in warnings.
+        Files are read one after the other, in bounded memory; those that cannot be read, and those
+        whose score is not finite, are named in warnings.
 
         Args:
             source: a file or folder or several, a waveform `(time,)` or `(channel, time)`, or
@@ -185,7 +190,8 @@ class Scorer:
 
         Raises:
             FileNotFoundError: for a path that is not there.
-            ValueError: for a source without recordings, or a waveform without its rate.
+            ValueError: for a source without recordings, a waveform without its rate, when no
+                score is finite, and for `Recordings` when one is not.
         """
         return _rows_of(self, source, sample_rate, per, batch_size, progress)
 
@@ -382,16 +388,48 @@ def _score(detector, waveforms, batch_size):
     return answers, owners, starts, np.minimum(starts + length, np.array(n_samples, int)[owners])
 
 
-def _rows(detector, scored, table, per):
+def _rows(detector, scored, table, per, leave_out=False):
     """The rows of `predict`, from what `_score` gives and what is known of the recordings."""
     answers, owners, starts, ends = scored
-    rows = owners if per == "window" else slice(None)
-    values = detector.task.values(answers if per == "window" else detector.task.combine(answers, owners))
-    rate = detector.config.audio.sample_rate
+    rows = owners if per == "window" else np.arange(len(table))
+    values = _values(detector, answers if per == "window" else detector.task.combine(answers, owners))
+    kept = _is_finite(values)
+    _refuse_not_finite(table["key"].to_numpy()[rows], kept, leave_out)
+    rate, rows = detector.config.audio.sample_rate, rows[kept]
     columns = {"key": table["key"].to_numpy()[rows]}
-    columns |= {"start_s": starts / rate, "end_s": ends / rate} if per == "window" else {}
-    columns |= detector.scores.table(values)
-    return pd.DataFrame(columns | ({"label": table["label"].to_numpy()[rows]} if table["label"].notna().any() else {}))
+    if per == "window":
+        columns |= {"start_s": starts[kept] / rate, "end_s": ends[kept] / rate}
+    columns |= detector.scores.table(values[kept])
+    is_labelled = table["label"].notna().any()
+    return pd.DataFrame(columns | ({"label": table["label"].to_numpy()[rows]} if is_labelled else {}))
+
+
+def _is_finite(values: np.ndarray) -> np.ndarray:
+    """Whether all numbers of a row are finite, bool `(row,)`."""
+    return np.isfinite(values.reshape(len(values), -1)).all(1)
+
+
+def _values(detector, answers: np.ndarray) -> np.ndarray:
+    """Answers as scores; NaN for answers that are not finite, of which a score could be."""
+    with np.errstate(all="ignore"):
+        values = np.array(detector.task.values(answers))
+    values[~_is_finite(answers)] = np.nan
+    return values
+
+
+def _refuse_not_finite(keys: np.ndarray, is_finite: np.ndarray, leave_out: bool = False) -> None:
+    """Name what has no finite score: raise, or warn if the others are to be kept and there are some."""
+    names = list(dict.fromkeys(keys[~is_finite]))
+    if not names:
+        return
+    why = "its score is not finite, so it is no decision"
+    if leave_out and is_finite.any():
+        for name in names:
+            warnings.warn(f"{name} was left out: {why}", stacklevel=3)
+        return
+    more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+    raise ValueError(f"{names[0]}{more}: {why}; this detector computes numbers that are too large or undefined: "
+                     "take another copy of it, or train again")
 
 # %% ../../nbs/06_detector/02_detector.ipynb #0757db7d
 def _predict_paths(detector, paths, per, batch_size, progress):
@@ -424,4 +462,4 @@ def _predict_paths(detector, paths, per, batch_size, progress):
         warnings.warn(f"{problem['key']} was left out: {problem['problem']}", stacklevel=3)
     if not len(scored[1]):
         raise ValueError("there are no recordings to score")
-    return _rows(detector, scored, pd.concat(tables), per)
+    return _rows(detector, scored, pd.concat(tables), per, leave_out=True)

@@ -168,11 +168,19 @@ def _input_length(config, known):
 
 
 def _of_parts(config, known):
-    values = {}
+    values, rate = {}, config.audio.sample_rate
     for choice, section in ((FEATURES, config.features), (MODEL, config.model)):
-        found = section.automatic(config.audio.sample_rate, config.model.input_length)
+        found = section.automatic(rate, config.model.input_length, _band(config))
         values |= {f"{choice.place}.{key}": value for key, value in found.items()}
     return values
+
+
+def _band(config):
+    """Lowest and highest frequency, Hz, that preprocessing lets pass."""
+    filters, nyquist = config.preprocessing.filter_params, config.audio.sample_rate / 2
+    if not config.preprocessing.apply_filter:
+        return 0.0, nyquist
+    return filters.low_freq, min(filters.high_freq, nyquist)
 
 
 def _threshold(config, known):

@@ -55,7 +55,12 @@ class ModelSettings(Section):
     input_length: Literal["auto"] | Annotated[int, Field(ge=MIN_WINDOW)] = setting(
         22050, "samples in one window, at audio.sample_rate; auto: by features and recordings")
 
-    def automatic(self, sample_rate: int, input_length: int) -> dict[str, Any]:
+    def automatic(
+        self,
+        sample_rate: int,              # Hz
+        input_length: int,             # samples in a window
+        band: tuple[float, float],     # lowest and highest frequency that preprocessing lets pass, Hz
+    ) -> dict[str, Any]:
         """Values for keys of its own that are `auto`."""
         return {}
 
@@ -73,7 +78,12 @@ class FeatureSettings(Section):
         """What `model.input_length: auto` becomes: half a second, or the longest recording if that is shorter."""
         return max(MIN_WINDOW, min(sample_rate // 2, lengths[-1]))
 
-    def automatic(self, sample_rate: int, input_length: int) -> dict[str, Any]:
+    def automatic(
+        self,
+        sample_rate: int,              # Hz
+        input_length: int,             # samples in a window
+        band: tuple[float, float],     # lowest and highest frequency that preprocessing lets pass, Hz
+    ) -> dict[str, Any]:
         """Values for keys of its own that are `auto`."""
         return {}
 

@@ -103,9 +103,9 @@ def _power(frames: Tensor) -> Tensor:
 
 
 def _power_by_matrices(frames: Tensor) -> Tensor:
-    """The same by two products, in what every ONNX runtime has."""
-    n_fft = frames.shape[-1]
+    """The same by two products in double precision, in what every ONNX runtime has."""
+    n_fft, dtype, frames = frames.shape[-1], frames.dtype, frames.double()
     turns = torch.outer(torch.arange(n_fft), torch.arange(n_fft // 2 + 1)) % n_fft
-    angle = turns.double() * (2 * math.pi / n_fft)
-    cosine, sine = (part.float().to(frames.device) for part in (angle.cos(), angle.sin()))
-    return (frames @ cosine).square() + (frames @ sine).square()
+    angle = turns.double().to(frames.device) * (2 * math.pi / n_fft)
+    cosine, sine = angle.cos(), angle.sin()
+    return ((frames @ cosine).square() + (frames @ sine).square()).to(dtype)

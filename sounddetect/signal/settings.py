@@ -30,28 +30,31 @@ class LogMelSettings(FeatureSettings):
         "auto", "samples from one frame to the next; auto: half of win_length")
     n_mels: Automatic | Annotated[int, Field(ge=1)] = setting(
         "auto", "number of mel bands; auto: 128, or a quarter of n_fft where that is less")
-    f_min: float = setting(0.0, "Hz, lower end of the lowest band", ge=0)
+    f_min: Automatic | Annotated[float, Field(ge=0)] = setting(
+        "auto", "Hz, lower end of the lowest band; auto: where the band-pass of preprocessing begins")
     f_max: Automatic | Annotated[float, Field(gt=0)] = setting(
-        "auto", "Hz, upper end of the highest band; auto: half the sample rate")
+        "auto", "Hz, upper end of the highest band; auto: where that band-pass ends")
     power: float = setting(2.0, "exponent of the magnitude: 2 for power, 1 for magnitude", gt=0)
     top_db: float | None = setting(
-        None, "dB below the loudest value of a window at which values are cut off; null: not", gt=0)
+        80.0, "dB below the loudest value of a window at which values are cut off; null: not", gt=0)
 
     @model_validator(mode="after")
     def _check(self):
         if "auto" not in (self.n_fft, self.win_length) and self.win_length > self.n_fft:
             raise ValueError(f"features.win_length needs to be at most n_fft, got {self.win_length} and {self.n_fft}")
-        if self.f_max != "auto" and self.f_max <= self.f_min:
+        if "auto" not in (self.f_min, self.f_max) and self.f_max <= self.f_min:
             raise ValueError(f"features needs f_min < f_max, got {self.f_min:g} and {self.f_max:g} Hz")
         return self
 
     def window_length(self, sample_rate: int, lengths: Sequence[int]) -> int:
         return max(MIN_WINDOW, min(lengths[len(lengths) // 2], round(LONGEST_WINDOW * sample_rate)))
 
-    def automatic(self, sample_rate: int, input_length: int) -> dict[str, Any]:
+    def automatic(
+        self, sample_rate: int, input_length: int, band: tuple[float, float]
+    ) -> dict[str, Any]:
         usual = 2 ** max(2, round(math.log2(FRAME_DURATION * sample_rate)))
         n_fft = min(usual, 2 ** int(math.log2(input_length))) if self.n_fft == "auto" else self.n_fft
         win_length = n_fft if self.win_length == "auto" else self.win_length
         values = {"n_fft": n_fft, "win_length": win_length, "hop_length": max(1, win_length // 2),
-                  "n_mels": min(128, max(1, n_fft // 4)), "f_max": sample_rate / 2}
+                  "n_mels": min(128, max(1, n_fft // 4)), "f_min": band[0], "f_max": band[1]}
         return {key: value for key, value in values.items() if getattr(self, key) == "auto"}

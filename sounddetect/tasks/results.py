@@ -37,7 +37,7 @@ class Scores(Protocol):
         """Score columns and `decision`."""
 
     def decisions(self, values: np.ndarray) -> list[str]:
-        """A class name for each row."""
+        """A class name for each row. Raises `ValueError` for scores that are not finite."""
 
     def confidence(self, values: np.ndarray) -> np.ndarray:
         """How sure each decision is `(row,)`: higher is surer; only the order means something."""
@@ -118,6 +118,7 @@ class OneScore:
         return {"anomaly_score": values, "decision": self.decisions(values)}
 
     def decisions(self, values: np.ndarray) -> list[str]:
+        _refuse_not_finite(values)
         return [self.classes[int(value >= self.threshold)] for value in values]
 
     def confidence(self, values: np.ndarray) -> np.ndarray:
@@ -206,6 +207,7 @@ class ClassScores:
         return dict(zip(self.classes, values.T)) | {"decision": self.decisions(values)}
 
     def decisions(self, values: np.ndarray) -> list[str]:
+        _refuse_not_finite(values)
         return [self.classes[k] for k in values.argmax(1)]
 
     def confidence(self, values: np.ndarray) -> np.ndarray:
@@ -289,6 +291,12 @@ def _reliability(form, table, temperature, what):
     before = reliability_bins(*form.probability(table, temperature), n_bins)
     yield "reliability", {"bins": reliability_bins(*said, n_bins), "what": what,
                           "before": before if temperature != 1 else None}
+
+
+def _refuse_not_finite(values):
+    n_bad = np.count_nonzero(~np.isfinite(values))
+    if n_bad:
+        raise ValueError(f"{n_bad} of {np.size(values)} scores are not finite, and such a score is no decision")
 
 
 def _log_odds(probability):

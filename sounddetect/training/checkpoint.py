@@ -7,6 +7,7 @@ __all__ = ['LAST', 'PREVIOUS', 'save_checkpoint', 'load_checkpoint', 'Checkpoint
 
 # %% ../../nbs/07_training/05_checkpoint.ipynb #e464d573
 import hashlib
+import math
 import os
 import pickle
 import shutil
@@ -92,6 +93,7 @@ class CheckpointFolder:
         for _, place in sorted(places, reverse=True):      # the newest first: a run may have gone on elsewhere
             try:
                 content = load_checkpoint(place)
+                _refuse_not_finite(content, place)
             except ValueError as error:
                 damaged.append(str(error))
                 continue
@@ -103,6 +105,16 @@ class CheckpointFolder:
         return None
 
 # %% ../../nbs/07_training/05_checkpoint.ipynb #74e37ef9
+def _refuse_not_finite(content: dict, path: Path) -> None:
+    """Raise `ValueError` for weights that are not finite, unless the losses say that the training has diverged."""
+    progress = content.get("progress", {})
+    losses = [progress.get("loss_sum", 0.0), *(row.get("train_loss", 0.0) for row in progress.get("history", [])[-1:])]
+    parts = ("best", "network") if all(map(math.isfinite, losses)) else ("best",)
+    for name, value in ((name, value) for part in parts for name, value in (content.get(part) or {}).items()):
+        if torch.is_tensor(value) and not torch.isfinite(value).all():
+            raise ValueError(f"{path} is damaged: {name} holds values that are not finite")
+
+
 def _put_first(newest: Path, folder: Path) -> None:
     """Make `newest` the last checkpoint, and the last one the previous. Interrupted in between, the previous one counts."""
     if (folder / LAST).exists():
