@@ -32,7 +32,7 @@ from ..tracking.run_tracking import RunTracking
 from ..evaluation.thresholds import VALIDATION, settle
 from ..detector.detector import Detector
 from ..detector.model_folder import refuse_foreign
-from ..tasks.waveforms import check_audio, prepare_recordings, resolve_channels
+from ..tasks.waveforms import check_audio, prepare_recordings
 from .job import Job
 from ..training.checkpoint import CheckpointFolder
 from ..training.events import Listener
@@ -168,7 +168,7 @@ def prepare_training(
     recordings = recordings_of(config) if recordings is None else recordings
     refuse_damaged(recordings, config.data.skip_bad)
     _refuse_foreign_labels(recordings, config)
-    config = resolve_channels(recordings, config.resolve(recordings))
+    config = config.resolve(recordings)
     for place in config.output.copy_detector_to:
         refuse_foreign(place)
     split = task_of(config).split(recordings)
@@ -253,7 +253,7 @@ def _examples(recordings: Recordings, per_class: int = 2) -> Recordings:
     """A few recordings of each class, of the rate that most of them have."""
     table = recordings.table
     usual = table[table["sample_rate"] == table["sample_rate"].mode()[0]]
-    return recordings[usual.groupby("label").head(per_class).index.to_numpy()]
+    return recordings[usual.groupby("label", dropna=False).head(per_class).index.to_numpy()]
 
 
 def _about(run: Run, trainer: Trainer) -> dict:

@@ -124,7 +124,10 @@ def _spellings(checked: Checked) -> Iterator[Finding]:
 def _labels(checked: Checked) -> Iterator[Finding]:
     table = checked.recordings.table
     unlabelled = tuple(table.loc[table["label"].isna(), "key"])
-    if unlabelled:
+    if unlabelled and checked.config.task == "anomaly":
+        yield Finding("note", unlabelled[0], "there is no label", "It counts as good",
+                      "none, if the machine was; otherwise put it into a folder NG", unlabelled)
+    elif unlabelled:
         severity = "warning" if len(unlabelled) == len(table) else "error"
         folders = sorted({key.split("/")[-2] for key in unlabelled if "/" in key})
         named = f"say what the folders mean, such as --set \"data.labels={{{', '.join(f'{name}: OK' for name in folders[:4])}}}\"" if folders else "put them into folders OK and NG"
