@@ -105,7 +105,9 @@ def _bare(spelling: str) -> str:
 # %% ../../../nbs/01_data/4_inspection/02_checking.ipynb #f44122ce
 def _other_forms(checked: Checked) -> Iterator[Finding]:
     for suffix, count in sorted(checked.loaded.not_read.items()):
-        yield Finding("warning", "", f"{count} {suffix} {'file was' if count == 1 else 'files were'} not read", "What is in there is missing", NOT_READ.get(suffix, "remove it"))
+        named = f"{count} {suffix or 'nameless'} {'file was' if count == 1 else 'files were'} not read"
+        yield Finding("warning" if suffix in NOT_READ else "note", "", named, "What is in there is missing",
+                      NOT_READ.get(suffix, "none, unless they are recordings: convert these to WAV"))
 
 
 def _spellings(checked: Checked) -> Iterator[Finding]:
