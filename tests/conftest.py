@@ -45,6 +45,7 @@ def recorded():
 SLOW = {
     "cli/test_commands.py",
     "cli/test_errors.py",
+    "cli/test_judging.py",
     "cli/test_page.py",
     "data/test_damage.py",
     "detector/test_deployment.py",

@@ -289,7 +289,7 @@ def _recording(
     return (waveform/max(1, np.abs(waveform).max()/0.99)).astype(np.float32), fault_rate
 
 # %% ../../nbs/01_data/0_simulation.ipynb #9488ae6b
-FAULT_LEVEL = -6.0      # dB: half the amplitude
+FAULT_LEVEL = -6.0      # dB, half the amplitude: simulated unless another level is asked for
 
 
 def _check(n_recordings, seed, sample_rate, duration, n_machines, fault_level):
@@ -313,7 +313,7 @@ def simulate_recordings(
     sample_rate: int = 44100,
     duration: float = 1.0,
     n_machines: int = 25,
-    fault_level: float = 0.0,
+    fault_level: float = FAULT_LEVEL,
 ) -> tuple[np.ndarray, list[str], list[str]]:
     """Recordings of a simulated machine with their labels (`OK`, `NG`) and groups (`machine_03`).
 
@@ -391,7 +391,7 @@ def simulate(
     sample_rate: int = 44100,
     duration: float = 1.0,
     n_machines: int = 25,
-    fault_level: float = 0.0,
+    fault_level: float = FAULT_LEVEL,
 ) -> list[Path]:
     """Write recordings of a simulated machine to files.
 

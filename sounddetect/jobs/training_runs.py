@@ -32,7 +32,7 @@ from ..tracking.run_tracking import RunTracking
 from ..evaluation.thresholds import VALIDATION, settle
 from ..detector.detector import Detector
 from ..detector.model_folder import refuse_foreign
-from ..tasks.waveforms import check_audio, prepare_recordings, resolve_channels
+from ..tasks.waveforms import check_audio, prepare_recordings
 from .job import Job
 from ..training.checkpoint import CheckpointFolder
 from ..training.events import Listener
@@ -168,7 +168,7 @@ def prepare_training(
     recordings = recordings_of(config) if recordings is None else recordings
     refuse_damaged(recordings, config.data.skip_bad)
     _refuse_foreign_labels(recordings, config)
-    config = resolve_channels(recordings, config.resolve(recordings))
+    config = config.resolve(recordings)
     for place in config.output.copy_detector_to:
         refuse_foreign(place)
     split = task_of(config).split(recordings)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from ..config import Config
 from ..parts import find
+from .augmentation import Augmentations
 from .inputs import window_inputs
 from .preprocessing import preprocessor_of
 
@@ -18,17 +19,29 @@ from .preprocessing import preprocessor_of
 class FrontEnd(nn.Module):
     """Preprocessing, then features: windows `(batch, channel, time)` to `(batch, *shape)`."""
 
-    def __init__(self, preprocessing: nn.Module, features: nn.Module, shape: tuple[int, ...]):
+    def __init__(
+        self,
+        preprocessing: nn.Module,
+        features: nn.Module,
+        shape: tuple[int, ...],                        # of what comes out, without the batch
+        augmentations: Augmentations | None = None,    # called where `forward` is given seeds
+    ):
         super().__init__()
         self.preprocessing, self.features, self.shape = preprocessing, features, shape
+        self.augmentations = augmentations
 
     def forward(
         self,
         windows: Tensor,                 # float32 `(batch, channel, time)`, zeros behind the end of a short recording
         lengths: Tensor | None = None,   # samples that were recorded, int64 `(batch,)`; None: all
-        gains_db: Tensor | None = None,  # of an equalizer, float32 `(batch, point)`: augmentation only
+        seed: Tensor | None = None,      # of each window, int64 `(batch,)`: augment; None: do not
     ) -> Tensor:
-        return self.features(self.preprocessing(windows, lengths, gains_db), lengths)
+        if seed is None or self.augmentations is None:
+            return self.features(self.preprocessing(windows, lengths), lengths)
+        augment, preprocessing = self.augmentations, self.preprocessing
+        x = preprocessing(windows, lengths, augment.gains(seed, preprocessing.frequencies))
+        x = self.features(augment.after("preprocessed", x, seed), lengths)
+        return augment.after("features", x, seed)
 
 # %% ../../nbs/02b_signal/06_front_end.ipynb #30dfce08
 def front_end_of(config: Config) -> FrontEnd:
@@ -39,4 +52,4 @@ def front_end_of(config: Config) -> FrontEnd:
     if shape is None:
         with torch.inference_mode():
             shape = features(torch.zeros(1, *inputs.shape), None).shape[1:]
-    return FrontEnd(preprocessor_of(config), features, tuple(shape))
+    return FrontEnd(preprocessor_of(config), features, tuple(shape), Augmentations(config.training.augmentation))

@@ -17,6 +17,7 @@ from ..data.collection.splitting import Split, split_good
 from ..judging.metrics import area_under_roc
 from ..models.capabilities import InitializesFromData
 from .classify import choose
+from ..signal.augmentation import Augmentations
 from .pipeline import (
     Batch, Pipeline, Sample, build_pipeline, empty_windows, initial_batches, random_window)
 from .results import OneScore
@@ -27,7 +28,7 @@ class Anomaly:
     """Say how unusual a recording is, learnt from good ones; see `tasks.protocol.Task`."""
 
     def __init__(self, config: Config):
-        self.config = config
+        self.config, self.augmentations = config, Augmentations(config.training.augmentation)
         self.classes = list(config.data.classes)
         if len(self.classes) != 2:
             raise ValueError(f"task: anomaly knows good and bad, data.classes has {len(self.classes)} names: "
@@ -63,7 +64,7 @@ class Anomaly:
     def sample(self, recordings: Recordings, index: int, rng: np.random.Generator) -> Sample:
         """A random window of recording `index`, augmented; a bad one, should one be given, has weight 0."""
         label = recordings.table["label"].iat[index]
-        window = random_window(recordings, index, self.config, rng)
+        window = random_window(recordings, index, self.config, self.augmentations, rng)
         return window | {"weight": float(label is None or label != self.classes[1])}
 
     def empty_batch(self, n_windows: int) -> Batch:

@@ -20,6 +20,7 @@ from ..judging.metrics import anomaly_metrics, class_metrics
 from ..judging.thresholds import ThresholdChoice, choose_threshold
 from ..parts import find
 from ..signal.inputs import window_inputs
+from ..signal.augmentation import Augmentations
 from .pipeline import (
     Batch, Pipeline, Sample, build_pipeline, empty_windows, initial_batches, random_window)
 from .results import ClassScores, OneScore, Scores
@@ -35,7 +36,7 @@ class Classify:
     """Tell classes apart by cross-entropy, or by another loss that is registered; see `tasks.protocol.Task`."""
 
     def __init__(self, config: Config):
-        self.config = config
+        self.config, self.augmentations = config, Augmentations(config.training.augmentation)
         self.classes = list(config.data.classes)
         self.scores = scores_of(self.classes, config.inference.working_threshold)
         self.class_weights = np.ones(len(self.classes), np.float32)
@@ -72,7 +73,7 @@ class Classify:
     def sample(self, recordings: Recordings, index: int, rng: np.random.Generator) -> Sample:
         """A random window of recording `index`, augmented; `target` float32 `(class,)`."""
         target = self._one_hot[recordings.table["label"].iat[index]]
-        window = random_window(recordings, index, self.config, rng)
+        window = random_window(recordings, index, self.config, self.augmentations, rng)
         return window | {"target": target, "weight": float(target @ self.class_weights)}
 
     def empty_batch(self, n_windows: int) -> Batch:

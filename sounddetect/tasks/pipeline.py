@@ -21,8 +21,7 @@ from ..models.capabilities import Embeds, InitializesFromData, require
 from ..parts import Part, find, names
 from ..signal.front_end import front_end_of
 from ..signal.inputs import window_inputs
-from ..signal.preprocessing import EQUALIZER_POINTS
-from ..signal.augmentation import add_noise, change_gain, equalizer_gains, random_start
+from ..signal.augmentation import Augmentations, random_start
 
 # %% ../../nbs/05_tasks/03_pipeline.ipynb #0c9b357a
 Batch = dict[str, Tensor]     # tensors by name, the batch in front: waveform, length, weight, and what the task adds
@@ -37,16 +36,16 @@ class Pipeline(nn.Module):
         self.front_end, self.network = front_end, network
 
     def features(
-        self, windows: Tensor, lengths: Tensor | None = None, gains_db: Tensor | None = None
+        self, windows: Tensor, lengths: Tensor | None = None, seed: Tensor | None = None
     ) -> Tensor:
         """What goes into the network, in float32 also where autocast is on."""
         with torch.autocast(windows.device.type, enabled=False):
-            return self.front_end(windows, lengths, gains_db)
+            return self.front_end(windows, lengths, seed)
 
     def forward(
-        self, windows: Tensor, lengths: Tensor | None = None, gains_db: Tensor | None = None
+        self, windows: Tensor, lengths: Tensor | None = None, seed: Tensor | None = None
     ) -> Tensor:
-        return self.network(self.features(windows, lengths, gains_db))
+        return self.network(self.features(windows, lengths, seed))
 
     def embed(self, windows: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Embedding of each window, float32 `(batch, dim)`. Raises `ValueError` for a network that gives none."""
@@ -55,11 +54,11 @@ class Pipeline(nn.Module):
 
     def features_of(self, batch: Batch) -> Tensor:
         """`features` of a training batch, augmented as its samples ask for."""
-        return self.features(batch["waveform"], batch["length"], batch.get("gains_db"))
+        return self.features(batch["waveform"], batch["length"], batch.get("seed"))
 
     def output_of(self, batch: Batch) -> Tensor:
         """What the network answers to a training batch."""
-        return self(batch["waveform"], batch["length"], batch.get("gains_db"))
+        return self(batch["waveform"], batch["length"], batch.get("seed"))
 
     def learned(self) -> dict[str, Tensor]:
         """All weights and buffers to save; those of the front end, if it learns, begin with `front_end.`"""
@@ -80,7 +79,7 @@ class Pipeline(nn.Module):
 
     def _with_features(self, batch: Batch) -> Batch:
         """`features` in place of what they are computed from."""
-        rest = {name: value for name, value in batch.items() if name not in ("waveform", "length", "gains_db")}
+        rest = {name: value for name, value in batch.items() if name not in ("waveform", "length", "seed")}
         return rest | {"features": self.features_of(batch)}
 
 # %% ../../nbs/05_tasks/03_pipeline.ipynb #eb3ac794
@@ -115,25 +114,25 @@ def random_window(
     recordings: Recordings,     # prepared
     i: int,                     # which recording
     config: Config,
+    augmentations: Augmentations,
     rng: np.random.Generator,
-) -> Sample:                    # `waveform` float32 `(channel, time)`, `length`, and what augmentation asks of the front end
+) -> Sample:                    # `waveform` float32 `(channel, time)`, `length`, and the `seed` of its augmentation
     """A random window of one recording."""
-    settings, length = config.training.augmentation, config.model.input_length
-    n_samples = int(recordings.n_samples[i])
-    start = random_start(n_samples, length, settings.time_shift_max, rng)
+    length, n_samples = config.model.input_length, int(recordings.n_samples[i])
+    start = random_start(n_samples, length, config.training.augmentation.time_shift_max, rng)
     waveform = recordings.read(i, start, min(start + length, n_samples))
     n_recorded = waveform.shape[1]
-    waveform = change_gain(add_noise(waveform, settings.noise_factor, rng), settings.gain_db, rng)
+    waveform = augmentations.of_waveform(waveform, rng)
     if n_recorded < length:
         waveform = np.pad(waveform, [(0, 0), (0, length - n_recorded)])
-    return {"waveform": waveform, "length": n_recorded, "gains_db": equalizer_gains(settings.eq_db, rng)}
+    return {"waveform": waveform, "length": n_recorded, "seed": augmentations.draw_seed(rng)}
 
 
 def empty_windows(config: Config, n_windows: int) -> Batch:
     """What `random_window` gives, side by side and without content."""
     length = config.model.input_length
     return {"waveform": torch.empty(n_windows, window_inputs(config).n_channels, length),
-            "length": torch.full((n_windows,), length), "gains_db": torch.empty(n_windows, EQUALIZER_POINTS)}
+            "length": torch.full((n_windows,), length), "seed": torch.zeros(n_windows, dtype=torch.int64)}
 
 
 def collate(samples: Sequence[Sample], device: torch.device | str = "cpu") -> Batch:

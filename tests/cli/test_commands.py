@@ -227,6 +227,14 @@ def test_simulate_writes_what_can_be_read(command, tmp_path, form):
     assert recordings.table["sample_rate"].eq(44100).all()
 
 
+def test_simulate_writes_what_the_function_of_the_same_name_writes(command, tmp_path):
+    """Faults too are as loud by default."""
+    result = command("simulate", "made", "--recordings", 4)
+    assert result.returncode == 0, result.stderr
+    files = sd.simulate(tmp_path / "again", 4)
+    assert [file.read_bytes() for file in files] == [(tmp_path / "made" / file.name).read_bytes() for file in files]
+
+
 def test_rate_that_the_legacy_form_does_not_hold_is_said(tmp_path):
     """A wrong guess would shift every frequency, so nobody may be left in the dark."""
     sd.simulate(tmp_path / "made", 4, form="legacy", duration=0.1)

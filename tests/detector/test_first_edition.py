@@ -122,7 +122,8 @@ def test_finished_run_is_extended(run):
     before = run.results
     run = sd.resume(run.path, {"training.epochs": 5}, progress=False)
     assert run.finished and len(run.results) == 5
-    assert_same_progress(run.results[:3], before)
+    # Its last checkpoint lies within the third epoch, whose other steps are made with the equalizer's numbers of today.
+    assert_same_progress(run.results[:2], before[:2])
     assert json.loads((run.path / "model/model.json").read_text())["about"]["run"] == "run"
 
 
