@@ -39,6 +39,7 @@ from .evaluation.evaluation import evaluate
 from .jobs.training_runs import prepare_training, resume
 from .models.capabilities import Embeds, Estimator, Explains, Transfers
 from .runs.run_folder import Run
+from .settings.automatic import USUAL_CLASSES
 from .tasks.waveforms import prepared_waveforms
 from .training.forecast import forecast
 from .training.transfer import take_over
@@ -48,12 +49,12 @@ RATE, N_SAMPLES, LENGTH = 8000, 800, 512     # Hz; samples of a recording, of a 
 
 
 def tiny_recordings(n_channels: int = 1, seed: int = 0) -> Recordings:
-    """Recordings to try parts on: OK is noise, NG is noise with a tone of 1 kHz."""
+    """Recordings to try parts on: noise where it is good, else noise with a tone of 1 kHz."""
     rng = np.random.default_rng(seed)
-    labels = ["OK", "NG", "OK", "NG"] * 6
+    labels = [*USUAL_CLASSES, *USUAL_CLASSES] * 6
     tone = 0.2 * np.sin(2 * np.pi * 1000 / RATE * np.arange(N_SAMPLES))
     noise = 0.1 * rng.standard_normal((len(labels), n_channels, N_SAMPLES))
-    waveforms = [each + tone * (label == "NG") for each, label in zip(noise, labels)]
+    waveforms = [each + tone * (label != USUAL_CLASSES[0]) for each, label in zip(noise, labels)]
     machines = [f"machine {k // 4}" for k in range(len(labels))]
     return Recordings.from_arrays(waveforms, RATE, labels, machines)
 
