@@ -30,7 +30,9 @@ def describe(event: dict) -> str | None:
     kind = event["event"]
     if kind == "start":
         chosen = f" ({event['batch_size_reason']})" if "batch_size_reason" in event else ""
-        return (f"training on {event['device']} in {event['precision']}: {event['n_train']} recordings, {event['n_validation']} for validation, "
+        what = f"task {event['task']}, {event['model']} on {event['features']}; " if "task" in event else ""
+        return (f"{what}training on {event['device']} in {event['precision']}: "
+                f"{event['n_train']} recordings, {event['n_validation']} for validation, "
                 f"batches of {event['batch_size']}{chosen}, from epoch {event['epoch']} of {event['epochs']}")
     if kind == "epoch":
         columns = ", ".join(f"{name} {value:.4g}" for name, value in event.items() if name.endswith(("loss", "accuracy", "auc")))

@@ -301,7 +301,9 @@ class Trainer:
         self.stops.deadline = session_deadline(self.config)
         progress, n_steps = self.progress, len(self._steps())
         chosen = {"batch_size_reason": self.batch_size.reason} if self.batch_size else {}
+        config = self.config
         self.emit("start", epoch=progress.epoch, step=progress.step, epochs=self.epochs, n_steps=n_steps,
+                  task=config.task, model=config.model.architecture, features=config.features.kind,
                   device=str(self.device), precision=str(self.dtype).removeprefix("torch."), batch_size=progress.micro_batch,
                   n_train=len(self.train), n_validation=len(self.validation), history=progress.history, **chosen)
         if self.device.type == "cpu" and self.dtype != torch.float32:

@@ -105,7 +105,9 @@ def _bare(spelling: str) -> str:
 # %% ../../../nbs/01_data/4_inspection/02_checking.ipynb #f44122ce
 def _other_forms(checked: Checked) -> Iterator[Finding]:
     for suffix, count in sorted(checked.loaded.not_read.items()):
-        yield Finding("warning", "", f"{count} {suffix} {'file was' if count == 1 else 'files were'} not read", "What is in there is missing", NOT_READ.get(suffix, "remove it"))
+        named = f"{count} {suffix or 'nameless'} {'file was' if count == 1 else 'files were'} not read"
+        yield Finding("warning" if suffix in NOT_READ else "note", "", named, "What is in there is missing",
+                      NOT_READ.get(suffix, "none, unless they are recordings: convert these to WAV"))
 
 
 def _spellings(checked: Checked) -> Iterator[Finding]:
@@ -122,7 +124,10 @@ def _spellings(checked: Checked) -> Iterator[Finding]:
 def _labels(checked: Checked) -> Iterator[Finding]:
     table = checked.recordings.table
     unlabelled = tuple(table.loc[table["label"].isna(), "key"])
-    if unlabelled:
+    if unlabelled and checked.config.task == "anomaly":
+        yield Finding("note", unlabelled[0], "there is no label", "It counts as good",
+                      "none, if the machine was; otherwise put it into a folder NG", unlabelled)
+    elif unlabelled:
         severity = "warning" if len(unlabelled) == len(table) else "error"
         folders = sorted({key.split("/")[-2] for key in unlabelled if "/" in key})
         named = f"say what the folders mean, such as --set \"data.labels={{{', '.join(f'{name}: OK' for name in folders[:4])}}}\"" if folders else "put them into folders OK and NG"

@@ -7,6 +7,7 @@ __all__ = ['read_audio']
 
 # %% ../../../nbs/01_data/1_readers/03_audio_files.ipynb #eed49af3
 import re
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,44 +23,106 @@ _STREAMED = (0, 0xFFFFFFFF)         # sizes written by who does not know them
 def _refuse_cut_off(path: Path) -> None:
     """Raise `ValueError` when a file is shorter than it says."""
     with open(path, "rb") as file:
-        head, size = file.read(12), path.stat().st_size
+        head, size = file.read(40), path.stat().st_size
         if not head:
             raise ValueError("the file is empty")
-        if head[:4] == b"RIFF" and head[8:12] == b"WAVE":
+        form, kind = head[:4], head[8:12]
+        if form in (b"RIFF", b"RIFX", b"RF64") and kind == b"WAVE":
             _refuse_cut_off_wav(file, head, size)
-        elif head[:4] == b"OggS":
-            file.seek(max(0, size - (1 << 16)))
-            end = file.read()
-            _refuse_cut_off_page(end[max(0, end.rfind(b"OggS")):])
+        elif form == b"FORM" and kind in (b"AIFF", b"AIFC"):
+            _compare(size, int.from_bytes(head[4:8], "big") + 8, "bytes")
+            _refuse_short(file, _chunks(file, 12, "big"), b"SSND", size)
+        elif form == b"riff":
+            _compare(size, int.from_bytes(head[16:24], "little"), "bytes")
+            _refuse_short(file, _chunks_of_w64(file), b"data", size)
+        elif form in (b".snd", b"dns."):
+            order = "big" if form == b".snd" else "little"
+            start, length = (int.from_bytes(head[k:k + 4], order) for k in (4, 8))
+            if length not in _STREAMED:
+                _compare(size - start, length, "bytes of samples")
+        elif form == b"OggS":
+            _refuse_cut_off_ogg(file, size)
 
 
-def _refuse_cut_off_page(page: bytes) -> None:
-    """Raise `ValueError` when the last page of an OGG stream is not marked as such or not
-    whole (RFC 3533, section 6).
-    """
-    # header, table of segments, segments
-    length = 27 + sum(page[26:27]) + sum(page[27:27 + sum(page[26:27])])
-    if len(page) < max(28, length) or not page[5] & 4:
-        raise ValueError("the file is cut off: its last page is missing")
+def _compare(there: int, promised: int, what: str) -> None:
+    if there < promised:
+        raise ValueError(f"the file is cut off: {max(0, there)} of {promised} {what} are there")
 
 
 def _refuse_cut_off_wav(file, head: bytes, size: int) -> None:
-    promised = int.from_bytes(head[4:8], "little")
-    if promised not in _STREAMED and promised + 8 > size:
-        raise ValueError(f"the file is cut off: {size} of {promised + 8} bytes are there")
-    while len(chunk := file.read(8)) == 8:                  # name and size, then the content
-        length = int.from_bytes(chunk[4:], "little")
-        if chunk[:4] == b"data":
-            if length not in _STREAMED and file.tell() + length > size:
-                raise ValueError(
-                    "the file is cut off: "
-                    f"{size - file.tell()} of {length} bytes of samples are there"
-                )
+    order = "big" if head[:4] == b"RIFX" else "little"
+    promised, samples = int.from_bytes(head[4:8], order), None
+    if head[:4] == b"RF64" and head[12:16] == b"ds64":
+        promised, samples = (int.from_bytes(head[k:k + 8], "little") for k in (20, 28))
+    if promised not in _STREAMED:
+        _compare(size, promised + 8, "bytes")
+    _refuse_short(file, _chunks(file, 12, order), b"data", size, samples)
+
+
+def _chunks(file, start: int, order: str) -> Iterator[tuple[bytes, int]]:
+    """Name and size of each chunk, with the file where its content begins."""
+    file.seek(start)
+    while len(chunk := file.read(8)) == 8:
+        length = int.from_bytes(chunk[4:], order)
+        begin = file.tell()
+        yield chunk[:4], length
+        file.seek(begin + length + length % 2)
+
+
+def _chunks_of_w64(file) -> Iterator[tuple[bytes, int]]:
+    file.seek(40)
+    while len(chunk := file.read(24)) == 24:
+        begin, length = file.tell() - 24, max(24, int.from_bytes(chunk[16:], "little"))
+        yield chunk[:4], length - 24
+        file.seek(begin + length + -length % 8)
+
+
+def _refuse_short(file, chunks, name: bytes, size: int, samples: int | None = None) -> None:
+    """Raise `ValueError` when the chunk of samples is longer than the rest of the file."""
+    for found, length in chunks:
+        if found == name:
+            length = samples if samples is not None and length in _STREAMED else length
+            if length not in _STREAMED:
+                _compare(size - file.tell(), length, "bytes of samples")
             return
-        file.seek(length + length % 2, 1)
+
+# %% ../../../nbs/01_data/1_readers/03_audio_files.ipynb #a6b45dcd
+_TURNED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))      # bits in reverse order
+_FIRST_PAGE, _LAST_PAGE = 2, 4                                            # flags of a page
+
+
+def _check_sum_of_page(page: bytes) -> bytes:
+    """The check sum that a page should hold, as its bytes stand there."""
+    blank = (page[:22] + bytes(4) + page[26:]).translate(_TURNED)
+    reflected = zlib.crc32(blank, 0xFFFFFFFF) ^ 0xFFFFFFFF
+    return reflected.to_bytes(4, "big").translate(_TURNED)
+
+
+def _refuse_cut_off_ogg(file, size: int) -> None:
+    file.seek(0)
+    number, flags = 0, 0
+    while file.tell() < size:
+        place, head = file.tell(), file.read(27)
+        table = file.read(head[26] if len(head) == 27 else 0)
+        page = head + table + file.read(sum(table))
+        is_first = page[:4] == b"OggS" and len(page) > 5 and page[5] & _FIRST_PAGE
+        if flags & _LAST_PAGE and is_first:
+            raise ValueError("the file holds several streams one after the other, of which only "
+                             "the first would be read: save each as a file")
+        if file.tell() == size and (len(head) < 27 or len(page) < 27 + len(table) + sum(table)):
+            raise ValueError("the file is cut off: its last page is missing")
+        if page[:4] != b"OggS" or page[22:26] != _check_sum_of_page(page):
+            raise ValueError(f"the file is cut off or damaged at byte {place}: take another copy")
+        if int.from_bytes(page[18:22], "little") != number:
+            raise ValueError(f"the file is cut off in the middle: a page before byte {place} is "
+                             "missing, or it holds several streams at once")
+        number, flags = number + 1, page[5]
+    if not flags & _LAST_PAGE:
+        raise ValueError("the file is cut off: its last page is missing")
 
 # %% ../../../nbs/01_data/1_readers/03_audio_files.ipynb #3f17917d
 _BLOCK = 1 << 20      # moments; longer recordings are handed out in blocks of this many
+_FORMS = ("WAV", "WAVEX", "RF64", "W64", "AIFF", "AU", "FLAC", "OGG")     # whose length is known
 
 
 def read_audio(path: str | Path, about: About) -> Iterator[Row]:
@@ -73,6 +136,8 @@ def read_audio(path: str | Path, about: About) -> Iterator[Row]:
         info = soundfile.info(str(path))
     except soundfile.LibsndfileError as error:
         raise ValueError(_reason(error)) from None
+    if info.format not in _FORMS:
+        raise ValueError(f"it is {info.format_info}, which is not read: convert it to FLAC or WAV")
     about.sample_rate = check_rate(info.samplerate, "the sample rate in the header")
     if info.frames * info.channels <= _BLOCK:
         yield Row(None, np.concatenate([np.empty((0, info.channels), np.float32), *_blocks(path)]))
