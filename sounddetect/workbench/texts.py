@@ -321,7 +321,7 @@ _FINDINGS_OF_SOUND = {
     "it is shorter than a window of {0} samples at {1} Hz (model.input_length)": "窓の長さ（{1} Hz で {0} サンプル）より短い録音です",
     "Short ones are filled up with zeros": "不足分はゼロで埋められます",
     "lower model.input_length to {0} or less": "窓の長さを {0} サンプル以下にしてください",
-    "remove those that are too short to hear anything in, or lower model.input_length": "短すぎる録音を除くか、窓を短くしてください",
+    "remove those that are too short to be of use, or lower model.input_length": "短すぎる録音を除くか、窓を短くしてください",
     "a channel holds one and the same value throughout": "値が終始変わらないチャンネルがあります",
     "There is nothing to learn from it": "学習できる情報がありません",
     "check cable and amplifier; take another channel by audio.channel or a manifest": "ケーブルとアンプを確認するか、audio.channel またはマニフェストで別のチャンネルを選んでください",

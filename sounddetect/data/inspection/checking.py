@@ -112,7 +112,9 @@ def _bare(spelling: str) -> str:
 # %% ../../../nbs/01_data/4_inspection/02_checking.ipynb #f44122ce
 def _other_forms(checked: Checked) -> Iterator[Finding]:
     for suffix, count in sorted(checked.loaded.not_read.items()):
-        yield Finding("warning", "", f"{count} {suffix} {'file was' if count == 1 else 'files were'} not read", "What is in there is missing", NOT_READ.get(suffix, "remove it"))
+        named = f"{count} {suffix or 'nameless'} {'file was' if count == 1 else 'files were'} not read"
+        yield Finding("warning" if suffix in NOT_READ else "note", "", named, "What is in there is missing",
+                      NOT_READ.get(suffix, "none, unless they are recordings: convert these to WAV"))
 
 
 def _spellings(checked: Checked) -> Iterator[Finding]:
@@ -223,7 +225,7 @@ def _confounded(checked: Checked) -> Iterator[Finding]:
 
 
 def _area(low: np.ndarray, high: np.ndarray) -> float:
-    """Share of pairs in which the one of `high` is larger, ties counted half."""
+    """Fraction of pairs in which the one of `high` is larger, ties counted half."""
     ranked = np.sort(low)
     return float((np.searchsorted(ranked, high, "left") + np.searchsorted(ranked, high, "right")).mean() / 2 / len(low))
 
@@ -234,7 +236,7 @@ def _lengths(checked: Checked) -> Iterator[Finding]:
     if short.any():
         key, keys = checked.worst(-checked.quality["duration_s"], short)
         shortest = int(checked.quality["duration_s"].min() * rate)
-        remedy = f"lower model.input_length to {shortest} or less" if shortest >= 128 else "remove those that are too short to hear anything in, or lower model.input_length"
+        remedy = f"lower model.input_length to {shortest} or less" if shortest >= 128 else "remove those that are too short to be of use, or lower model.input_length"
         yield Finding("warning" if short.mean() > 0.5 else "note", key, f"it is shorter than a window of {length} samples at {rate} Hz (model.input_length)",
                       "Short ones are filled up with zeros", remedy, keys)
 
