@@ -54,6 +54,7 @@ SLOW = {
     "house/test_wheel.py",
     "jobs/test_interruptions.py",
     "jobs/test_recorded.py",
+    "testing/test_contract.py",
     "tracking/test_tracking.py",
     "workbench/test_browser.py",
     "workbench/test_colab.py",

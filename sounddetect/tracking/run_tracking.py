@@ -139,7 +139,7 @@ def _spread(call):
 # %% ../../nbs/09b_tracking/05_run_tracking.ipynb #59286601
 def track_evaluation(
     run: Run,
-    figures: dict,          # those that are numbers are told
+    metrics: dict,          # those that are numbers are reported
 ) -> None:
     """Tell the trackers that this run has what its `evaluation/` holds. Warns of those that fail."""
     file = run.path / "tracking.json"
@@ -148,7 +148,7 @@ def track_evaluation(
     names = list(read_object(file))
     earlier = [_epoch_call(row) for row in run.results.to_dict("records")] + _after_training(run.path)
     told = _Told(run.path, run.config, names, earlier, lambda kind, text: warnings.warn(text, stacklevel=4) if kind == "warning" else None)
-    told.tell("summary", {name: value for name, value in figures.items() if isinstance(value, (int, float)) and not isinstance(value, bool)})
+    told.tell("summary", {name: value for name, value in metrics.items() if isinstance(value, (int, float)) and not isinstance(value, bool)})
     pictures = {tuple(call[1]) for call in _after_training(run.path)}
     for call in _calls_for(run.path / "evaluation", "*.png", "metrics.json", "predictions.csv", "report.html"):
         if tuple(call[1]) not in pictures:

@@ -1,0 +1,110 @@
+"""The contract of parts: every part under every task that can take it, from training to an exported file."""
+
+import importlib
+import sys
+
+import pytest
+
+import sounddetect as sd
+from sounddetect import parts
+from sounddetect.parts import names
+from sounddetect.testing import BrokenPromise, check_part
+
+SMALL = {
+    "1d_cnn_attention": {"model.size": "n"},
+    "dense_autoencoder": {"model.width": 16, "model.depth": 1, "model.context": 2, "features.n_mels": 16},
+    "mahalanobis": {"features.n_mels": 16},
+}
+# Everything that came with the package: each model under each of its tasks, with each of its features.
+BUILT_IN = [
+    (kind, name, task, feature)
+    for kind in ("network", "estimator")
+    for name in names(kind)
+    for part in [parts.find(kind, name)]
+    if part.built_in
+    for task in part.tasks or names("task")
+    for feature in part.features or names("feature")
+]
+
+
+@pytest.fixture
+def own_parts():
+    """Parts of a module that new processes can import."""
+    before = dict(parts._parts)
+    sys.modules.pop("support.own_parts", None)
+    yield importlib.import_module("support.own_parts")
+    parts._parts.clear()
+    parts._parts.update(before)
+
+
+def test_every_kind_of_part_is_among_the_checked():
+    assert {task for _, _, task, _ in BUILT_IN} == {name for name in names("task") if parts.find("task", name).built_in}
+    assert {("classify", "waveform"), ("anomaly", "log_mel")} <= {(task, feature) for *_, task, feature in BUILT_IN}
+
+
+@pytest.mark.parametrize(("kind", "name", "task", "feature"), BUILT_IN)
+def test_built_in(kind, name, task, feature, tmp_path):
+    settings = {"task": task, "features.kind": feature} | SMALL.get(name, {})
+    checked = check_part(kind, name, settings, folder=tmp_path)
+    assert checked.outcomes["ONNX"].startswith("differs by at most")
+    assert checked.outcomes["new process"].startswith("the same scores")
+    assert checked.outcomes["forecast"].endswith("in a batch")
+
+
+@pytest.mark.parametrize(("name", "task"), [("1d_cnn_attention", "classify"), ("mahalanobis", "anomaly")])
+def test_three_channels(name, task, tmp_path):
+    kind = "estimator" if name in names("estimator") else "network"
+    checked = check_part(kind, name, {"task": task} | SMALL[name], n_channels=3, only=["windows", "stream", "ONNX"], folder=tmp_path)
+    assert checked.outcomes["ONNX"].startswith("differs by at most")
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "settings"),
+    [
+        ("network", "pooling", {"features.kind": "log_mel", "features.n_mels": 16}),
+        ("feature", "stretches", {"features.n_stretches": 5, "model.architecture": "pooling", "model.width": 6}),
+        ("estimator", "level", {"features.kind": "waveform"}),
+        ("task", "loudest", {"model.architecture": "level"}),
+    ],
+)
+def test_own_part_of_a_module(kind, name, settings, own_parts, tmp_path):
+    checked = check_part(kind, name, settings, folder=tmp_path)
+    assert checked.outcomes["new process"].startswith("the same scores")
+    assert checked.outcomes["ONNX"].startswith("differs by at most")
+
+
+def test_own_loss(own_parts, tmp_path):
+    settings = {"model.architecture": "pooling", "training.loss_function.gamma": 1.0}
+    check_part("loss", "focal", settings, only=["settings", "resume"], folder=tmp_path)
+
+
+def test_a_feature_that_is_replaced_is_noticed(own_parts, tmp_path, monkeypatch):
+    """The saved detector has the part with the settings that were asked for, or somebody says that it has not."""
+    load = sd.Detector.load
+
+    def with_the_usual_settings(path, device="auto"):
+        detector = load(path, device)
+        detector.config = detector.config.replace({"features.n_stretches": 8})
+        return detector
+
+    monkeypatch.setattr(sd.Detector, "load", staticmethod(with_the_usual_settings))
+    settings = {"features.n_stretches": 5, "model.architecture": "pooling"}
+    with pytest.raises(BrokenPromise, match="settings: features was .*n_stretches=5.* saved as .*n_stretches=8"):
+        check_part("feature", "stretches", settings, only=["settings"], folder=tmp_path)
+
+
+def test_an_estimator_that_forgets_is_noticed(own_parts, tmp_path):
+    """What a pass leaves outside of buffers is neither saved nor resumed."""
+
+    class Forgetful(own_parts.Level):
+        n_passes = 1
+
+        def finish(self):
+            self.known = self._sum / self._weight
+
+        def forward(self, features):
+            return (self._level(features) - getattr(self, "known", 0.0)).square()[:, None]
+
+    sd.register_estimator("forgetful", own_parts.LevelSettings, lambda settings, inputs, n_outputs: Forgetful(inputs))
+    with pytest.raises(BrokenPromise):
+        check_part("estimator", "forgetful", {"features.kind": "waveform"}, folder=tmp_path)
