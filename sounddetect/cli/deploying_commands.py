@@ -115,7 +115,7 @@ _SAMPLE_FORMATS = {"s16": "<i2", "f32": "<f4"}
 
 
 def _show(stream, pieces) -> None:
-    """Print what a stream hears, each line at once."""
+    """Print the scores of a stream, each line at once."""
     from sounddetect.detector.streaming import BAD_SCORES
 
     print("   start_s      end_s  score", flush=True)

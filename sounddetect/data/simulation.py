@@ -162,9 +162,9 @@ def _impacts(
     angles = phase[0] + 2*np.pi*(np.cumsum(1 + slip) - rng.uniform(0, 1))/order
     strengths = np.exp(0.15*rng.standard_normal(n_impacts))
     if inner: strengths *= 0.15 + 0.85*np.maximum(0, np.cos(angles))  # the load sits on one side
-    heard = (angles >= phase[0]) & (angles < phase[-1])
-    times = np.interp(angles[heard], phase, np.arange(len(phase))/sample_rate)
-    return times, strengths[heard]
+    recorded = (angles >= phase[0]) & (angles < phase[-1])
+    times = np.interp(angles[recorded], phase, np.arange(len(phase))/sample_rate)
+    return times, strengths[recorded]
 
 # %% ../../nbs/01_data/0_simulation.ipynb #90f18801
 def _bearing(rng, machine, phase, sample_rate):
@@ -215,7 +215,7 @@ def _rub(rng, machine, phase, sample_rate):
 
 # %% ../../nbs/01_data/0_simulation.ipynb #50428a82
 def _background(rng, sample_rate, n_samples):
-    """What is heard besides the machine, relative to its noise."""
+    """What is recorded besides the machine, relative to its noise."""
     time = np.arange(n_samples)/sample_rate
     frequency = np.fft.rfftfreq(n_samples, 1/sample_rate)
     room = _noise(rng, np.maximum(frequency, 30)**rng.uniform(-1.2, -0.8), n_samples)
@@ -324,7 +324,7 @@ def simulate_recordings(
         seed: the same seed gives the same recordings.
         sample_rate: samples per second (Hz), at least 16000.
         duration: of each recording (s), at least 0.05.
-        n_machines: units of the machine; two recordings are needed to hear each.
+        n_machines: number of units of the machine; each takes two recordings.
         fault_level: level of the faults (dB): 0 is a fault that is plain in every recording, the
             default an earlier one, parts of which drown in the noise of the machine.
 

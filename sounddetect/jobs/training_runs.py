@@ -253,7 +253,7 @@ def _examples(recordings: Recordings, per_class: int = 2) -> Recordings:
     """A few recordings of each class, of the rate that most of them have."""
     table = recordings.table
     usual = table[table["sample_rate"] == table["sample_rate"].mode()[0]]
-    return recordings[usual.groupby("label").head(per_class).index.to_numpy()]
+    return recordings[usual.groupby("label", dropna=False).head(per_class).index.to_numpy()]
 
 
 def _about(run: Run, trainer: Trainer) -> dict:

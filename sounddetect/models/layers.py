@@ -36,7 +36,7 @@ class SameConv(nn.Module):
 def gabor_kernels(
     n_filters: int,
     kernel_size: int,      # samples
-    low: float = 0.0,      # lowest centre frequency, as a share of the sample rate
+    low: float = 0.0,      # lowest centre frequency, as a fraction of the sample rate
     high: float = 0.5,     # highest
 ) -> Tensor:               # float32 `(filter, kernel_size)`, each of unit energy
     """Hann-windowed sines whose frequencies divide the band from `low` to `high` evenly.

@@ -214,7 +214,7 @@ def plot_pr_curve(
     positive:str='NG',    # the class to be found, against all others
     threshold:float|None=None,   # the chosen one, same unit as `scores`; `None`: no dot
 )->Picture:               # precision over recall
-    """Show what share of the alarms is true when so many faults are found.
+    """Show what fraction of the alarms is true when so many faults are found.
 
     Raises `ValueError` for scores that do not go with the labels, for one class only, and when
     there is no `positive`.

@@ -186,7 +186,7 @@ def _listen_to_complaints(say):
         def emit(self, record):
             if not self.told:
                 self.told = True
-                say("warning", f"ClearML does not get everything ({record.getMessage()}); all figures stand in results.csv")
+                say("warning", f"ClearML does not get everything ({record.getMessage()}); all metrics are in results.csv")
 
     for name in ("clearml", *(name for name in logging.root.manager.loggerDict if name.startswith("clearml."))):
         logging.getLogger(name).addHandler(Listener(logging.WARNING))

@@ -36,10 +36,10 @@ class Tracker(Protocol):
         """
 
     def scalars(self, epoch: int, values: dict[str, float]) -> None:
-        """Figures of an epoch, from 1."""
+        """Metrics of an epoch, from 1."""
 
     def summary(self, values: dict[str, float]) -> None:
-        """Figures of the whole, such as those of the evaluation."""
+        """Metrics of the whole run, such as those of the evaluation."""
 
     def text(self, line: str) -> None:
         """A line of the log."""
@@ -147,7 +147,7 @@ class _Channel:
             if not self.on:
                 return
             self.on = False
-        self._said.put(("warning", f"{self.name} gets nothing more of this run: {why}. The training is not touched by that, and all figures stand in results.csv"))
+        self._said.put(("warning", f"{self.name} receives no more of this run: {why}. The training continues, and all metrics are in results.csv"))
         if self._process is None:
             self._ended.set()
         else:

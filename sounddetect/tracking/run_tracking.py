@@ -6,7 +6,6 @@
 __all__ = ['TRACKERS', 'CLOSING', 'trackers_of', 'RunTracking', 'track_evaluation']
 
 # %% ../../nbs/09b_tracking/05_run_tracking.ipynb #1e799107
-import json
 import time
 import warnings
 from collections.abc import Callable
@@ -16,7 +15,7 @@ from ..config import Config
 from .clearml_server import has_keys
 from ..files import write_json
 from ..runs.listeners import NO_COLUMNS
-from ..runs.run_folder import Run
+from ..runs.run_folder import Run, read_object
 from .guard import Guarded
 
 # %% ../../nbs/09b_tracking/05_run_tracking.ipynb #58b049b2
@@ -47,7 +46,7 @@ class _Told:
 
     def __init__(self, path: Path, config: Config, names: list[str], earlier: list, tell: Callable[[str, str], None]):
         self.file, self.say = path / "tracking.json", tell
-        self.remembered = json.loads(self.file.read_text(encoding="utf-8")) if self.file.exists() else {}
+        self.remembered = read_object(self.file) if self.file.exists() else {}
         self.guarded = {name: Guarded(*TRACKERS[name], options) for name, options in trackers_of(config).items() if name in names}
         if set(self.guarded) - set(self.remembered):
             self._remember({name: self.remembered.get(name, {}) for name in self.guarded})
@@ -140,16 +139,16 @@ def _spread(call):
 # %% ../../nbs/09b_tracking/05_run_tracking.ipynb #59286601
 def track_evaluation(
     run: Run,
-    figures: dict,          # those that are numbers are told
+    metrics: dict,          # those that are numbers are reported
 ) -> None:
     """Tell the trackers that this run has what its `evaluation/` holds. Warns of those that fail."""
     file = run.path / "tracking.json"
     if not file.exists():
         return
-    names = list(json.loads(file.read_text(encoding="utf-8")))
+    names = list(read_object(file))
     earlier = [_epoch_call(row) for row in run.results.to_dict("records")] + _after_training(run.path)
     told = _Told(run.path, run.config, names, earlier, lambda kind, text: warnings.warn(text, stacklevel=4) if kind == "warning" else None)
-    told.tell("summary", {name: value for name, value in figures.items() if isinstance(value, (int, float)) and not isinstance(value, bool)})
+    told.tell("summary", {name: value for name, value in metrics.items() if isinstance(value, (int, float)) and not isinstance(value, bool)})
     pictures = {tuple(call[1]) for call in _after_training(run.path)}
     for call in _calls_for(run.path / "evaluation", "*.png", "metrics.json", "predictions.csv", "report.html"):
         if tuple(call[1]) not in pictures:

@@ -50,7 +50,7 @@ def _refuse_other_layers(own, values, config, base):
                          "attention and fully_connected from its config.yaml")
     if config.audio.sample_rate != base.audio.sample_rate:
         raise ValueError(f"{config.training.base} listens at {base.audio.sample_rate} Hz, audio.sample_rate is {config.audio.sample_rate}: its filters "
-                         f"would hear other frequencies; set audio.sample_rate: {base.audio.sample_rate}")
+                         f"would mean other frequencies; set audio.sample_rate: {base.audio.sample_rate}")
 
 
 def _freeze(network, n_layers: int) -> None:

@@ -25,21 +25,43 @@ def findings_table(
 ) -> pd.DataFrame:             # a row a finding, the worst first
     """The findings, their headings and severities in the language of the user."""
     columns = ("severity", "key", "problem", "consequence", "remedy")
-    rows = [[words(f"check.severity.{finding.severity}"), finding.key + (f" (+{len(finding.keys) - 1})" if len(finding.keys) > 1 else ""),
-             *(translate_finding(part, words.lang) for part in (finding.problem, finding.consequence, finding.remedy))]
-            for finding in report.findings[:MOST_FINDINGS]]
+    rows = [
+        [
+            words(f"check.severity.{finding.severity}"),
+            finding.key + (f" (+{len(finding.keys) - 1})" if len(finding.keys) > 1 else ""),
+            *(
+                translate_finding(part, words.lang)
+                for part in (finding.problem, finding.consequence, finding.remedy)
+            ),
+        ]
+        for finding in report.findings[:MOST_FINDINGS]
+    ]
     return pd.DataFrame(rows, columns=[words(f"check.column.{name}") for name in columns])
 
 # %% ../../nbs/11b_workbench/06_check_panel.ipynb #1205f160
 def _widgets(panel) -> list:
     """Make the widgets, from top to bottom."""
-    panel.run_button = panel.make(widgets.Button, "run", description="check.run", button_style="primary", icon="search", width="230px")
-    panel.skip = panel.make(widgets.Checkbox, "skip", description="check.skip", style={"description_width": "initial"}, indent=False)
+    panel.run_button = panel.make(
+        widgets.Button,
+        "run",
+        description="check.run",
+        button_style="primary",
+        icon="search",
+        width="230px",
+    )
+    panel.skip = panel.make(
+        widgets.Checkbox,
+        "skip",
+        description="check.skip",
+        style={"description_width": "initial"},
+        indent=False,
+    )
     panel.table = panel.make(widgets.HTML, "table")
     panel.picture = panel.make(widgets.Image, "picture", format="png", width="100%")
     panel.run_button.on_click(lambda button: panel.check())
     panel.skip.observe(lambda change: panel._choose(), "value")
-    panel.bench.on("recordings", panel.check)
+    panel.run_button.disabled = True
+    panel.bench.on("recordings", panel._loaded)
     panel.words.listeners.append(panel._show)
     return [row(panel.run_button, panel.skip), panel.table, panel.picture]
 
@@ -62,12 +84,30 @@ class CheckPanel(Panel):
         if self.bench.recordings is None:
             self.say("check.load_first", "error")
             return False
-        config, lang = self.bench.config, self.words.lang
+        try:
+            config, lang = self.bench.config, self.words.lang
+        except ValueError as error:
+            self.fail(error)
+            return False
 
         def look():
             report = check_recordings(None, config)
-            return report, picture_bytes(lambda: plot_check(report), lang) if len(report.recordings) else b""
+            return report, picture_bytes(lambda: plot_check(report), lang) if len(
+                report.recordings
+            ) else b""
         return self.begin(look, self._found, "check.checking")
+
+    def clear(self) -> None:
+        self.table.value, self.picture.value = "", b""
+
+    def _loaded(self) -> None:
+        """What was found in other recordings is of no use; look at these."""
+        self.run_button.disabled = self.bench.recordings is None
+        self.withdraw()
+        if self.bench.recordings is None:
+            self.say("check.load_first")
+        else:
+            self.check()
 
     def _found(self, found: tuple[Report, bytes]) -> None:
         report, picture = found
@@ -79,15 +119,32 @@ class CheckPanel(Panel):
 
     def _show(self) -> None:
         report = self.bench.report
-        self.table.value = html_table(findings_table(report, self.words)) if report is not None and report.findings else ""
+        self.table.value = (
+            html_table(findings_table(report, self.words))
+            if report is not None and report.findings
+            else ""
+        )
 
     def _judge(self) -> None:
         """Say in one line whether a training can begin."""
-        counts = {severity: sum(finding.severity == severity for finding in self.bench.report.findings) for severity in SEVERITIES}
+        counts = {
+            severity: sum(finding.severity == severity for finding in self.bench.report.findings)
+            for severity in SEVERITIES
+        }
         if counts["error"]:
-            self.say("check.errors.skip" if self.skip.value else "check.errors", "warning" if self.skip.value else "error", **counts)
+            self.say(
+                "check.errors.skip" if self.skip.value else "check.errors",
+                "warning" if self.skip.value else "error",
+                path=self.bench.source,
+                **counts,
+            )
         else:
-            self.say("check.warnings" if counts["warning"] else "check.good", "warning" if counts["warning"] else "good", **counts)
+            self.say(
+                "check.warnings" if counts["warning"] else "check.good",
+                "warning" if counts["warning"] else "good",
+                path=self.bench.source,
+                **counts,
+            )
 
     def code(self) -> str:
         return f"""config = sd.Config.load(None, {self.bench.overrides!r})

@@ -29,11 +29,20 @@ def pack_run(
     run: Run,
     folder: Path,          # where the archive goes
 ) -> Path:
-    """Pack detector, evaluation, settings and logs of a finished run into `sounddetect_<name>.zip`. Raises `ValueError` for one that is not finished."""
+    """Pack detector, evaluation, settings and logs of a finished run into `sounddetect_<name>.zip`.
+
+    Raises `ValueError` for one that is not finished.
+    """
     if not run.finished:
-        raise ValueError(f"{run.path} is not finished, so there is no detector to take home: train it to its end")
+        raise ValueError(
+            f"{run.path} is not finished, so there is no detector to take home: train it to its end"
+        )
     name = f"sounddetect_{run.path.resolve().name}"
-    files = [path for path in sorted(run.path.rglob("*")) if path.is_file() and path.relative_to(run.path).parts[0] not in LEFT_BEHIND]
+    files = [
+        path
+        for path in sorted(run.path.rglob("*"))
+        if path.is_file() and path.relative_to(run.path).parts[0] not in LEFT_BEHIND
+    ]
     target = Path(folder) / f"{name}.zip"
     target.parent.mkdir(parents=True, exist_ok=True)
     with replacing(target) as draft, zipfile.ZipFile(draft, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -44,8 +53,16 @@ def pack_run(
 # %% ../../nbs/11b_workbench/12_home_panel.ipynb #16d2a366
 def _widgets(panel) -> list:
     """Make the widgets, from top to bottom."""
-    icons = {"download": "download", "report": "file-text-o", "onnx": "cube", "drive": "cloud-upload"}
-    panel.buttons = {name: panel.make(widgets.Button, name, description=f"home.{name}", icon=icon, width="205px") for name, icon in icons.items()}
+    icons = {
+        "download": "download",
+        "report": "file-text-o",
+        "onnx": "cube",
+        "drive": "cloud-upload",
+    }
+    panel.buttons = {
+        name: panel.make(widgets.Button, name, description=f"home.{name}", icon=icon, width="205px")
+        for name, icon in icons.items()
+    }
     panel.buttons["download"].button_style = "primary"
     panel.buttons["drive"].layout.display = "" if in_colab() else "none"
     panel.link = panel.make(widgets.HTML, "link")
@@ -65,32 +82,51 @@ class HomePanel(Panel):
 
     build = _widgets
 
-    def _fresh(self) -> None:
+    def clear(self) -> None:
         self.link.value = ""
+
+    def _fresh(self) -> None:
+        self.clear()
         self.say("home.ready")
         self.show_code()
 
     def download(self) -> bool:
         """Pack the run and hand it to the browser; False when it cannot begin."""
-        return self._with_run(lambda run: pack_run(run, self.bench.folder / "downloads"), self._hand_out, "home.packing")
+        return self._with_run(
+            lambda run: pack_run(run, self.bench.folder / "downloads"),
+            self._hand_out,
+            "home.packing",
+        )
 
     def report(self) -> bool:
-        """Hand out the report of the evaluation, a page that needs nothing else; False when it cannot begin."""
+        """Hand out the report of the evaluation, a page that needs nothing else;
+        False when it cannot begin.
+        """
         return self._with_run(lambda run: _report_of(run), self._hand_out, "home.packing")
 
     def onnx(self) -> bool:
-        """Export the detector as ONNX, front end inside, checked against PyTorch; False when it cannot begin."""
-        return self._with_run(lambda run: _exported(run, self.bench.folder / "downloads"), self._hand_out, "home.exporting")
+        """Export the detector as ONNX, front end inside, checked against PyTorch;
+        False when it cannot begin.
+        """
+        return self._with_run(
+            lambda run: _exported(run, self.bench.folder / "downloads"),
+            self._hand_out,
+            "home.exporting",
+        )
 
     def drive(self) -> bool:
         """Pack the run and copy it to Google Drive; False when it cannot begin."""
         try:
-            target = mount_drive() / "SoundDetect"              # in this thread: Colab asks for the permission
+            # in this thread: Colab asks for the permission
+            target = mount_drive() / "SoundDetect"
         except OSError as error:
             self.fail(error)
             return False
-        return self._with_run(lambda run: _copy_to(pack_run(run, self.bench.folder / "downloads"), target),
-                              lambda path: self.say("home.saved", "good", path=path), "home.packing")
+        return self._with_run(
+            lambda run: _copy_to(pack_run(run, self.bench.folder / "downloads"), target),
+            lambda path: self.say("home.saved", "good", path=path),
+            "home.packing",
+        )
 
     def _with_run(self, work, then, key: str) -> bool:
         run = self.bench.run

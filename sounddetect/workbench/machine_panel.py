@@ -19,7 +19,16 @@ from .panels import Panel, facts_html
 from ..machine.memory_budget import machine_memory, memory_text
 
 # %% ../../nbs/11b_workbench/04_machine_panel.ipynb #372acc70
-_WATCHED = ("numpy", "torch", "scipy", "pandas", "matplotlib", "ipywidgets", "pydantic", "sounddetect")
+_WATCHED = (
+    "numpy",
+    "torch",
+    "scipy",
+    "pandas",
+    "matplotlib",
+    "ipywidgets",
+    "pydantic",
+    "sounddetect",
+)
 
 
 def exchanged_packages(
@@ -53,7 +62,10 @@ class MachinePanel(Panel):
         self._show()
         exchanged = exchanged_packages()
         if exchanged:
-            listed = ", ".join(f"{name} {running} → {installed}" for name, (running, installed) in exchanged.items())
+            listed = ", ".join(
+                f"{name} {running} → {installed}"
+                for name, (running, installed) in exchanged.items()
+            )
             self.say("machine.restart", "error", listed=listed)
         elif torch.cuda.is_available():
             self.say("machine.ready", "good")
@@ -67,7 +79,10 @@ class MachinePanel(Panel):
         self.figures.value = facts_html(lines, beside=True)
 
     def code(self) -> str:
-        return "import torch\nprint(torch.cuda.get_device_name() if torch.cuda.is_available() else 'no GPU')"
+        return (
+            "import torch\nprint(torch.cuda.get_device_name() if torch.cuda.is_available() else 'no"
+            " GPU')"
+        )
 
 
 def _gpu_text() -> str:

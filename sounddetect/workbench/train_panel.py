@@ -50,6 +50,7 @@ class TrainPanel(Panel):
         for name in ("run", "opened", "recordings"):
             bench.on(name, self.show)
         bench.on("plan", self._planned)
+        bench.on("recordings", self._forgotten)
         bench.words.listeners.append(self._translate)
         self.attach()
 
@@ -112,6 +113,9 @@ class TrainPanel(Panel):
         if wanted and self.bench.plan is not None:
             _start_when_ready(self)
 
+    def _forgotten(self):
+        self._wanted = self._wanted and self.bench.recordings is not None
+
     def _show_curves(self, picture):
         self.curves.value = picture
 
@@ -172,6 +176,8 @@ def _start(panel: TrainPanel) -> bool:
         panel.say("train.load_first", "error")
         return False
     try:
+        for error in bench.wrong.values():
+            raise error
         config = bench.config
     except ValueError as error:
         panel.fail(error)

@@ -150,13 +150,17 @@ class TryPanel(Panel):
         """Record through the browser and score it; False when there is nothing to score."""
         return _record(self, seconds)
 
+    def clear(self) -> None:
+        self.table.value, self.picture.value = "", b""
+
     def _scored(self, scored) -> None:
-        table, picture, key = scored
+        table, picture, key, where = scored
         headings = {name: self.words(f"try.column.{name}")
                     for name in ("key", "anomaly_score", "decision", "label")}
         self.table.value = html_table(table.head(self.MOST_SHOWN).rename(columns=headings))
-        self.picture.value, self.picture.layout.display = picture, "" if picture else "none"
-        self.say("try.done", "good", n=len(table), key=key)
+        self.picture.value = picture
+        self.say("try.done", "good", n=len(table), key=key, path=where,
+                 name=self.bench.run.path.name)
         self.show_code()
 
     def code(self) -> str:
@@ -190,7 +194,12 @@ def _score_path(run, path: Path, lang: str):
     key = table["key"].iloc[0]
     i, audio = recordings.table["key"].tolist().index(key), detector.config.audio
     waveform = prepare(recordings.read(i), int(recordings.table["sample_rate"].iloc[i]), audio)
-    return table, explained_picture(detector, waveform, table["decision"].iloc[0], key, lang), key
+    return (
+        table,
+        explained_picture(detector, waveform, table["decision"].iloc[0], key, lang),
+        key,
+        path,
+    )
 
 
 def _score_samples(run, samples: np.ndarray, rate: int, lang: str):
@@ -198,4 +207,4 @@ def _score_samples(run, samples: np.ndarray, rate: int, lang: str):
     waveform = prepare(np.atleast_2d(samples), rate, detector.config.audio)
     table = detector.predict(samples, rate)
     return table, explained_picture(detector, waveform, table["decision"].iloc[0],
-                                    table["key"].iloc[0], lang), table["key"].iloc[0]
+                                    table["key"].iloc[0], lang), *[table["key"].iloc[0]] * 2

@@ -25,22 +25,36 @@ from .train_panel import TrainPanel
 from .try_panel import TryPanel
 
 # %% ../../nbs/11b_workbench/13_workbench.ipynb #5db39b14
-PANELS = {panel.name: panel for panel in (MachinePanel, DataPanel, PlanPanel, CheckPanel, TrainPanel, ResultsPanel, TryPanel, HomePanel)}
+PANELS = {
+    panel.name: panel
+    for panel in (
+        MachinePanel,
+        DataPanel,
+        PlanPanel,
+        CheckPanel,
+        TrainPanel,
+        ResultsPanel,
+        TryPanel,
+        HomePanel,
+    )
+}
 
 
 class Workbench:
     """Widgets that lead from recordings to a detector; shows itself in a notebook or a web page.
 
-    Each panel can also be shown alone: `workbench.data`, `.check`, `.plan`, `.train`, `.results`, `.try_it`, `.home`, and `.machine`.
-    Raises `ValueError` for a language that is not known.
+    Each panel can also be shown alone: `workbench.data`, `.check`, `.plan`, `.train`, `.results`,
+    `.try_it`, `.home`, and `.machine`. Raises `ValueError` for a language that is not known.
     """
 
     def __init__(
         self,
-        lang: str = "en",                         # en or ja; there is a switch as well
-        folder: str | os.PathLike | None = None,  # where runs, simulated recordings and uploads go; None: the current folder
-        blocking: bool = False,                   # True: what is started from code is waited for, as in an automatic run of a notebook
-        use_drive: bool = False,                  # mount Google Drive first; without a `folder`, runs go there
+        lang: str = "en",         # en or ja; there is a switch as well
+        # where runs, simulated recordings and uploads go; None: the current folder
+        folder: str | os.PathLike | None = None,
+        # True: what is started from code is waited for, as in an automatic run of a notebook
+        blocking: bool = False,
+        use_drive: bool = False,  # mount Google Drive first; without a `folder`, runs go there
     ):
         drive, self._drive_error = _drive() if use_drive else (None, None)
         self.bench = Bench(lang, folder or drive, blocking)
@@ -48,7 +62,11 @@ class Workbench:
         self.panels = {panel.name: panel for panel in sorted(made, key=lambda panel: panel.step)}
         for name, panel in self.panels.items():
             setattr(self, {"try": "try_it"}.get(name, name), panel)
-        self.lang = widgets.ToggleButtons(options=[(name, key) for key, name in LANGUAGE_NAMES.items()], value=lang, style={"button_width": "90px"})
+        self.lang = widgets.ToggleButtons(
+            options=[(name, key) for key, name in LANGUAGE_NAMES.items()],
+            value=lang,
+            style={"button_width": "90px"},
+        )
         self.lang.add_class("sd-lang")
         self.lang.observe(lambda change: self.bench.words.switch(change["new"]), "value")
         self.header = _header(self)
@@ -60,7 +78,10 @@ class Workbench:
             self.machine.fail(self._drive_error)        # where no loading writes over it
 
     def show(self, name: str, **values):
-        """A panel for a cell of its own, begun with `values`, see `_STARTS`. Raises `ValueError` for a panel that is not known."""
+        """A panel for a cell of its own, begun with `values`, see `_STARTS`.
+
+        Raises `ValueError` for a panel that is not known.
+        """
         return _show(self, name, values)
 
     def _ipython_display_(self):
@@ -70,17 +91,28 @@ class Workbench:
 
     def code(self) -> str:
         """The lines of Python that do what the panels did, from data to the archive."""
-        return "\n\n".join(filter(None, (self.panels[name].code() for name in ("data", "check", "plan", "train", "results", "try", "home"))))
+        return "\n\n".join(
+            filter(
+                None,
+                (
+                    self.panels[name].code()
+                    for name in ("data", "check", "plan", "train", "results", "try", "home")
+                ),
+            )
+        )
 
 # %% ../../nbs/11b_workbench/13_workbench.ipynb #56da6405
 def _open_last(bench: Bench) -> None:
-    """Take up the run that was worked on last, if it is finished; an unfinished one is offered by the panel of the training."""
+    """Take up the run that was worked on last, if it is finished; an unfinished one is offered by
+    the panel of the training.
+    """
     try:
         run = last_run(bench.folder)
         if run is not None and run.finished:
             bench.run = run
             bench.set(opened=run)
-    except (OSError, ValueError):                      # gone or damaged: then there is nothing to take up
+    # gone or damaged: then there is nothing to take up
+    except (OSError, ValueError):
         bench.run = None
 
 
@@ -93,9 +125,19 @@ _TITLE = """
 def _header(workbench: Workbench) -> widgets.VBox:
     title, about = widgets.HTML(), widgets.HTML()
     words = workbench.bench.words
-    words.bind(title, "value", "workbench.title", lambda text: render(_TITLE, style=Markup(PANEL_STYLE), text=text))
+    words.bind(
+        title,
+        "value",
+        "workbench.title",
+        lambda text: render(_TITLE, style=Markup(PANEL_STYLE), text=text),
+    )
     words.bind(about, "value", "workbench.about", about_html)
-    top = widgets.HBox([title, workbench.lang], layout=widgets.Layout(justify_content="space-between", flex_flow="row wrap", max_width="900px"))
+    top = widgets.HBox(
+        [title, workbench.lang],
+        layout=widgets.Layout(
+            justify_content="space-between", flex_flow="row wrap", max_width="900px"
+        ),
+    )
     return widgets.VBox([top, about])
 
 # %% ../../nbs/11b_workbench/13_workbench.ipynb #64e9b4b7
@@ -117,6 +159,8 @@ def _start_data(panel: DataPanel, path: str = "", count: int = 240) -> None:
 
 def _start_plan(panel: PlanPanel, size: str = "s", epochs: int = 20) -> None:
     panel.size.value, panel.epochs.value = size, epochs
+    if panel.bench.report is not None and not panel.figures.value:
+        panel.forecast()                               # of what was loaded and checked meanwhile
 
 
 def _start_train(panel: TrainPanel, start: bool = True) -> None:

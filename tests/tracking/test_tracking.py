@@ -322,14 +322,14 @@ def test_a_tracker_that_is_killed_costs_one_warning(home, recordings, untracked)
     run = training.fit()
     assert table(run) == untracked
     (warning,) = [event["message"] for event in events if event["event"] == "warning"]
-    assert "TensorBoard gets nothing more of this run: its process ended by itself (exit code -9)" in warning
+    assert "TensorBoard receives no more of this run: its process ended by itself (exit code -9)" in warning
     shutil.rmtree(run.path / "tensorboard", ignore_errors=True)
     (run.path / "tensorboard").write_text("in the way")
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         evaluation = sd.evaluate(run)
     assert evaluation.metrics["n"] and (run.path / "evaluation" / "metrics.json").exists()
-    assert sum("TensorBoard gets nothing more of this run" in str(warning.message) for warning in caught) == 1
+    assert sum("TensorBoard receives no more of this run" in str(warning.message) for warning in caught) == 1
 
 
 @pytest.mark.parametrize("name, install", [("clearml", "clearml"), ("tensorboard", "'sounddetect[tracking]'"), ("mlflow", "'sounddetect[tracking]'")])

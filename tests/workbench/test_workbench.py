@@ -9,6 +9,9 @@ import sys
 import time
 
 import nbformat
+import numpy as np
+import pytest
+import soundfile
 from nbclient import NotebookClient
 from support.commands import ROOT, environment
 
@@ -189,3 +192,39 @@ def test_no_panel_prints():
     for path in [*PANELS, APP / "updates.py"]:
         calls = [node for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.Call)]
         assert not [call for call in calls if isinstance(call.func, ast.Name) and call.func.id == "print"], path.name
+
+
+# --- only good recordings --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("labelled", [True, False], ids=["in a folder OK", "without labels"])
+def test_only_good_recordings_lead_to_a_detector(tmp_path, labelled):
+    """The commonest plant: nobody has recorded a fault yet. Every panel leads on, none refuses."""
+    from sounddetect.workbench.workbench import Workbench
+
+    at = tmp_path / "plant" / ("OK" if labelled else "")
+    good_recordings(at, 40)
+    workbench = Workbench("en", tmp_path, blocking=True)
+    workbench.plan.window.value = 0.1
+    workbench.show("data", path=str(tmp_path / "plant"))
+    if not labelled:
+        assert workbench.data.good_button.layout.display == ""
+        workbench.data.good_button.click()
+    assert workbench.bench.plan is not None and workbench.plan.size.disabled
+    workbench.train.buttons["start"].click()
+    assert workbench.bench.run.config.task == "anomaly"
+    workbench.try_it.score_button.click()
+    for name in ("download", "report", "onnx"):
+        workbench.home.buttons[name].click()
+        assert "sd-good" in workbench.home.message.value
+    said = {name: panel.message.value for name, panel in workbench.panels.items()}
+    assert not [name for name, message in said.items() if "sd-error" in message], said
+    assert "anomaly score" in workbench.try_it.table.value.replace("_", " ")
+
+
+def good_recordings(folder, n):
+    """Short noise of one machine, no two alike."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for k in range(n):
+        noise = np.random.default_rng(k).normal(scale=0.1, size=8000)
+        soundfile.write(folder / f"rec_{k:02d}.wav", noise, 16000)

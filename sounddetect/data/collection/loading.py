@@ -40,20 +40,24 @@ class _Found:
 
 
 def _find(paths) -> _Found:
-    sources, not_read = find_sources(paths)
-    found = _Found({}, {}, [], not_read)
+    problems: list[dict] = []
+    sources, not_read = find_sources(paths, problems)
+    found = _Found({}, {}, problems, not_read)
     manifests = {}
     for key, path in sources.items():
         role = _role(path)
         if role == "manifest":
             manifests[key] = path
-        elif role == "recordings":              # a table that happens to lie there is none
+        elif role == "recordings":
             found.sources[key] = path
+        else:                                   # a table that happens to lie there
+            not_read[".csv"] = not_read.get(".csv", 0) + 1
     for key, path in manifests.items():
         _read_manifest(found, key, path)
     if not found.sources and not found.problems:
+        others = {suffix: count for suffix, count in not_read.items() if suffix != ".csv"}
         raise ValueError(f"{', '.join(map(str, as_paths(paths)[:3]))}: no recordings found; the CSV files there are neither columns of numbers nor a manifest "
-                         f"(a table with a column path). {describe_not_read(not_read)}".rstrip())
+                         f"(a table with a column path). {describe_not_read(others)}".rstrip())
     return found
 
 

@@ -7,11 +7,14 @@ __all__ = ['Entry', 'read_manifest']
 
 # %% ../../../nbs/01_data/3_collection/02_manifest.ipynb #82fff304
 import csv
+import difflib
 import io
 import re
+import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ..readers.numeric_csv import manifest_separator
 from ..readers.rows import check_rate
 
 # %% ../../../nbs/01_data/3_collection/02_manifest.ipynb #7acba60b
@@ -38,12 +41,33 @@ def _text(path: Path) -> str:
     raise ValueError("the manifest is no text in UTF-8 or Shift-JIS: save it again as CSV UTF-8")
 
 
+_COLUMNS = ("path", "label", "start_s", "end_s", "channel", "group", "sample_rate")
+_ALSO = {"class": "label", "start": "start_s", "end": "end_s", "stop": "end_s", "rate": "sample_rate",
+         "fs": "sample_rate", "sr": "sample_rate", "begin": "start_s"}      # what others call them
+
+
+def _column(name: str) -> str:
+    """The name of a column, in whatever case it is written if it is one that means something."""
+    return name.casefold() if name.casefold() in _COLUMNS[1:] else name
+
+
+def _meant(name: str) -> str | None:
+    """The column that a name was probably meant to be; None for what is just another column."""
+    bare = re.sub(r"[\W_]", "", name.casefold())
+    if name in _COLUMNS or bare == "path" or not bare:
+        return None
+    known = {re.sub("_", "", column): column for column in _COLUMNS} | _ALSO
+    alike = difflib.get_close_matches(bare, known, n=1, cutoff=0.84)
+    return known[alike[0]] if alike else None
+
+
 def _lines(text: str) -> tuple[list[str], list[tuple[int, list[str]]]]:
     """Header, and the number and the cells of each further line."""
-    separator = max(",;\t", key=text.partition("\n")[0].count)
+    first = text.partition("\n")[0].rstrip("\r")
+    separator = manifest_separator(first) or max(",;\t", key=first.count)
     reader = csv.reader(io.StringIO(text), delimiter=separator, strict=True)
     try:
-        header = [name.strip() for name in next(reader, [])]
+        header = [_column(name.strip()) for name in next(reader, [])]
         lines = [(reader.line_num, [cell.strip() for cell in cells]) for cells in reader]
     except csv.Error as error:
         raise ValueError(f"the manifest cannot be read: {error} (line {reader.line_num})") from None
@@ -61,6 +85,10 @@ def read_manifest(path: str | Path) -> tuple[list[Entry], list[dict]]:
     Raises `ValueError` when the file as a whole cannot be read.
     """
     header, lines = _lines(_text(Path(path)))
+    for name, meant in ((name, _meant(name)) for name in header):
+        if meant and meant not in header:
+            warnings.warn(f"{Path(path).name}: the column {name} says nothing here; if it is meant to "
+                          f"be {meant}, call it {meant}", stacklevel=2)
     entries, problems = [], []
     for line, cells in lines:
         if not any(cells):

@@ -394,7 +394,7 @@ def _changed(recordings, change, rates):
 def cut_recordings(
     recordings: Recordings,
     duration: float,            # of a clip, s
-    overlap: float = 0.0,       # share of a clip that the next one shares with it, 0 to below 1
+    overlap: float = 0.0,       # fraction of a clip that the next one repeats, 0 to below 1
 ) -> Recordings:
     """Each recording as clips of `duration`, keys `@start-stop` in samples."""
     if not duration > 0 or not 0 <= overlap < 1:

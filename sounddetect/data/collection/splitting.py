@@ -17,11 +17,11 @@ from .recordings import Recordings
 # %% ../../../nbs/01_data/3_collection/07_splitting.ipynb #6365f3ad
 def choose_groups(
     counts: np.ndarray,         # recordings of each class in each group `(group, class)`
-    share: float,               # wanted share of each class, 0 to 1
+    fraction: float,            # wanted fraction of each class, 0 to 1
     rng: np.random.Generator,
 ) -> np.ndarray:                # chosen groups, bool `(group,)`
-    """Groups that hold about `share` of each class."""
-    goal = np.maximum(counts.sum(0) * share, 1e-9)
+    """Groups that hold about `fraction` of each class."""
+    goal = np.maximum(counts.sum(0) * fraction, 1e-9)
     chosen = np.zeros(len(counts), bool)
     order = rng.permutation(len(counts))
     have = np.zeros(counts.shape[1])
@@ -51,8 +51,8 @@ class Split(NamedTuple):
 
 def split_recordings(
     recordings: Recordings,
-    test: float = 0.2,          # share of the groups for the test, 0 to 1; 0: none
-    validation: float = 0.2,    # share of the rest for validation
+    test: float = 0.2,          # fraction of the groups for the test, 0 to 1; 0: none
+    validation: float = 0.2,    # fraction of the rest for validation
     seed: int = 0,
 ) -> Split:
     """Split by group, stratified by label.

@@ -20,7 +20,8 @@ import pandas as pd
 
 from ...config import Config
 from .duplicates import find_duplicates, find_near_duplicates
-from ..collection.labels import SPELLINGS, good_class
+from ..collection.labels import CLASSES, SPELLINGS, good_class
+from ...settings.automatic import meaning
 from ..collection.loading import Loaded, Loading, load_everything
 from .quality import measure_quality
 from ..collection.recordings import Recordings
@@ -94,8 +95,14 @@ def similar_label(spelling: str, classes: Sequence[str], labels: dict[str, str])
     """The class whose name or spelling `spelling` resembles, or None."""
     known = {_bare(name): target for name, target in SPELLINGS.items() if target in classes}
     known |= {_bare(name): name for name in classes} | {_bare(str(name)): target for name, target in labels.items()}
-    alike = get_close_matches(_bare(spelling), [name for name in known if len(name) > 1], n=1, cutoff=0.75)
-    return known.get(_bare(spelling)) or (known[alike[0]] if alike else None)
+    bare, meant = _bare(spelling), meaning(unicodedata.normalize("NFKC", spelling))
+    if bare in known or meant in classes:
+        return known.get(bare, meant)
+    names = [name for name in known if len(name) > 1]
+    if any(name in bare or name.endswith(bare) for name in names if bare):      # the opposite, perhaps: 不良品, unnormal
+        return None
+    alike = get_close_matches(bare, names, n=1, cutoff=0.75)
+    return known[alike[0]] if alike else None
 
 
 def _bare(spelling: str) -> str:
@@ -105,7 +112,9 @@ def _bare(spelling: str) -> str:
 # %% ../../../nbs/01_data/4_inspection/02_checking.ipynb #f44122ce
 def _other_forms(checked: Checked) -> Iterator[Finding]:
     for suffix, count in sorted(checked.loaded.not_read.items()):
-        yield Finding("warning", "", f"{count} {suffix} {'file was' if count == 1 else 'files were'} not read", "What is in there is missing", NOT_READ.get(suffix, "remove it"))
+        named = f"{count} {suffix or 'nameless'} {'file was' if count == 1 else 'files were'} not read"
+        yield Finding("warning" if suffix in NOT_READ else "note", "", named, "What is in there is missing",
+                      NOT_READ.get(suffix, "none, unless they are recordings: convert these to WAV"))
 
 
 def _spellings(checked: Checked) -> Iterator[Finding]:
@@ -122,11 +131,21 @@ def _spellings(checked: Checked) -> Iterator[Finding]:
 def _labels(checked: Checked) -> Iterator[Finding]:
     table = checked.recordings.table
     unlabelled = tuple(table.loc[table["label"].isna(), "key"])
-    if unlabelled:
+    if unlabelled and checked.config.task == "anomaly":
+        yield Finding("note", unlabelled[0], "there is no label", "It counts as good",
+                      "none, if the machine was; otherwise put it into a folder NG", unlabelled)
+    elif unlabelled:
         severity = "warning" if len(unlabelled) == len(table) else "error"
         folders = sorted({key.split("/")[-2] for key in unlabelled if "/" in key})
-        named = f"say what the folders mean, such as --set \"data.labels={{{', '.join(f'{name}: OK' for name in folders[:4])}}}\"" if folders else "put them into folders OK and NG"
+        named = f'say what the folders mean, such as --set "data.labels={_mapping(folders)}"' if folders else "put them into folders OK and NG"
         yield Finding(severity, unlabelled[0], "there is no label", "It can be scored, but training refuses", f"{named}, or write a manifest", unlabelled)
+
+
+def _mapping(folders: Sequence[str], n_most: int = 4) -> str:
+    """Labels to suggest for folders; where names tell one side only, people have to say it."""
+    meant = {name: meaning(name) for name in folders[:n_most]}
+    tells = set(meant.values()) >= set(CLASSES)
+    return "{" + ", ".join(f"{name}: {tells and side or ' or '.join(CLASSES)}" for name, side in meant.items()) + "}"
 
 
 def _split(checked: Checked) -> Iterator[Finding]:
@@ -206,7 +225,7 @@ def _confounded(checked: Checked) -> Iterator[Finding]:
 
 
 def _area(low: np.ndarray, high: np.ndarray) -> float:
-    """Share of pairs in which the one of `high` is larger, ties counted half."""
+    """Fraction of pairs in which the one of `high` is larger, ties counted half."""
     ranked = np.sort(low)
     return float((np.searchsorted(ranked, high, "left") + np.searchsorted(ranked, high, "right")).mean() / 2 / len(low))
 
@@ -217,7 +236,7 @@ def _lengths(checked: Checked) -> Iterator[Finding]:
     if short.any():
         key, keys = checked.worst(-checked.quality["duration_s"], short)
         shortest = int(checked.quality["duration_s"].min() * rate)
-        remedy = f"lower model.input_length to {shortest} or less" if shortest >= 128 else "remove those that are too short to hear anything in, or lower model.input_length"
+        remedy = f"lower model.input_length to {shortest} or less" if shortest >= 128 else "remove those that are too short to be of use, or lower model.input_length"
         yield Finding("warning" if short.mean() > 0.5 else "note", key, f"it is shorter than a window of {length} samples at {rate} Hz (model.input_length)",
                       "Short ones are filled up with zeros", remedy, keys)
 

@@ -213,7 +213,7 @@ def find_near_duplicates(
 ) -> pd.DataFrame:                  # a row a pair: `key_a`, `key_b`, `similarity`, `shift_s`, `label_a`, `label_b`
     """Pairs of recordings from different groups that hold the same sound, though not the same samples; the most similar first.
 
-    What is heard at second t of b is heard at second t + `shift_s` of a. Raises `ValueError` for a `min_similarity` outside 0.1 to 1.
+    What is at second t of b is at second t + `shift_s` of a. Raises `ValueError` for a `min_similarity` outside 0.1 to 1.
     """
     if not 0.1 <= min_similarity <= 1:
         raise ValueError(f"min_similarity needs to be between 0.1 and 1, got {min_similarity}; different recordings come near 0.1 by chance")

@@ -95,7 +95,7 @@ _BLOCK = 1 << 15     # samples of each channel
 
 
 def _measure(recordings: Recordings, i: int) -> dict:
-    """Figures of recording `i`, see `measure_quality`."""
+    """Measures of recording `i`, see `measure_quality`."""
     n_samples, n_channels = int(recordings.n_samples[i]), int(recordings.table["n_channels"].iloc[i])
     sample_rate = recordings.table["sample_rate"].iloc[i]
     sums, squares, runs = np.zeros(n_channels), np.zeros(n_channels), [_Runs() for _ in range(n_channels)]

@@ -1,0 +1,155 @@
+"""Every file below a path is used, named as left out, or counted; no table is read by a guess."""
+
+import os
+import warnings
+
+import numpy as np
+import pytest
+import soundfile
+
+import sounddetect as sd
+
+RATE = 8000
+
+
+@pytest.fixture
+def data(tmp_path):
+    (tmp_path / "data").mkdir()
+    for number in range(4):
+        soundfile.write(tmp_path / "data" / f"{number}.wav", 0.1 * np.random.default_rng(number).standard_normal(800), RATE)
+    return tmp_path / "data"
+
+
+def load(data, **options):
+    return sd.load_recordings(data, cache_dir=data.parent / "cache", **options)
+
+
+# --- manifests ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+@pytest.mark.parametrize("remark", ["remark (ok; bad)", "remark (a, b, c)", "a; b, c\td; e; f", "x;;;;;;"])
+def test_a_separator_inside_a_name_is_no_separator(data, separator, remark):
+    """Quoted where it has to be, as spreadsheets do."""
+    quoted = f'"{remark}"' if separator in remark else remark
+    lines = [["path", "label", "group", quoted]] + [[f"{k}.wav", ("OK", "NG")[k % 2], f"m{k // 2}", "x"] for k in range(4)]
+    (data / "list.csv").write_text("\n".join(separator.join(line) for line in lines))
+    table = load(data).table
+    assert table["label"].tolist() == ["OK", "NG"] * 2 and table["group"].tolist() == ["m0", "m0", "m1", "m1"]
+    assert remark in table
+
+
+def test_names_of_columns_in_capitals(data):
+    (data / "list.csv").write_text("path,LABEL,Group\n" + "".join(f"{k}.wav,OK,m{k}\n" for k in range(4)))
+    table = load(data).table
+    assert table["label"].tolist() == ["OK"] * 4 and table["group"].tolist() == ["m0", "m1", "m2", "m3"]
+
+
+@pytest.mark.parametrize("name, meant", [("labels", "label"), ("groups", "group"), ("start", "start_s"), ("end s", "end_s"),
+                                         ("samplerate", "sample_rate"), ("Sample Rate", "sample_rate")])
+def test_columns_that_were_meant_are_said(data, name, meant):
+    (data / "list.csv").write_text(f"path,{name}\n0.wav,1\n")
+    with pytest.warns(UserWarning, match=f"list.csv: .*{name}.* {meant}"):
+        load(data)
+
+
+def test_other_columns_are_no_mistake(data):
+    (data / "list.csv").write_text("path,label,fold,split,speed,load,remark\n0.wav,OK,1,train,3,4,x\n")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        load(data)
+
+
+# --- tables of numbers -------------------------------------------------------------------------------------------------
+
+
+def written(data, lines):
+    (data / "table.csv").write_text("\n".join(lines) + "\n")
+    return {problem["key"]: problem["problem"] for problem in load(data, sample_rate=RATE).problems}
+
+
+@pytest.mark.parametrize("decimals", [3, 4, 6])
+@pytest.mark.parametrize("column", [0, 1])
+def test_a_column_of_time_is_no_channel(data, decimals, column):
+    value = 0.1 * np.random.default_rng(0).standard_normal(500)
+    time = [f"{k / RATE + 2:.{decimals}f}" for k in range(500)]
+    cells = [[t, f"{v:.4f}"][:: 1 if column == 0 else -1] for t, v in zip(time, value)]
+    said = written(data, map(",".join, cells))
+    assert f"column {column + 1} rises evenly" in said["table.csv"]
+
+
+def test_a_column_of_numbers_of_lines_is_no_channel(data):
+    value = np.random.default_rng(0).integers(-99, 99, 100)
+    assert "column 1 rises evenly" in written(data, [f"{k};{v}" for k, v in enumerate(value)])["table.csv"]
+
+
+def test_channels_are_channels(data):
+    """Also those that climb for a while, stand still, or hold whole numbers."""
+    rng = np.random.default_rng(0)
+    tables = [rng.standard_normal((300, 2)), np.cumsum(rng.uniform(0, 1, (300, 2)) ** 8, 0), np.zeros((300, 2)),
+              rng.integers(-2000, 2000, (300, 2)), rng.integers(0, 4096, (300, 2))]
+    for samples in tables:
+        lines = [",".join(f"{cell:.4f}" if samples.dtype.kind == "f" else str(cell) for cell in row) for row in samples]
+        assert not written(data, lines)
+
+
+@pytest.mark.parametrize("scale", [0.3, 3])
+def test_decimal_commas_are_no_second_channel(data, scale):
+    value = scale * np.random.default_rng(0).standard_normal(400)
+    said = written(data, [f"{v:.4f}".replace(".", ",") for v in value])
+    assert "decimal comma" in said["table.csv"]
+
+
+# --- files -------------------------------------------------------------------------------------------------------------
+
+
+def test_tables_that_do_not_begin_with_numbers_are_counted(data):
+    for number in range(2):
+        (data / f"logger{number}.csv").write_text("Logger 7\nserial,12\n" + "0.1\n0.2\n" * 50)
+    with pytest.warns(UserWarning, match=r"Not read: 2 \.csv .*begin with"):
+        load(data)
+
+
+def test_files_of_unknown_forms_are_counted(data):
+    for name in ("a.raw", "b.raw", "c.xyz", "noend"):
+        (data / name).write_bytes(b"x" * 100)
+    with pytest.warns(UserWarning, match=r"2 \.raw .*1 \.xyz|1 without a suffix.*2 \.raw"):
+        load(data)
+    report = sd.check_recordings(data, cache_dir=data.parent / "cache")
+    assert any(".xyz" in finding.problem for finding in report.findings)
+
+
+def test_a_folder_that_cannot_be_read_is_named(data, monkeypatch):
+    (data / "locked").mkdir()
+    scandir = os.scandir
+
+    def denied(path):
+        if str(path).endswith("locked"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", denied)
+    recordings = load(data)
+    assert len(recordings) == 4 and [(p["key"], p["problem"]) for p in recordings.problems] == [("locked", "Permission denied")]
+    with pytest.warns(UserWarning, match="locked was left out: Permission denied"):
+        detector(data).predict(data)
+
+
+def detector(data):
+    config = sd.Config.load(None, {"audio.sample_rate": RATE, "model.input_length": 512, "model.size": "n"}).resolve()
+    return sd.Detector(sd.tasks.pipeline.build_network(config, 2), config, "cpu")
+
+
+def test_a_path_beyond_the_limit_is_named(data):
+    here = os.getcwd()
+    try:
+        os.chdir(data)
+        for _ in range(25):
+            os.mkdir("x" * 200)
+            os.chdir("x" * 200)
+        soundfile.write("deep.wav", np.ones(100), RATE)
+    finally:
+        os.chdir(here)
+    recordings = load(data)
+    assert len(recordings) == 4
+    assert len(recordings.problems) == 1 and "too long" in recordings.problems[0]["problem"]
