@@ -12,6 +12,7 @@ import nbformat
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.io import wavfile
 from support import browser
 from support.tiny import RATE, write_folder
 
@@ -253,3 +254,48 @@ def test_the_driver_notebook_needs_one_click_until_the_download(chrome, front):
     assert zipfile.ZipFile(caught.value.path()).testzip() is None
     page.screenshot(f"{front.kind}_driver")
     page.close()
+
+
+def test_only_good_recordings_lead_to_a_detector(page, front):
+    """Nobody has recorded a fault yet: from a folder without labels to the archive, by mouse."""
+    if front.kind != "lab":
+        pytest.skip("widgets are the same everywhere, and this takes a while")
+    noise = np.random.default_rng(0).normal(scale=0.1, size=(40, 4000))
+    (front.folder / "new_pump").mkdir()
+    for k, waveform in enumerate(noise):
+        wavfile.write(front.folder / "new_pump" / f"day_{k:02d}.wav", RATE, waveform.astype(np.float32))
+    page.press("data-source", 2)
+    page.fill("data-path", "new_pump")
+    page.click("data-load")
+    page.tab.wait_for_selector(".sd-data-good", state="visible")
+    page.click("data-good")
+    page.wait("plan-message", "sd-good")
+    page.screenshot("lab_good_plan", "plan")
+    page.click("train-start")
+    page.wait_state("running", "finished", "failed")
+    assert page.wait_state("finished", "failed") == "finished"
+    page.wait("results-message", "sd-(good|warning|error)")
+    page.wait("results-table", "<td")
+    alarms, of_all = map(int, re.search(r"(\d+) of (\d+)$", page.text("results-effect").strip()).groups())
+    assert alarms < of_all, "the slider is not at the threshold"
+    page.tab.wait_for_function("() => document.querySelector('.sd-results-histogram').naturalWidth > 300")
+    page.screenshot("lab_good_results", "results")
+    page.click("try-score")
+    page.wait("try-table", "<td")
+    page.screenshot("lab_good_try", "try")
+    page.click("home-download")
+    page.tab.wait_for_selector(".sd-home-link a[download]")
+    page.screenshot("lab_good_home", "home")
+    for panel in ("data", "check", "plan", "train", "results", "try", "home"):
+        assert "sd-error" not in page.widget(f"{panel}-message").inner_html(), page.text(f"{panel}-message")
+
+
+def test_a_path_with_a_typo_clears_and_disables_what_follows(page, front):
+    page.press("data-source", 2)
+    page.fill("data-path", "motorss")
+    page.click("data-load")
+    page.wait("data-message", "sd-error")
+    for button in ("check-run", "plan-make", "train-start"):
+        assert page.widget(button).is_disabled(), button
+    assert not page.text("check-table").strip() and not page.text("plan-figures").strip()
+    page.screenshot(f"{front.kind}_typo")

@@ -20,7 +20,8 @@ import pandas as pd
 
 from ...config import Config
 from .duplicates import find_duplicates, find_near_duplicates
-from ..collection.labels import SPELLINGS, good_class
+from ..collection.labels import CLASSES, SPELLINGS, good_class
+from ...settings.automatic import meaning
 from ..collection.loading import Loaded, Loading, load_everything
 from .quality import measure_quality
 from ..collection.recordings import Recordings
@@ -94,8 +95,14 @@ def similar_label(spelling: str, classes: Sequence[str], labels: dict[str, str])
     """The class whose name or spelling `spelling` resembles, or None."""
     known = {_bare(name): target for name, target in SPELLINGS.items() if target in classes}
     known |= {_bare(name): name for name in classes} | {_bare(str(name)): target for name, target in labels.items()}
-    alike = get_close_matches(_bare(spelling), [name for name in known if len(name) > 1], n=1, cutoff=0.75)
-    return known.get(_bare(spelling)) or (known[alike[0]] if alike else None)
+    bare, meant = _bare(spelling), meaning(unicodedata.normalize("NFKC", spelling))
+    if bare in known or meant in classes:
+        return known.get(bare, meant)
+    names = [name for name in known if len(name) > 1]
+    if any(name in bare or name.endswith(bare) for name in names if bare):      # the opposite, perhaps: 不良品, unnormal
+        return None
+    alike = get_close_matches(bare, names, n=1, cutoff=0.75)
+    return known[alike[0]] if alike else None
 
 
 def _bare(spelling: str) -> str:
@@ -130,8 +137,15 @@ def _labels(checked: Checked) -> Iterator[Finding]:
     elif unlabelled:
         severity = "warning" if len(unlabelled) == len(table) else "error"
         folders = sorted({key.split("/")[-2] for key in unlabelled if "/" in key})
-        named = f"say what the folders mean, such as --set \"data.labels={{{', '.join(f'{name}: OK' for name in folders[:4])}}}\"" if folders else "put them into folders OK and NG"
+        named = f'say what the folders mean, such as --set "data.labels={_mapping(folders)}"' if folders else "put them into folders OK and NG"
         yield Finding(severity, unlabelled[0], "there is no label", "It can be scored, but training refuses", f"{named}, or write a manifest", unlabelled)
+
+
+def _mapping(folders: Sequence[str], n_most: int = 4) -> str:
+    """Labels to suggest for folders; where names tell one side only, people have to say it."""
+    meant = {name: meaning(name) for name in folders[:n_most]}
+    tells = set(meant.values()) >= set(CLASSES)
+    return "{" + ", ".join(f"{name}: {tells and side or ' or '.join(CLASSES)}" for name, side in meant.items()) + "}"
 
 
 def _split(checked: Checked) -> Iterator[Finding]:
