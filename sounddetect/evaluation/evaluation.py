@@ -26,7 +26,7 @@ from ..plotting.views import DRAWERS, draw
 from .errors import ErrorCase, collect_errors, errors_by_source, saved_cases
 from .findings import Findings
 from .report import write_report
-from ..runs.run_folder import CONDITIONS, Run
+from ..runs.run_folder import CONDITIONS, Run, read_table
 from ..tracking.run_tracking import track_evaluation
 from ..judging.calibration import calibration_error, reliability_bins
 from ..judging.metrics import confusion, per_class_table
@@ -377,13 +377,17 @@ def saved_evaluation(run: Run) -> Evaluation:
     metrics, detector = run.metrics, run.detector
     text = dict.fromkeys(("key", "label", "decision", *_ORIGIN, *CONDITIONS), str)
     file = run.path / "evaluation" / "predictions.csv"
-    predictions = pd.read_csv(file, dtype=text, keep_default_na=False)     # a key may be "NA"
+    needs = ("key", "label", "decision", *run.scores.columns)
+    predictions = read_table(file, needs, dtype=text, keep_default_na=False)     # a key may be "NA"
     if "group" not in predictions:
         raise ValueError(f"{run.path} was evaluated by an older version, which did not write the "
                          f"groups of recordings; judge it again: sounddetect evaluate {run.path}")
     named = [column for column in CONDITIONS if column in predictions]
     predictions[named] = predictions[named].replace("", np.nan)
-    predictions["decision"] = detector.scores.decisions(detector.scores.values(predictions))
+    try:
+        predictions["decision"] = detector.scores.decisions(detector.scores.values(predictions))
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{file} is damaged: {error}") from None
     return Evaluation(predictions, detector.scores, metrics["judged_on"], detector, run,
                       _still_there(run, predictions))
 

@@ -9,6 +9,7 @@ __all__ = ['NAMES', 'OF_CLASSES', 'CAPTIONS', 'SHOWN_ERRORS', 'SHOWN_SOURCES', '
 import json
 import platform
 import shlex
+from contextlib import suppress
 from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -394,9 +395,12 @@ def _training(findings):
 def _starts(run):
     """The last start of a training that `events.jsonl` tells of."""
     path = run.path / "events.jsonl"
-    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    lines = path.read_text("utf-8", "replace").splitlines() if path.exists() else []
     starts = [line for line in lines if '"event": "start"' in line]
-    return json.loads(starts[-1]) if starts else None
+    for line in reversed(starts):
+        with suppress(ValueError):              # a line that a full disk has cut off
+            return json.loads(line)
+    return None
 
 # %% ../../nbs/09c_evaluation/03_report.ipynb #e424ca8d
 _PACKAGES = ("sounddetect", "torch", "numpy", "scipy", "scikit-learn", "pandas")

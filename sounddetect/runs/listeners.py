@@ -38,7 +38,8 @@ def describe(event: dict) -> str | None:
         columns = ", ".join(f"{name} {value:.4g}" for name, value in event.items() if name.endswith(("loss", "accuracy", "auc")))
         return f"epoch {event['epoch']}: {columns}; best is epoch {event['best_epoch']}{_waited(event)}"
     if kind == "forecast" and event["first"]:
-        return f"about {in_words(event['seconds_left'])} for all epochs, {event['epoch_seconds']:.3g} s each"
+        about = "about " * (event["seconds_left"] >= 1)
+        return f"{about}{in_words(event['seconds_left'])} for all epochs, {event['epoch_seconds']:.3g} s each"
     if kind == "warning":
         return f"warning: {event['message']}"
     if kind == "note":
@@ -61,9 +62,9 @@ def _waited(event: dict) -> str:
 
 
 def in_words(seconds: float) -> str:
-    """A duration as people say it."""
+    """A duration as people say it; never 0 s, which reads as no forecast at all."""
     if seconds < 90:
-        return f"{seconds:.0f} s"
+        return f"{seconds:.0f} s" if seconds >= 1 else "less than 1 s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 # %% ../../nbs/09a_runs/01_listeners.ipynb #70f88e59

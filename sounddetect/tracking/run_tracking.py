@@ -6,7 +6,6 @@
 __all__ = ['TRACKERS', 'CLOSING', 'trackers_of', 'RunTracking', 'track_evaluation']
 
 # %% ../../nbs/09b_tracking/05_run_tracking.ipynb #1e799107
-import json
 import time
 import warnings
 from collections.abc import Callable
@@ -16,7 +15,7 @@ from ..config import Config
 from .clearml_server import has_keys
 from ..files import write_json
 from ..runs.listeners import NO_COLUMNS
-from ..runs.run_folder import Run
+from ..runs.run_folder import Run, read_object
 from .guard import Guarded
 
 # %% ../../nbs/09b_tracking/05_run_tracking.ipynb #58b049b2
@@ -47,7 +46,7 @@ class _Told:
 
     def __init__(self, path: Path, config: Config, names: list[str], earlier: list, tell: Callable[[str, str], None]):
         self.file, self.say = path / "tracking.json", tell
-        self.remembered = json.loads(self.file.read_text(encoding="utf-8")) if self.file.exists() else {}
+        self.remembered = read_object(self.file) if self.file.exists() else {}
         self.guarded = {name: Guarded(*TRACKERS[name], options) for name, options in trackers_of(config).items() if name in names}
         if set(self.guarded) - set(self.remembered):
             self._remember({name: self.remembered.get(name, {}) for name in self.guarded})
@@ -146,7 +145,7 @@ def track_evaluation(
     file = run.path / "tracking.json"
     if not file.exists():
         return
-    names = list(json.loads(file.read_text(encoding="utf-8")))
+    names = list(read_object(file))
     earlier = [_epoch_call(row) for row in run.results.to_dict("records")] + _after_training(run.path)
     told = _Told(run.path, run.config, names, earlier, lambda kind, text: warnings.warn(text, stacklevel=4) if kind == "warning" else None)
     told.tell("summary", {name: value for name, value in metrics.items() if isinstance(value, (int, float)) and not isinstance(value, bool)})

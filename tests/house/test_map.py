@@ -1,5 +1,6 @@
 """Worked examples of ARCHITECTURE.md: what it says one has to touch is enough."""
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -74,3 +75,50 @@ def test_a_panel_is_one_class():
     assert "hello" in panel._code.value
 
 
+
+
+def test_a_reader_is_one_call(own_parts, tmp_path):
+    sd.register_reader("numpy", ".npy", lambda path: (np.load(path), 8000))
+    for label in ("OK", "NG"):
+        (tmp_path / "data" / label).mkdir(parents=True)
+        np.save(tmp_path / "data" / label / "one.npy", np.linspace(-0.5, 0.5, 800))
+    recordings = sd.load_recordings(tmp_path / "data", cache_dir=tmp_path / "cache")
+    assert sorted(recordings.labels) == ["NG", "OK"]
+    assert set(recordings.table["sample_rate"]) == {8000}
+
+
+class Level(nn.Module):
+    """How far the level of a window is from the mean of good ones."""
+
+    n_passes = 1
+
+    def __init__(self, settings, inputs, n_outputs):
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(()))
+        self.levels = []
+
+    def update(self, features, weight):
+        self.levels += features.abs().mean((1, 2))[weight > 0].tolist()
+
+    def finish(self):
+        self.mean.fill_(sum(self.levels) / len(self.levels))
+
+    def forward(self, features):
+        return (features.abs().mean((1, 2)) - self.mean).abs()[:, None]
+
+
+def test_an_estimator_is_one_call(own_parts, tmp_path):
+    sd.register_estimator("level", None, Level)
+    sd.testing.check_part("estimator", "level", {"features.kind": "waveform"}, only=["stream"], folder=tmp_path)
+
+
+def test_a_task_is_one_class(own_parts, tmp_path):
+    from sounddetect.tasks.anomaly import Anomaly
+
+    class Loudest(Anomaly):
+        def combine(self, answers, owners):
+            return np.array([answers[owners == k].max() for k in range(owners.max() + 1)])
+
+    sd.register_task("loudest", None, Loudest)
+    sd.register_estimator("level", None, Level, tasks=["loudest"], features=["waveform"])
+    sd.testing.check_part("task", "loudest", {"model.architecture": "level"}, only=["evaluation"], folder=tmp_path)

@@ -175,6 +175,9 @@ def find_sources(
     return sources, dict(not_read)
 
 
+_CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+
+
 def _key(path: Path, root: Path, n_roots: int) -> str:
     """POSIX path below the root that was given; with the name of the root if there are several."""
     if root.is_dir():
@@ -182,8 +185,9 @@ def _key(path: Path, root: Path, n_roots: int) -> str:
         key = key if n_roots == 1 else f"{root.resolve().name}/{key}"
     else:
         key = path.name
-    # a name in another encoding could be neither printed nor written
-    return os.fsencode(key).decode("utf-8", "replace")
+    # a name in another encoding could be neither printed nor written, and one with characters that
+    # control a terminal would speak to it
+    return _CONTROLS.sub("\ufffd", os.fsencode(key).decode("utf-8", "replace"))
 
 
 def describe_not_read(not_read: dict[str, int]) -> str:

@@ -1,0 +1,147 @@
+"""Run folders that were edited or cut off, and names that would speak to the terminal: one message that names the file."""
+
+import contextlib
+import io
+import json
+import shutil
+
+import pytest
+from support.tiny import SETTINGS, write_folder, write_json
+
+import sounddetect as sd
+from sounddetect.cli.cli import main
+from sounddetect.evaluation.evaluation import saved_evaluation
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    root = tmp_path_factory.mktemp("plant")
+    write_folder(root / "data")
+    config = sd.Config.load(None, SETTINGS | {"data.path": str(root / "data"), "data.cache_dir": str(root / "cache"), "training.epochs": 2})
+    run = sd.train(config, run=root / "run", progress=False)
+    sd.evaluate(run)
+    return run.path
+
+
+@pytest.fixture
+def run(finished, tmp_path):
+    return shutil.copytree(finished, tmp_path / "run")
+
+
+def command(*words):
+    with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.redirect_stderr(io.StringIO()) as err:
+        try:
+            main([str(word) for word in words])
+            code = 0
+        except SystemExit as end:
+            code = end.code or 0
+    return code, out.getvalue(), err.getvalue()
+
+
+def edit(run, change):
+    said = json.loads((run / "data.json").read_text())
+    change(said)
+    (run / "data.json").write_text(json.dumps(said))
+
+
+@pytest.mark.parametrize("other", ["train", "validation"])
+def test_a_test_part_that_was_trained_on_is_refused(run, other):
+    edit(run, lambda said: said["split"].update(test=said["split"][other]))
+    code, out, err = command("evaluate", run)
+    assert code == 1 and "data.json" in err and "test" in err and "auc" not in out, (out, err)
+    with pytest.raises(ValueError, match=r"data\.json"):
+        sd.Run(run).data
+
+
+SHAPES = {
+    "a list": lambda said: [],
+    "no split": lambda said: {name: value for name, value in said.items() if name != "split"},
+    "a split of texts": lambda said: said | {"split": {"train": "abc", "validation": [], "test": []}},
+    "no test": lambda said: said | {"split": {"train": [], "validation": []}},
+    "an unknown key": lambda said: said | {"split": said["split"] | {"test": ["nobody"]}},
+    "numbers": lambda said: said | {"content_hash": 5},
+    "no paths": lambda said: {name: value for name, value in said.items() if name != "paths"},
+}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_data_of_another_shape(run, shape):
+    said = json.loads((run / "data.json").read_text())
+    (run / "data.json").write_text(json.dumps(SHAPES[shape](said)))
+    code, out, err = command("evaluate", run)
+    assert code == 1 and "data.json" in err and "Traceback" not in err, (out, err)
+
+
+def cut(path):
+    content = path.read_bytes().rstrip()
+    path.write_bytes(content[: content.rindex(b",") - 1])
+
+
+@pytest.mark.parametrize("name", ["results.csv", "data.json", "evaluation/metrics.json", "evaluation/predictions.csv"])
+@pytest.mark.parametrize("content", ["cut", "nothing", "no text"])
+def test_files_that_are_cut_off_are_named(run, name, content):
+    if content == "cut":
+        cut(run / name)
+    else:
+        (run / name).write_bytes(b"" if content == "nothing" else b"\xff\xfe\x00" * 50)
+
+    def everything():
+        opened = sd.Run(run)
+        repr(opened), opened.results, opened.data, opened.metrics, saved_evaluation(opened)
+
+    with pytest.raises(ValueError, match=name.replace(".", r"\.")):
+        everything()
+
+
+@pytest.mark.parametrize("name", ["events.jsonl", "tracking.json"])
+def test_what_an_evaluation_can_do_without(run, name):
+    """The evaluation is there; what could not be read is said, or left out."""
+    if not (run / name).exists():
+        (run / name).write_text('{"clearml": {"task": "a", "x"')
+    else:
+        cut(run / name)
+    code, out, err = command("evaluate", run)
+    assert (code == 0 and "auc" in out) or (code == 1 and name in err), (out, err)
+    assert "Traceback" not in err, err
+
+
+# --- what reaches the terminal -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def hostile(tmp_path):
+    """Names that clear the screen, and that write a line of their own."""
+    data = tmp_path / "data"
+    for name in ("\x1b[2Jclear", "a\nerror: forged", "b\rwarning: forged", "\x9b31mred"):
+        write_json(data / f"{name}.json", ["OK", "NG"])
+        (data / f"{name}-broken.json").write_text("{")
+    return data
+
+
+def test_names_do_not_speak_to_the_terminal(run, hostile, tmp_path):
+    for words in (["check", hostile], ["predict", run, hostile], ["train", hostile, "--run", tmp_path / "new"]):
+        code, out, err = command(*words)
+        text = out + err
+        assert "forged" in text and not {"\x1b", "\r", "\x9b"} & set(text), words
+        assert not [line for line in text.splitlines() if line.startswith(("error: forged", "warning: forged"))], text
+
+
+def test_labels_do_not_speak_to_the_terminal(tmp_path):
+    write_json(tmp_path / "data" / "a.json", ["OK", "\x1b[2J\nerror: forged"])
+    code, out, err = command("train", tmp_path / "data", "--run", tmp_path / "new")
+    assert code == 1 and "\x1b" not in err and "\nerror: forged" not in err, err
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "cp932", "ascii"])
+def test_names_that_the_output_cannot_say(run, tmp_path, monkeypatch, encoding):
+    """A row for each recording, whatever the encoding of the terminal."""
+    import sys
+
+    write_json(tmp_path / "data" / "異音 é ß 😀.json", ["OK", "NG"])
+    out, err = (io.TextIOWrapper(io.BytesIO(), encoding=encoding) for _ in range(2))
+    monkeypatch.setattr(sys, "stdout", out)
+    monkeypatch.setattr(sys, "stderr", err)
+    with contextlib.suppress(SystemExit):
+        main(["predict", str(run), str(tmp_path / "data")])
+    out.flush()
+    assert len(out.buffer.getvalue().splitlines()) == 3
