@@ -191,12 +191,14 @@ def _set_slider(slider: widgets.FloatSlider, evaluation: Evaluation) -> None:
     is_bounded = np.isfinite(evaluation.scores.highest)
     low, high = (0.0, 1.0) if is_bounded else (float(min(values.min(), threshold)),
                                                float(max(values.max(), threshold)))
-    # A browser brings a value that lies outside the ends back between them,
-    # and says so: it never may.
+    # Ends and steps that change make a browser round the value and send it
+    # back, unless told not to.
+    slider.continuous_update = False
     slider.min, slider.max = min(slider.min, low), max(slider.max, high)
     slider.step = (high - low) / (100 if is_bounded else 500)
     slider.value = round(threshold, 2) if is_bounded else threshold
     slider.min, slider.max = low, high
+    slider.continuous_update = True
     slider.readout_format = ".2f" if is_bounded else ".4g"
 
 
