@@ -73,7 +73,7 @@ def test_no_score_no_decision(folder, broken):
     with pytest.raises(ValueError, match="waveform.* not finite"):
         detector.predict(np.ones(600, np.float32) * 0.1, RATE)
     with pytest.raises(ValueError, match=r"also_quiet\.wav.* not finite"):
-        detector.predict(sd.load_recordings(folder, cache_dir=folder / "cache"))
+        detector.predict(sd.load_recordings(folder, cache_dir=folder.parent / "cache"))
     stream = detector.stream(RATE)
     with pytest.warns(UserWarning, match="from 0.00 s on: scores that are not finite"):
         windows = stream.feed(0.1 * np.ones(1500, np.float32)) + stream.finish()
@@ -96,9 +96,9 @@ def test_the_others_are_scored(folder):
     assert table["key"].tolist() == ["also_quiet.wav", "quiet.wav"] and np.isfinite(table["anomaly_score"]).all()
     assert len(said) == 1
     with pytest.raises(ValueError, match=r"loud\.wav"):        # what is judged on fewer recordings is another judgement
-        detector.predict(sd.load_recordings(folder, cache_dir=folder / "cache"))
+        detector.predict(sd.load_recordings(folder, cache_dir=folder.parent / "cache"))
     with pytest.raises(ValueError, match=r"loud\.wav"):
-        detector.answers(sd.load_recordings(folder, cache_dir=folder / "cache"))
+        detector.answers(sd.load_recordings(folder, cache_dir=folder.parent / "cache"))
 
 
 def test_scores_make_no_decision_of_nan():
