@@ -13,7 +13,7 @@ from ..config import Config
 from ..parts import find
 from .augmentation import Augmentations
 from .inputs import window_inputs
-from .preprocessing import preprocessor_of
+from .preprocessing import Preprocessor, preprocessor_of
 
 # %% ../../nbs/02b_signal/06_front_end.ipynb #7ca57a14
 class FrontEnd(nn.Module):
@@ -21,7 +21,7 @@ class FrontEnd(nn.Module):
 
     def __init__(
         self,
-        preprocessing: nn.Module,
+        preprocessing: Preprocessor,
         features: nn.Module,
         shape: tuple[int, ...],                        # of what comes out, without the batch
         augmentations: Augmentations | None = None,    # called where `forward` is given seeds

@@ -88,6 +88,8 @@ class Preprocessor(nn.Module):
     shape. Every window is treated on its own.
     """
 
+    frequencies: Tensor
+
     def __init__(
         self,
         sample_rate: int,              # Hz
