@@ -168,6 +168,16 @@ def _checked(settings: dict, source: str) -> "Config":
     except ValidationError as error:
         raise ValueError(f"{source}: {explained(error.errors(), given, Config)}") from None
 
+
+def _with(config: "Config", values: dict) -> "Config":
+    """The configuration with `{dotted key: value}`, checked; itself without any."""
+    if not values:
+        return config
+    settings = config.model_dump()
+    for key, value in values.items():
+        set_value(settings, key, value)
+    return _checked(settings, "settings")
+
 # %% ../nbs/00_foundation/03_config.ipynb #cb408cc7
 class Config(_Sections):
     """All settings of a run.
@@ -256,19 +266,13 @@ class Config(_Sections):
         config, usual = self, Known()
         known = Known.of(recordings) if strict or len(getattr(recordings, "table", ())) else usual
         for rule in RULES_OF_AUTO:
-            values = {}
             try:
-                values = rule(config, known)
+                config = _with(config, rule(config, known))
             except ValueError:
                 if strict:
                     raise
                 with suppress(ValueError):              # what neither tells stays auto
-                    values = rule(config, usual)
-            if values:
-                settings = config.model_dump()
-                for key, value in values.items():
-                    set_value(settings, key, value)
-                config = _checked(settings, "settings")
+                    config = _with(config, rule(config, usual))
         return config
 
     def to_yaml(self) -> str:

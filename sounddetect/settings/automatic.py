@@ -187,6 +187,8 @@ def _band(config):
     filters, nyquist = config.preprocessing.filter_params, config.audio.sample_rate / 2
     if not config.preprocessing.apply_filter:
         return 0.0, nyquist
+    if filters.high_freq == "auto":
+        raise ValueError(f"at a sample rate of {config.audio.sample_rate} Hz no band is left to take features from")
     return filters.low_freq, min(filters.high_freq, nyquist)
 
 
