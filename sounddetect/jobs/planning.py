@@ -10,12 +10,14 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
 import numpy as np
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from ..config import Config
 from ..data.collection.recordings import Recordings
 from ..runs.listeners import in_words
 from ..training.batch_size import BatchSize, divide_step, windows_per_step
-from ..training.forecast import NoForecast, forecast
+from ..training.forecast import NoForecast, fake_model, forecast
+from ..training.passes import n_epochs
 from ..machine.memory_budget import gpu_budget, memory_budget, memory_text
 from ..training.time_forecast import epoch_seconds
 
@@ -96,7 +98,11 @@ def plan(
     memory = {part: getattr(prediction, part)(size) for part in ("training", "validation", "prediction")}
     seconds = epoch_seconds(config, gpu, size, n_train, windows) if gpu and n_train else None
     return Plan(budget.device, str(budget), budget.usable, largest, size, chosen.n_micro, chosen.learning_rate, chosen.reason,
-                memory, n_train, config.training.epochs, seconds, _room(config, seconds))
+                memory, n_train, _epochs(config), seconds, _room(config, seconds))
+
+
+def _epochs(config: Config) -> int:
+    return n_epochs(fake_model(config, FakeTensorMode()).network, config)
 
 
 def _counts(config: Config, recordings: Recordings | None) -> tuple[int | None, int]:

@@ -34,7 +34,7 @@ from .early_stopping import EarlyStopping
 from .events import Events, Listener
 from .forecast import MemoryForecast
 from .pace import Pace, PaceReport
-from .passes import PassStep
+from .passes import PassStep, n_epochs
 from .session import learning_rate_at, session_deadline
 from .step import REMEDY, Step, make_optimizer
 from .stop_requests import StopRequests
@@ -223,7 +223,7 @@ class Trainer:
         self.step = make_step(self.task, config, self.processes)
         self.pipeline, self.device, self.dtype = self.step.pipeline, self.step.device, self.step.dtype
         self.by_passes = isinstance(self.step, PassStep)
-        self.epochs = self.pipeline.network.n_passes if self.by_passes else config.training.epochs
+        self.epochs = n_epochs(self.pipeline.network, config)
         self.samples = Samples(self.task, train, config.seed, repeat=self.by_passes)
         self.config, self.batch_size = with_batch_size(config, self.step, self.samples, budget)
         size = self.config.training.batch_size

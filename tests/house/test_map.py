@@ -75,8 +75,6 @@ def test_a_panel_is_one_class():
     assert "hello" in panel._code.value
 
 
-
-
 def test_a_reader_is_one_call(own_parts, tmp_path):
     sd.register_reader("numpy", ".npy", lambda path: (np.load(path), 8000))
     for label in ("OK", "NG"):
@@ -122,3 +120,38 @@ def test_a_task_is_one_class(own_parts, tmp_path):
     sd.register_task("loudest", None, Loudest)
     sd.register_estimator("level", None, Level, tasks=["loudest"], features=["waveform"])
     sd.testing.check_part("task", "loudest", {"model.architecture": "level"}, only=["evaluation"], folder=tmp_path)
+
+
+def mean_gap(scores, is_anomaly, counts):
+    """How far the mean score of bad recordings lies above that of good ones, for each draw `(draw, recording)`."""
+    bad, good = counts * is_anomaly, counts * ~is_anomaly
+    return {"mean_gap": bad @ scores / bad.sum(-1) - good @ scores / good.sum(-1)}
+
+
+def test_a_metric_is_one_function(monkeypatch, tmp_path):
+    from support.tiny import SETTINGS, write_folder
+
+    from sounddetect.judging.intervals import bootstrap_intervals
+    from sounddetect.tasks.results import OneScore
+
+    built_in = OneScore.metrics
+
+    def metrics(self, table):
+        values, intervals = built_in(self, table)
+        scores, is_bad = self.values(table), self.is_anomaly(table)
+        ours = mean_gap(scores, is_bad, np.ones((1, len(table))))
+        interval = bootstrap_intervals(lambda counts: mean_gap(scores, is_bad, counts), table["group"].to_numpy())
+        return values | {"mean_gap": float(ours["mean_gap"][0])}, intervals | interval
+
+    monkeypatch.setattr(OneScore, "metrics", metrics)
+    settings = SETTINGS | {"data.cache_dir": str(tmp_path / "cache")}
+    known = sd.load_recordings(write_folder(tmp_path / "known"), cache_dir=tmp_path / "cache")
+    new = sd.load_recordings(write_folder(tmp_path / "new", 8, n_samples=900), cache_dir=tmp_path / "cache")
+    run = sd.train(sd.Config.load(None, settings), known, run=tmp_path / "run", progress=False)
+    evaluation = sd.evaluate(run, new)
+    scores = evaluation.predictions.groupby("label")["anomaly_score"].mean()
+    row = evaluation.table().loc["mean_gap"]
+    np.testing.assert_allclose(row["value"], scores["NG"] - scores["OK"])
+    assert row["low"] <= row["value"] <= row["high"]
+    for file in ("metrics.json", "report.html"):
+        assert "mean_gap" in (run.path / "evaluation" / file).read_text(encoding="utf-8")

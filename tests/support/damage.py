@@ -11,7 +11,7 @@ import os
 import re
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import h5py
@@ -738,6 +738,8 @@ for name in (
 ):
     add(f"a file called {name[:20]!r}", f"NG/{name}", WAV, None, 1)
     add(f"a broken file called {name[:20]!r}", f"NG/{name}", WAV[:-1], "cut off")
+    shown = name.replace("\n", "\\n").replace("\t", "\\t")  # as it may be printed
+    CASES[-1] = replace(CASES[-1], file=f"NG/{shown}")
 not_utf8 = os.fsdecode(b"NG/caf\xe9.wav")
 CASES.append(
     Case(

@@ -187,7 +187,8 @@ def _key(path: Path, root: Path, n_roots: int) -> str:
         key = path.name
     # a name in another encoding could be neither printed nor written, and one with characters that
     # control a terminal would speak to it
-    return _CONTROLS.sub("\ufffd", os.fsencode(key).decode("utf-8", "replace"))
+    key = os.fsencode(key).decode("utf-8", "replace")
+    return _CONTROLS.sub(lambda found: found[0].encode("unicode_escape").decode(), key)
 
 
 def describe_not_read(not_read: dict[str, int]) -> str:
