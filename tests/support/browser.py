@@ -121,7 +121,8 @@ class Front:
             try:
                 if self.kind == "voila":
                     found = re.search(r"token=(\S+)", Path(self.log.name).read_text())
-                    if found:
+                    if found:  # the address is said before it answers
+                        socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
                         self.token = found[1]
                         return
                 else:
