@@ -6,6 +6,7 @@
 __all__ = ['Processes']
 
 # %% ../../nbs/02a_machine/03_processes.ipynb #5835b90a
+import atexit
 import json
 import os
 from collections.abc import Iterable
@@ -17,6 +18,12 @@ import torch
 from torch import distributed
 
 # %% ../../nbs/02a_machine/03_processes.ipynb #2b94899b
+def _disconnect() -> None:
+    """Left to the end of the interpreter, the threads of the connection may abort it."""
+    if distributed.is_initialized():
+        distributed.destroy_process_group()
+
+
 @dataclass(frozen=True)
 class Processes:
     """This process among those that train together."""
@@ -31,6 +38,7 @@ class Processes:
             return cls()
         if not distributed.is_initialized():
             distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+            atexit.register(_disconnect)
         return cls(distributed.get_rank(), distributed.get_world_size())
 
     @property
