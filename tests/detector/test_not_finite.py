@@ -1,7 +1,5 @@
 """Scores that are not finite: named, left out or refused, and never a decision."""
 
-import contextlib
-import io
 import math
 import os
 import warnings
@@ -11,10 +9,10 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from support.commands import in_process as command
 from support.tiny import RATE, SETTINGS, tone_or_noise, write_folder
 
 import sounddetect as sd
-from sounddetect.cli.cli import main
 from sounddetect.config import Config
 from sounddetect.tasks.pipeline import build_network
 from sounddetect.tasks.results import ClassScores, OneScore
@@ -122,16 +120,6 @@ def run(tmp_path_factory):
             weight.fill_(1e38)
     detector.save(run.path / "model")
     return run.path
-
-
-def command(*words):
-    with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.redirect_stderr(io.StringIO()) as err:
-        try:
-            main([str(word) for word in words])
-            code = 0
-        except SystemExit as end:
-            code = end.code or 0
-    return code, out.getvalue(), err.getvalue()
 
 
 @pytest.mark.parametrize("words", ["predict RUN SOUNDS", "watch RUN SOUNDS/quiet.wav", "evaluate RUN"])

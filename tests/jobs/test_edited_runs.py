@@ -6,6 +6,7 @@ import json
 import shutil
 
 import pytest
+from support.commands import in_process as command
 from support.tiny import SETTINGS, write_folder, write_json
 
 import sounddetect as sd
@@ -26,16 +27,6 @@ def finished(tmp_path_factory):
 @pytest.fixture
 def run(finished, tmp_path):
     return shutil.copytree(finished, tmp_path / "run")
-
-
-def command(*words):
-    with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.redirect_stderr(io.StringIO()) as err:
-        try:
-            main([str(word) for word in words])
-            code = 0
-        except SystemExit as end:
-            code = end.code or 0
-    return code, out.getvalue(), err.getvalue()
 
 
 def edit(run, change):

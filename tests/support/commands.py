@@ -1,5 +1,7 @@
 """The real command: where it is, in which environment it runs, and how it is started, stopped and looked at."""
 
+import contextlib
+import io
 import json
 import os
 import shutil
@@ -76,3 +78,16 @@ def last_line(text):
 def weights(run):
     """The learnt weights of a run, byte for byte."""
     return (Path(run) / "model" / "model.safetensors").read_bytes()
+
+
+def in_process(*words):
+    """Exit code, standard output and standard error of a command that runs in this process."""
+    from sounddetect.cli.cli import main
+
+    with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.redirect_stderr(io.StringIO()) as err:
+        try:
+            main([str(word) for word in words])
+            code = 0
+        except SystemExit as end:
+            code = end.code or 0
+    return code, out.getvalue(), err.getvalue()
