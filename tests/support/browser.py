@@ -165,8 +165,14 @@ READY = {  # that a notebook can be run
     "lab": f"""() => {{ {NOTEBOOK} return panel?.context?.isReady && session.isReady && kernel?.connectionStatus === 'connected' && kernel.status === 'idle'
         && document.querySelector('.jp-Notebook .jp-Cell') && jupyterapp.commands.isEnabled('notebook:run-all-cells') }}""",
     "classic": """() => { const notebook = window.Jupyter?.notebook, kernel = notebook?.kernel;
-        return notebook?._fully_loaded && kernel?.is_connected() && kernel.info_reply?.status === 'ok' }""",
+        return notebook?._fully_loaded && kernel?.is_connected() && kernel.info_reply?.status === 'ok' && kernel.widget_manager }""",
 }
+# The classic notebook asks a new kernel for widgets that are there already. A cell that makes some before the answer has come makes them twice: a view
+# may then belong to the one that is told nothing more. Questions are answered in turn, so the notebook's have been when the same ones are asked here.
+HAS_ASKED = """async () => { const manager = Jupyter.notebook.kernel.widget_manager;
+    const control = await manager._create_comm('jupyter.widget.control', 'test-has-asked', {}, {});
+    await new Promise(closed => { control.on_close(closed); setTimeout(closed, 10000) });
+    await manager._get_comm_info() }"""
 RUN_ALL = {  # the promise of the first ends with the last cell, so nobody waits for it
     "lab": "() => { jupyterapp.commands.execute('notebook:run-all-cells') }",
     "classic": "() => { Jupyter.notebook.execute_all_cells() }",
@@ -217,6 +223,8 @@ class Page:
         else:
             self.tab.goto(f"{at}/?{token}")
         self.wait_for_kernel()
+        if kind == "classic":
+            self.tab.evaluate(HAS_ASKED)
         return self
 
     def wait_for_kernel(self):
