@@ -40,7 +40,7 @@ def _draft_of(path: Path) -> Path:
 
 @contextmanager
 def naming(path: str | os.PathLike, draft: str | os.PathLike | None = None) -> Iterator[None]:
-    """Within, a disk that takes nothing more raises an `OSError` that names `path` and says what to do.
+    """Within, an `OSError` of a disk that is full names `path` and says what to do.
 
     Args:
         path: what is written.
@@ -52,7 +52,8 @@ def naming(path: str | os.PathLike, draft: str | os.PathLike | None = None) -> I
         full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
         if not full and (draft is None or error.filename != os.fspath(draft)):
             raise
-        said = OSError(f"{path} cannot be written: {error.strerror}{_room(Path(path)) if full else ''}")
+        room = _room(Path(path)) if full else ""
+        said = OSError(f"{path} cannot be written: {error.strerror}{room}")
         said.errno = error.errno
         raise said from error
 
@@ -98,7 +99,10 @@ def sweep(folder: str | os.PathLike) -> None:
             found = re.search(r"\.(\d+)\.tmp$", name)
             if found and int(found[1]) < 2**31 and not psutil.pid_exists(int(found[1])):
                 path = Path(place, name)
-                shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
+                if path.is_dir():
+                    shutil.rmtree(path, ignore_errors=True)
+                else:
+                    path.unlink(missing_ok=True)
 
 # %% ../nbs/00_foundation/00_files.ipynb #a7e9b69d
 def write_bytes(path: str | os.PathLike, content: bytes) -> None:

@@ -24,7 +24,13 @@ from ..data.collection.recordings import Recordings
 from ..data.collection.splitting import Split, fold_numbers, split_recordings
 from ..evaluation.evaluation import evaluate, own_recordings
 from ..files import write_json, write_text
-from ..runs.run_folder import Run, create_run_folder, describe_data, read_object, read_table
+from sounddetect.runs.run_folder import (
+    Run,
+    create_run_folder,
+    describe_data,
+    read_object,
+    read_table,
+)
 from .training_runs import recordings_of, refuse_damaged, resume, train
 from ..tasks.results import Scores
 
