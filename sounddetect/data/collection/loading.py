@@ -485,14 +485,19 @@ class Loaded:
     classes: Sequence[str] = CLASSES        # names of the classes, found if nobody has named them
 
 
-def load_everything(paths: str | os.PathLike | Sequence[str | os.PathLike], how: Loading) -> Loaded:
+def load_everything(
+    paths: str | os.PathLike | Sequence[str | os.PathLike],
+    how: Loading,
+    # what was read before with its check sums, which takes as long as reading it
+    compare: bool = False,
+) -> Loaded:
     """All that can be read at or below `paths`.
 
     Raises as `load_recordings` does, but not for labels.
     """
     found = _find(paths)
     stored, unreachable = cached_sources(
-        found.sources, how.cache_dir, how.store_dtype, how.variable
+        found.sources, how.cache_dir, how.store_dtype, how.variable, compare=compare
     )
     return _understand(paths, how, found, stored, unreachable, strict=True)
 

@@ -631,7 +631,7 @@ def check_recordings(
         config, sample_rate=sample_rate, classes=classes, labels=labels, group_by=group_by,
         condition=condition, variable=variable, clip_duration=clip_duration,
         clip_overlap=clip_overlap, store_dtype=store_dtype, cache_dir=cache_dir)
-    loaded = load_everything(config.data.path if source is None else source, how)
+    loaded = load_everything(config.data.path if source is None else source, how, compare=True)
     unknown = [i for rows in loaded.unknown.values() for i in rows]
     recordings = loaded.recordings[np.setdiff1d(np.arange(len(loaded.recordings)), unknown)]
     if how.clip_duration is not None:
