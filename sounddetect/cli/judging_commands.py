@@ -71,7 +71,10 @@ def evaluate(
     json: Annotated[bool, typer.Option(
         "--json", help="print metrics.json instead of the table")] = False,
 ) -> None:
-    """Judge a detector on the test part of its run, or on other recordings that it has not met."""
+    """Evaluate a detector on unseen recordings.
+
+    Without paths, on the test part of its run.
+    """
     from sounddetect import Run, load_recordings
     from sounddetect.evaluation.evaluation import evaluate as judge
 
@@ -92,7 +95,9 @@ def report(
     errors: Annotated[int, typer.Option(
         min=0, help="how many misjudged recordings to draw, if they are still there")] = 50,
 ) -> None:
-    """Write the report of the last evaluation again, with the threshold that the detector has now.
+    """Write the report of the last evaluation again.
+
+    It then has the threshold that the detector has now.
     """
     from sounddetect import Run
     from sounddetect.evaluation.evaluation import saved_evaluation
@@ -119,7 +124,7 @@ def threshold(
     good: Annotated[bool, typer.Option(
         "--good", help="the recordings without a label are good ones")] = False,
 ) -> None:
-    """Move the threshold of a detector without training again.
+    """Choose another threshold, without training again.
 
     It is chosen on the validation part, or on recordings that are given, never on the test part.
     """
@@ -159,7 +164,10 @@ def compare(
     )] = None,
     json: Annotated[bool, typer.Option("--json", help="print everything as JSON")] = False,
 ) -> None:
-    """Put runs side by side: metrics, paired tests on common recordings, settings that differ."""
+    """Compare runs on the recordings that they have in common.
+
+    Prints metrics, paired tests, and the settings that differ.
+    """
     from json import dumps
 
     from sounddetect import Run, load_recordings
@@ -179,7 +187,7 @@ def runs(
     folder: Annotated[Path, typer.Argument(help="where to look for runs")] = Path("runs"),
     json: Annotated[bool, typer.Option("--json", help="print all that is known, as JSON")] = False,
 ) -> None:
-    """List the runs below a folder: how far each one is, and how good it was."""
+    """List runs: how far each one is, and how good it was."""
     from json import dumps
 
     from sounddetect import Runs
