@@ -12,6 +12,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 # %% ../nbs/00_foundation/00_files.ipynb #def1f6fc
 @contextmanager
@@ -39,12 +40,12 @@ def write_text(path: str | os.PathLike, text: str) -> None:
     write_bytes(path, text.encode("utf-8"))
 
 
-def write_json(path: str | os.PathLike, content) -> None:
+def write_json(path: str | os.PathLike, content: Any) -> None:
     """Write JSON that people can read; what is not finite becomes null."""
     write_text(path, json.dumps(without_nan(content), indent=2, ensure_ascii=False) + "\n")
 
 
-def without_nan(value):
+def without_nan(value: Any) -> Any:
     """Plain values for JSON: NaN and infinity as None, in lists and dictionaries as well."""
     if isinstance(value, dict):
         return {key: without_nan(item) for key, item in value.items()}

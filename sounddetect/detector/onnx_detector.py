@@ -14,11 +14,13 @@ import os
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
+from ..config import Config
 from ..files import replacing
 from ..data.collection.recordings import Recordings
 from .detector import Detector, Scorer
@@ -136,7 +138,7 @@ def _needs(*modules: str) -> None:
 class OnnxDetector(Scorer):
     """A detector in an ONNX file, run by onnxruntime on the CPU. It has no network of PyTorch's."""
 
-    def __init__(self, session, config, about: dict):
+    def __init__(self, session: Any, config: Config, about: dict):
         super().__init__(config, about)
         self.session = session                           # onnxruntime.InferenceSession
         self._rank = len(session.get_inputs()[0].shape)  # 2 in files of the first edition, which knew one channel
@@ -229,8 +231,13 @@ def export_onnx(
     content = _with_metadata(_graph(_Exported(detector), _example(detector)), _metadata(detector))
     difference = largest_difference(detector, _opened(content, str(path)), list(_checked_on(detector.config, recordings)))
     if not difference < MAX_DIFFERENCE:                          # NaN is not
-        raise ValueError(f"{path} was not written: its scores differ from PyTorch's by up to {difference:.1e}, {MAX_DIFFERENCE:.0e} is allowed. "
-                         "Please report this with the run's config.yaml")
+        raise ValueError(_refusal(path, difference, detector.config))
     with replacing(path) as draft:
         draft.write_bytes(content)
     return difference
+
+
+def _refusal(path, difference, config):
+    remedy = config.features.remedy_of_rounding() or "please report this with the run's config.yaml"
+    return (f"{path} was not written: its scores differ from PyTorch's by up to {difference:.1e}, "
+            f"{MAX_DIFFERENCE:.0e} is allowed; {remedy}")

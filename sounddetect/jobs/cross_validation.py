@@ -69,8 +69,10 @@ INTERVAL = "95 %, by drawing groups among the pooled out-of-fold predictions"
 
 def _summary(predictions: pd.DataFrame, scores: Scores) -> tuple[pd.DataFrame, dict]:
     """Table of the folds, and the pooled metrics with their intervals."""
-    folds = pd.DataFrame({str(fold): _counts(part) | scores.metrics(part)[0]
-                          for fold, part in predictions.groupby("fold")}).T
+    named = predictions.get("own_fold", pd.Series("", predictions.index)).astype(str)
+    names = predictions["fold"].astype(str) + named.map(lambda name: name and f" ({name})")
+    folds = pd.DataFrame({names[part.index[0]]: _counts(part) | scores.metrics(part)[0]
+                          for _, part in predictions.groupby("fold")}).T
     pooled, intervals = scores.metrics(predictions)
     known = [name for name in pooled if name in folds]
     ends = [{name: pair[end] for name, pair in intervals.items()} for end in (0, 1)]
@@ -138,12 +140,18 @@ class CrossValidation:
 
     @property
     def table(self) -> pd.DataFrame:
-        """Metrics of each fold, their mean and spread, and the pooled ones with their intervals."""
+        """Metrics of each fold, their mean and spread, and the pooled ones with their intervals.
+
+        Folds are numbered from 1; of a column `fold`, its name stands behind in brackets.
+        """
         return self._read("folds.csv").set_index("fold").astype(_WHOLE)
 
     @property
     def predictions(self) -> pd.DataFrame:
-        """Every recording, judged by the fold that did not learn from it, with `fold`."""
+        """Every recording, judged by the fold that did not learn from it, with `fold`, from 1.
+
+        Where the recordings have a column `fold`, its name of that fold is in `own_fold`.
+        """
         return self._read("predictions.csv")
 
     def _read(self, name):
@@ -152,7 +160,8 @@ class CrossValidation:
                                     f"cross-validate --run {self.path}`")
         if name.endswith(".json"):
             return json.loads((self.path / name).read_text(encoding="utf-8"))
-        as_text = dict.fromkeys(("key", "label", "decision", "group", "content_hash"), str)
+        names = ("key", "label", "decision", "group", "content_hash", "own_fold")
+        as_text = dict.fromkeys(names, str)
         is_table = name == "folds.csv"                           # elsewhere a key may be "NA"
         return pd.read_csv(self.path / name, dtype=as_text, keep_default_na=is_table)
 
@@ -202,13 +211,21 @@ def _fold(path, config, recordings, progress, listeners):
                  progress=progress, listeners=listeners)
 
 
+def _name_of(part):
+    """What the column `fold` calls the recordings that a fold tests; without the column, empty."""
+    if "fold" not in part.table or part.table["fold"].isna().all():
+        return ""
+    return str(part.table["fold"][part.table["split"] == "test"].iloc[0])
+
+
 def _judge_all(path, config, parts):
     """Judge every recording by its fold, and write the tables."""
     judged = []
     for number, part in enumerate(parts, 1):
         test = part.filter(lambda table: table["split"] == "test")
         predictions = evaluate(Run(path / f"fold-{number}"), test).predictions
-        judged.append(predictions.assign(fold=number))
+        name = _name_of(part)
+        judged.append(predictions.assign(fold=number, **({"own_fold": name} if name else {})))
     everything, predictions = parts[0].table, pd.concat(judged, ignore_index=True)
     place = {pair: i for i, pair in enumerate(zip(everything["key"], everything["content_hash"]))}
     places = [place[pair] for pair in zip(predictions["key"], predictions["content_hash"])]
@@ -288,7 +305,9 @@ def _all_trained(path, config, parts, progress, listeners):
     try:
         for number, part in enumerate(parts, 1):
             if progress:
-                print(f"fold {number} of {len(parts)}", file=sys.stderr)
+                name = _name_of(part)
+                column = f" ({name} in the column fold)" if name else ""
+                print(f"fold {number} of {len(parts)}{column}", file=sys.stderr)
             if not _fold(path / f"fold-{number}", config, part, progress, listeners).finished:
                 return False
     except Exception:

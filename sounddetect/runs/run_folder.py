@@ -52,7 +52,7 @@ def create_run_folder(
 
 # %% ../../nbs/09a_runs/00_run_folder.ipynb #f19f51fa
 # columns of a table that tell machines and their surroundings apart
-CONDITIONS = ("machine_type", "machine_id", "id", "section", "domain")
+CONDITIONS = ("machine_type", "machine_id", "id", "section", "domain", "condition")
 
 
 def _sources(recordings):
@@ -97,8 +97,15 @@ def describe_data(recordings: Recordings, split: Split) -> dict:
         "content_hash": dict(zip(recordings.table["key"], recordings.table["content_hash"])),
         "labels": dict(zip(recordings.table["key"], recordings.labels)),
         "groups": dict(zip(recordings.table["key"], recordings.table["group"])),
+        **_conditions(recordings.table),
         "skipped": recordings.problems,
     }
+
+
+def _conditions(table):
+    """Condition of each recording that has one, by key; nothing where none has."""
+    known = table[table["condition"].notna()] if "condition" in table else table[:0]
+    return {"conditions": dict(zip(known["key"], known["condition"]))} if len(known) else {}
 
 # %% ../../nbs/09a_runs/00_run_folder.ipynb #cbe2bf4a
 class Run:
@@ -290,10 +297,11 @@ def _parts(run: Run, recordings: Recordings) -> Split:
 
 
 def _regrouped(part: Recordings, run: Run, name: str) -> Recordings:
-    """The groups that the run was divided by, which need not stand in any file."""
-    groups = run.data.get("groups")
-    return part.with_columns(group=[groups[key]
-                                    for key in run.data["split"][name]]) if groups else part
+    """The groups and conditions that the run was made with, which need not stand in any file."""
+    keys = run.data["split"][name]
+    groups, conditions = run.data.get("groups"), run.data.get("conditions")
+    part = part.with_columns(group=[groups[key] for key in keys]) if groups else part
+    return part.with_columns(condition=list(map(conditions.get, keys))) if conditions else part
 
 
 def refuse_relabelled(run: Run, split: Split) -> None:

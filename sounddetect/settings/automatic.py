@@ -186,7 +186,22 @@ def _model(config, known):
         raise ValueError(f"there is no model for task {config.task}{of}: name one in model.architecture, "
                          f"known are {', '.join(part.name for part in MODEL.known())}")
     with_these_keys = [part for part in fitting if all(part in MODEL.owners(key) for key in given)]
-    return {"model.architecture": (with_these_keys or fitting)[0].name}
+    if not with_these_keys:
+        raise ValueError(_foreign_keys(config, known, fitting))
+    return {"model.architecture": with_these_keys[0].name}
+
+
+def _foreign_keys(config, known, fitting):
+    """What to say about settings of models that do not serve the task."""
+    owners = {key: MODEL.owners(key) for key in config.model.model_extra}
+    foreign = [key for key, own in owners.items() if not set(own) & set(fitting)] or [*owners]
+    whose = ", ".join(f"model.{key} belongs to {' and '.join(part.name for part in owners[key])}"
+                      for key in foreign)
+    labels = {label for label in known.labels if label is not None}
+    only = f" (all labelled recordings are {labels.pop()})" if len(labels) == 1 else ""
+    return (f"task is {config.task}{only}, and {whose}, which cannot be used for it: leave "
+            f"{' and '.join(f'model.{key}' for key in foreign)} out"
+            f"{', or give recordings of two classes' if only else ''}")
 
 
 def _features(config, known):

@@ -206,7 +206,9 @@ def _parts_of_good(table, is_good, test, validation, seed):
     rng = np.random.default_rng([seed, 0x600D])
     part = pd.Series(np.where(of_good, "train", "test"), index=counts.index)
     if test:
-        part[of_good] = np.where(choose_groups(counts.to_numpy()[of_good], test, rng), "test", "train")
+        among = counts[of_good]
+        among = among.loc[:, among.sum() > 0]          # faults may all lie in groups of their own
+        part[of_good] = np.where(choose_groups(among.to_numpy(), test, rng), "test", "train")
     rest = (part == "train").to_numpy()
     chosen = choose_groups(counts["good"].to_numpy()[rest][:, None], validation, rng)
     part[rest] = np.where(chosen, "validation", "train")
