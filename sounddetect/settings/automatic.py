@@ -46,8 +46,10 @@ class Known:
         if len(self.labels) != len(self.sample_rates):
             return self
         good = [label != config.data.classes[-1] for label in self.labels]
-        columns = (self.labels, self.sample_rates, self.n_samples, self.n_channels)
-        return Known(*(list(compress(each, good)) for each in columns)) if any(good) else self
+        if not any(good):
+            return self
+        of = [list(compress(each, good)) for each in (self.sample_rates, self.n_samples, self.n_channels)]
+        return Known(list(compress(self.labels, good)), *of)
 
     def lengths(self, sample_rate: int) -> list[int]:
         """Samples of each recording at another rate, sorted."""

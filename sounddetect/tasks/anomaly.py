@@ -91,7 +91,7 @@ class Anomaly:
 
     def _choose_level(self, recordings: Recordings, pipeline: Pipeline) -> dict:
         """Take the level of windows away, or keep it, where nobody has said which."""
-        preprocessing = pipeline.front_end.preprocessing
+        preprocessing: Preprocessor = pipeline.front_end.preprocessing    # type: ignore[assignment]
         levels = self._levels(recordings, preprocessing)
         silent = levels < 20 * np.log10(SILENT)
         if silent.any():
