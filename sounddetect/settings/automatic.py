@@ -36,10 +36,11 @@ class Known:
         if not len(table):
             raise ValueError("there are no recordings, so nothing tells what auto should become")
         labels = [label if isinstance(label, str) else None for label in table["label"]]
-        numbers = (table[name].tolist() for name in ("sample_rate", "n_samples", "n_channels"))
+        rates, lengths, channels = (
+            table[name].tolist() for name in ("sample_rate", "n_samples", "n_channels"))
         subset = table["subset"].tolist() if "subset" in table else []
         only_tested = [name == "test" for name in subset] if "train" in subset else [False] * len(table)
-        return cls(labels, *numbers, only_tested=only_tested)
+        return cls(labels, rates, lengths, channels, only_tested)
 
     def lengths(self, sample_rate: int) -> list[int]:
         """Samples of each recording at another rate, sorted."""
