@@ -11,6 +11,7 @@ import numbers
 import re
 import struct
 from functools import cache
+from typing import Any
 
 import jinja2
 from markupsafe import Markup
@@ -102,7 +103,7 @@ _TABLE = """
 
 
 def html_table(
-    rows,                        # a `DataFrame`
+    rows: Any,                   # a `DataFrame`
     first: str = "",             # heading of the index; empty: the index is left out
     notes: dict | None = None,   # a small line below the names of rows
     digits: int = 3,             # behind the point of numbers that are not whole

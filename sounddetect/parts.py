@@ -256,14 +256,12 @@ def register_loss(
     """Make a loss known as `training.loss_function.name: name`.
 
     Args:
-        name: letters, digits, `_`, `-` and `.`; what a configuration will say.
-        settings: class of its settings, or None.
+        name, settings, tasks: as in `register_feature`.
         build: a function of the settings that returns `loss(output, target)`, which gives the loss of
             each window `(batch,)`. Or `"module:function"`.
-        tasks: the tasks that it serves; empty: any.
 
     Returns:
-        The part. Registering it again from the same module replaces it.
+        The part.
 
     Raises:
         ValueError: for a name that is taken or malformed.
@@ -277,13 +275,11 @@ def register_augmentation(
     """Make an augmentation known as `name` in `training.augmentation`.
 
     Args:
-        name: letters, digits, `_`, `-` and `.`; what a configuration will say.
-        settings: class of its settings, or None.
+        name, settings, tasks: as in `register_feature`.
         build: a function of the settings that returns it. Or `"module:function"`.
-        tasks: the tasks that it serves; empty: any.
 
     Returns:
-        The part. Registering it again from the same module replaces it.
+        The part.
 
     Raises:
         ValueError: for a name that is taken or malformed.
@@ -295,13 +291,12 @@ def register_task(name: str, settings: Any, build: Callable | str) -> Part:
     """Make a task known as `task: name`.
 
     Args:
-        name: letters, digits, `_`, `-` and `.`; what a configuration will say.
-        settings: class of its settings, or None.
+        name, settings: as in `register_feature`.
         build: a function of the configuration that returns a `sd.tasks.protocol.Task`. Or
             `"module:function"`.
 
     Returns:
-        The part. Registering it again from the same module replaces it.
+        The part.
 
     Raises:
         ValueError: for a name that is taken or malformed.

@@ -20,10 +20,10 @@ def simulate(
     folder: Annotated[Path, typer.Argument(help="folder to write to")],
     recordings: Annotated[int, typer.Option(help="how many, half of them NG")] = 200,
     seed: Annotated[int, typer.Option(help="the same seed gives the same bytes")] = 0,
-    form: Annotated[str, typer.Option(help="new or legacy (JSON), wav, classes (a folder for each fault) or dcase")] = "new",
+    form: Annotated[str, typer.Option(help="new or legacy (JSON), wav, classes (a folder for each fault), dcase or dcase2020")] = "new",
     fault_level: Annotated[float, typer.Option(
         help="level of the faults in dB; -6: they have to be learnt, 0: plain in every recording")] = -6.0,
-):
+) -> None:
     """Write recordings of a simulated machine."""
     from sounddetect.data.simulation import simulate as write
 
@@ -38,7 +38,7 @@ def check(
     set: SetOption = None,
     picture: Annotated[Optional[Path], typer.Option(help="PNG file to write: what is there, on one page")] = None,
     json: Annotated[bool, typer.Option("--json", help="print everything as JSON instead of the list")] = False,
-):
+) -> None:
     """Tell what is in the recordings, and everything that is wrong with them."""
     from json import dumps
 
@@ -68,7 +68,7 @@ def plan(
     set: SetOption = None,
     gpu: Annotated[Optional[str], typer.Option(help="such as T4, L4, A100-40GB; without it this machine")] = None,
     json: Annotated[bool, typer.Option("--json", help="print everything as JSON")] = False,
-):
+) -> None:
     """Forecast memory, batch size and time of a training, before a GPU is taken."""
     from json import dumps
 

@@ -34,7 +34,7 @@ def predict(
     run: RunArgument,
     paths: Annotated[list[Path], typer.Argument(help="files or folders with recordings")],
     out: Annotated[Optional[Path], typer.Option(help="CSV file to write; without it the table is printed")] = None,
-):
+) -> None:
     """Score recordings."""
     from sounddetect.files import write_text
 
@@ -54,7 +54,7 @@ def export(
     run: RunArgument,
     format: Annotated[str, typer.Option(help="onnx")] = "onnx",
     out: Annotated[Optional[Path], typer.Option(help="file to write; without it model.onnx in the run")] = None,
-):
+) -> None:
     """Write the detector as one file, front end inside, that other programs run."""
     from sounddetect import Detector
     from sounddetect.detector.onnx_detector import export_onnx
@@ -94,7 +94,7 @@ def watch(
     on_after: Annotated[int, typer.Option(help="windows at or over the threshold in a row that begin an alarm")] = 1,
     off_after: Annotated[int, typer.Option(help="windows below --release in a row that end it")] = 3,
     release: Annotated[Optional[float], typer.Option(help="score below which a window is quiet; without it four fifths of the threshold")] = None,
-):
+) -> None:
     """Score sound as it comes, window by window, with an alarm that does not flicker."""
     if file == "-" and sample_rate is None:
         raise ValueError("raw samples on standard input do not say their rate: add --sample-rate, such as --sample-rate 44100")

@@ -13,7 +13,7 @@ import sys
 import tempfile
 import webbrowser
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -47,7 +47,7 @@ MAX_MESSAGE = 2**30        # bytes of one message of the browser: an upload come
 WIDGETS = ["@jupyter-widgets/jupyterlab-manager", "@voila-dashboards/widgets-manager7", "@voila-dashboards/widgets-manager8"]   # extensions that are loaded, and no others
 
 
-def make_server(notebook: Path, port: int, token: str, browser: bool):
+def make_server(notebook: Path, port: int, token: str, browser: bool) -> Any:
     """A Voila that serves one notebook on 127.0.0.1. Raises `ValueError` with the line that installs it when it is missing."""
     try:
         from voila.app import Voila
@@ -87,7 +87,7 @@ def show_page(
     port: Annotated[int, typer.Option(min=1, max=65535, help="port to listen on; the next free one if it is taken")] = 8866,
     browser: Annotated[bool, typer.Option("--browser/--no-browser", help="open the page in the browser")] = True,
     lang: Annotated[str, typer.Option(help="language of the page: en or ja")] = "en",
-):
+) -> None:
     """Show the workbench as a page in the browser, for this machine only."""
     with tempfile.TemporaryDirectory(prefix="sounddetect-") as folder:
         server = make_server(write_page(folder, lang), port, secrets.token_urlsafe(32), browser)

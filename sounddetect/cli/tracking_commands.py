@@ -19,7 +19,7 @@ from .commands import app
 @app.command("setup-clearml")
 def setup_clearml(
     force: Annotated[bool, typer.Option("--force", help="replace a configuration file that is there; a copy is kept")] = False,
-):
+) -> None:
     """Write ClearML's configuration file from the CLEARML_* variables, or from keys that are asked for, and try them."""
     from sounddetect.tracking.clearml_server import set_up_clearml
 

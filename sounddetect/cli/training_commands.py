@@ -57,7 +57,7 @@ def train(
     set: SetOption = None,
     skip_bad: Annotated[bool, typer.Option("--skip-bad", help="go on without recordings that cannot be used")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="go on with --run, or with the newest unfinished run below output.dir")] = False,
-):
+) -> None:
     """Train a detector and evaluate it on recordings that it has not met."""
     from sounddetect import Config
     from sounddetect.jobs import training_runs
@@ -73,7 +73,7 @@ def resume(
     run: Annotated[Optional[Path], typer.Argument(help="run folder; without it the newest unfinished one below runs/")] = None,
     epochs: Annotated[Optional[int], typer.Option(help="train up to this epoch, also if the run is finished; the rate stays at its end unless --set training.lr_scheduler.T_max plans anew")] = None,
     set: SetOption = None,
-):
+) -> None:
     """Go on with a training that was stopped, or extend a finished one."""
     from sounddetect.jobs import training_runs
 
@@ -89,7 +89,7 @@ def cross_validate(
     run: Annotated[Optional[Path], typer.Option(help="folder; of one that was stopped: go on; without it a new one below output.dir")] = None,
     set: SetOption = None,
     skip_bad: Annotated[bool, typer.Option("--skip-bad", help="go on without recordings that cannot be used")] = False,
-):
+) -> None:
     """Train a detector for each fold, so that every recording is judged by one that has not met it."""
     from sounddetect import Config
     from sounddetect.jobs.cross_validation import cross_validate as validate

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 import warnings
 
 import numpy as np
@@ -418,13 +418,13 @@ class Detector(Scorer):
         source: Source,
         sample_rate: int | None = None,
         per: str = "recording",
-        batch_size: int = 32,
-        progress: bool | None = None,
+        **options: Any,
     ) -> pd.DataFrame:
         """Vectors that lie near one another for recordings that the network finds similar.
 
         Args:
-            source, sample_rate, per, batch_size, progress: as in `predict`.
+            source, sample_rate, per: as in `predict`.
+            **options: `batch_size` and `progress` of `predict`.
 
         Returns:
             A row for each recording or window, with a column for each dimension: `embedding_0`,
@@ -435,11 +435,11 @@ class Detector(Scorer):
             ValueError: as `predict` does, and for a network that gives no embedding.
         """
         require(self.network, Embeds, "detector.embed")
-        return _rows_of(_Embeddings(self), source, sample_rate, per, batch_size, progress)
+        return _rows_of(_Embeddings(self), source, sample_rate, per, **options)
 
 # %% ../../nbs/06_detector/02_detector.ipynb #74c65c6e
-def _rows_of(detector, source, sample_rate, per, batch_size, progress):
-    """What `predict` returns."""
+def _rows_of(detector, source, sample_rate, per, batch_size=32, progress=None):
+    """What `predict` and `embed` return."""
     if per not in ("recording", "window"):
         raise ValueError(f"per needs to be recording or window, got {per!r}")
     if isinstance(source, Recordings):

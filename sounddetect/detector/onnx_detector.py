@@ -14,11 +14,13 @@ import os
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
+from ..config import Config
 from ..files import replacing
 from ..data.collection.recordings import Recordings
 from .detector import Detector, Scorer
@@ -136,7 +138,7 @@ def _needs(*modules: str) -> None:
 class OnnxDetector(Scorer):
     """A detector in an ONNX file, run by onnxruntime on the CPU. It has no network of PyTorch's."""
 
-    def __init__(self, session, config, about: dict):
+    def __init__(self, session: Any, config: Config, about: dict):
         super().__init__(config, about)
         self.session = session                           # onnxruntime.InferenceSession
         self._rank = len(session.get_inputs()[0].shape)  # 2 in files of the first edition, which knew one channel
@@ -174,7 +176,20 @@ def _opened(content: bytes, path: str) -> OnnxDetector:
         said = json.loads(session.get_modelmeta().custom_metadata_map.get("sounddetect", "null"))
     except Exception as error:                           # onnxruntime has no common class for what it raises
         raise ValueError(f"{path} cannot be used by onnxruntime {onnxruntime.__version__}: {str(error).splitlines()[0][:200]}") from None
-    return OnnxDetector(session, *read_settings(said, path))
+    return _refuse_not_finite(OnnxDetector(session, *read_settings(said, path)), path)
+
+
+def _refuse_not_finite(detector: OnnxDetector, path: str) -> OnnxDetector:
+    """The detector. Raises `ValueError` when it scores an ordinary window by what is no number."""
+    length, n_channels = detector.config.model.input_length, n_channels_of(detector.config.audio)
+    noise = np.random.default_rng(0).normal(0, 0.1, (n_channels, length)).astype(np.float32)
+    try:
+        answers = detector.window_answers(torch.from_numpy(noise)[None])
+    except Exception as error:                           # as above
+        raise ValueError(f"{path} cannot be used: {str(error).splitlines()[0][:200]}") from None
+    if not torch.isfinite(answers).all():
+        raise ValueError(f"{path}: its scores are not finite, so none of them means anything: {_REMEDY}")
+    return detector
 
 # %% ../../nbs/06_detector/03_onnx_detector.ipynb #41c2797d
 MAX_DIFFERENCE = 1e-5     # between the scores of PyTorch and ONNX; of scores above 1, as a fraction of them
@@ -229,8 +244,13 @@ def export_onnx(
     content = _with_metadata(_graph(_Exported(detector), _example(detector)), _metadata(detector))
     difference = largest_difference(detector, _opened(content, str(path)), list(_checked_on(detector.config, recordings)))
     if not difference < MAX_DIFFERENCE:                          # NaN is not
-        raise ValueError(f"{path} was not written: its scores differ from PyTorch's by up to {difference:.1e}, {MAX_DIFFERENCE:.0e} is allowed. "
-                         "Please report this with the run's config.yaml")
+        raise ValueError(_refusal(path, difference, detector.config))
     with replacing(path) as draft:
         draft.write_bytes(content)
     return difference
+
+
+def _refusal(path, difference, config):
+    remedy = config.features.remedy_of_rounding() or "please report this with the run's config.yaml"
+    return (f"{path} was not written: its scores differ from PyTorch's by up to {difference:.1e}, "
+            f"{MAX_DIFFERENCE:.0e} is allowed; {remedy}")

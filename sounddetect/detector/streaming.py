@@ -9,6 +9,7 @@ __all__ = ['BAD_SAMPLES', 'BAD_SCORES', 'Alarm', 'WindowScore', 'Stream']
 import math
 import warnings
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -102,7 +103,7 @@ class Stream:
 
     def __init__(
         self,
-        detector,                          # a `Scorer`: its `config`, `scores`, `score_windows`
+        detector: Any,                     # a `Scorer`: its `config`, `scores`, `score_windows`
         sample_rate: int,                  # Hz, of what will be fed
         hop: float | None = None,          # s from window to window, at most their length, which it is if None
         on_after: int = 1,                 # as in `Alarm`, in windows

@@ -6,7 +6,6 @@
 __all__ = ['INTERVAL', 'fold_splits', 'CrossValidation', 'cross_validate']
 
 # %% ../../nbs/10_jobs/03_cross_validation.ipynb #e5dadb57
-import json
 import os
 import shutil
 import signal
@@ -25,7 +24,13 @@ from ..data.collection.recordings import Recordings
 from ..data.collection.splitting import Split, fold_numbers, split_recordings
 from ..evaluation.evaluation import evaluate, own_recordings
 from ..files import write_json, write_text
-from ..runs.run_folder import Run, create_run_folder, describe_data
+from sounddetect.runs.run_folder import (
+    Run,
+    create_run_folder,
+    describe_data,
+    read_object,
+    read_table,
+)
 from .training_runs import recordings_of, refuse_damaged, resume, train
 from ..tasks.results import Scores
 
@@ -69,8 +74,10 @@ INTERVAL = "95 %, by drawing groups among the pooled out-of-fold predictions"
 
 def _summary(predictions: pd.DataFrame, scores: Scores) -> tuple[pd.DataFrame, dict]:
     """Table of the folds, and the pooled metrics with their intervals."""
-    folds = pd.DataFrame({str(fold): _counts(part) | scores.metrics(part)[0]
-                          for fold, part in predictions.groupby("fold")}).T
+    named = predictions.get("own_fold", pd.Series("", predictions.index)).astype(str)
+    names = predictions["fold"].astype(str) + named.map(lambda name: name and f" ({name})")
+    folds = pd.DataFrame({names[part.index[0]]: _counts(part) | scores.metrics(part)[0]
+                          for _, part in predictions.groupby("fold")}).T
     pooled, intervals = scores.metrics(predictions)
     known = [name for name in pooled if name in folds]
     ends = [{name: pair[end] for name, pair in intervals.items()} for end in (0, 1)]
@@ -138,12 +145,18 @@ class CrossValidation:
 
     @property
     def table(self) -> pd.DataFrame:
-        """Metrics of each fold, their mean and spread, and the pooled ones with their intervals."""
+        """Metrics of each fold, their mean and spread, and the pooled ones with their intervals.
+
+        Folds are numbered from 1; of a column `fold`, its name stands behind in brackets.
+        """
         return self._read("folds.csv").set_index("fold").astype(_WHOLE)
 
     @property
     def predictions(self) -> pd.DataFrame:
-        """Every recording, judged by the fold that did not learn from it, with `fold`."""
+        """Every recording, judged by the fold that did not learn from it, with `fold`, from 1.
+
+        Where the recordings have a column `fold`, its name of that fold is in `own_fold`.
+        """
         return self._read("predictions.csv")
 
     def _read(self, name):
@@ -151,19 +164,23 @@ class CrossValidation:
             raise FileNotFoundError(f"{self.path} is not finished: go on with it by `sounddetect "
                                     f"cross-validate --run {self.path}`")
         if name.endswith(".json"):
-            return json.loads((self.path / name).read_text(encoding="utf-8"))
-        as_text = dict.fromkeys(("key", "label", "decision", "group", "content_hash"), str)
+            return read_object(self.path / name)
+        names = ("key", "label", "decision", "group", "content_hash", "own_fold")
+        as_text = dict.fromkeys(names, str)
         is_table = name == "folds.csv"                           # elsewhere a key may be "NA"
-        return pd.read_csv(self.path / name, dtype=as_text, keep_default_na=is_table)
+        needs = ("fold",) if is_table else ("key", "label", "decision", "fold")
+        return read_table(self.path / name, needs, dtype=as_text, keep_default_na=is_table)
 
 # %% ../../nbs/10_jobs/03_cross_validation.ipynb #b01f15a6
 def _begun(run, config, parts):
     """A new folder for the folds."""
-    path = create_run_folder(config, run)
-    config.save(path / "config.yaml")
-    write_json(path / "data.json", _data(parts))
-    write_text(path / "folds.csv", "fold\n" + "".join(f"{k}\n" for k in range(1, len(parts) + 1)))
-    return path
+    def fill(folder):
+        config.save(folder / "config.yaml")
+        write_json(folder / "data.json", _data(parts))
+        numbers = "".join(f"{k}\n" for k in range(1, len(parts) + 1))
+        write_text(folder / "folds.csv", f"fold\n{numbers}")
+
+    return create_run_folder(config, run, fill)
 
 
 def _data(parts):
@@ -202,13 +219,21 @@ def _fold(path, config, recordings, progress, listeners):
                  progress=progress, listeners=listeners)
 
 
+def _name_of(part):
+    """What the column `fold` calls the recordings that a fold tests; without the column, empty."""
+    if "fold" not in part.table or part.table["fold"].isna().all():
+        return ""
+    return str(part.table["fold"][part.table["split"] == "test"].iloc[0])
+
+
 def _judge_all(path, config, parts):
     """Judge every recording by its fold, and write the tables."""
     judged = []
     for number, part in enumerate(parts, 1):
         test = part.filter(lambda table: table["split"] == "test")
         predictions = evaluate(Run(path / f"fold-{number}"), test).predictions
-        judged.append(predictions.assign(fold=number))
+        name = _name_of(part)
+        judged.append(predictions.assign(fold=number, **({"own_fold": name} if name else {})))
     everything, predictions = parts[0].table, pd.concat(judged, ignore_index=True)
     place = {pair: i for i, pair in enumerate(zip(everything["key"], everything["content_hash"]))}
     places = [place[pair] for pair in zip(predictions["key"], predictions["content_hash"])]
@@ -288,7 +313,9 @@ def _all_trained(path, config, parts, progress, listeners):
     try:
         for number, part in enumerate(parts, 1):
             if progress:
-                print(f"fold {number} of {len(parts)}", file=sys.stderr)
+                name = _name_of(part)
+                column = f" ({name} in the column fold)" if name else ""
+                print(f"fold {number} of {len(parts)}{column}", file=sys.stderr)
             if not _fold(path / f"fold-{number}", config, part, progress, listeners).finished:
                 return False
     except Exception:

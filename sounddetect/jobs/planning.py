@@ -56,8 +56,9 @@ def _lines(plan: Plan) -> list[str]:
     if plan.epoch_seconds is None:
         return lines + ["time: no estimate for this device; a training tells it after its first steps"]
     fast, slow = plan.epoch_seconds
-    whole = f"{in_words(fast * plan.epochs)} to {in_words(slow * plan.epochs)} for {plan.epochs} epochs"
-    lines.append(f"time, an estimate: {fast:.2g} to {slow:.2g} s an epoch for {plan.n_train} recordings, {whole}")
+    ends = dict.fromkeys(in_words(seconds * plan.epochs) for seconds in (fast, slow))
+    of_all = "" if plan.epochs == 1 else f", {' to '.join(ends)} for {plan.epochs} epochs"
+    lines.append(f"time, an estimate: {fast:.2g} to {slow:.2g} s an epoch for {plan.n_train} recordings{of_all}")
     if plan.epochs_in_session and plan.epochs_in_session[0] < plan.epochs:
         low, high = plan.epochs_in_session
         lines.append(f"a session has room for {low} to {high} epochs: the training will stop in time and continue in the next one")

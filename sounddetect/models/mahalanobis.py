@@ -49,6 +49,10 @@ class Mahalanobis(Gaussian):
         super().finish()
 
 
-def build_mahalanobis(settings: MahalanobisSettings, inputs: Inputs, n_outputs: int = 1) -> Mahalanobis:
-    """The estimator that `MahalanobisSettings` describe: it has none of its own."""
+def build_mahalanobis(
+    settings: MahalanobisSettings,    # there are none
+    inputs: Inputs,                   # of log-mel features
+    n_outputs: int = 1,               # one, whatever is said here
+) -> Mahalanobis:
+    """The estimator that `MahalanobisSettings` describe."""
     return Mahalanobis(inputs)

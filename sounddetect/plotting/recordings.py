@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 from matplotlib import colormaps
 from matplotlib.axes import Axes
+from matplotlib.image import AxesImage
 from matplotlib.ticker import EngFormatter, LogLocator, MaxNLocator, NullFormatter
 from scipy import signal
 
@@ -79,7 +80,7 @@ def draw_waveform(
     samples:np.ndarray,  # audio `(time,)`
     sample_rate:float,   # samples per second (Hz)
     color:str=INK,       # of the line
-):
+)->None:
     """Draw a waveform over time in seconds."""
     positions,values = outline(samples)
     axes.plot(positions / sample_rate, values, color=color, linewidth=.7)
@@ -116,7 +117,7 @@ def draw_spectrogram(
     duration:float,      # of the recording (s)
     f_max:float|None,    # top of the frequency axis (Hz), half of `sample_rate` when `None`
     scale:tuple,         # lowest and highest level of the colours (dB)
-):
+)->AxesImage:
     """Draw a spectrogram over time in seconds and frequency in kHz; returns the image."""
     specgram,frequencies,times = spectrogram
     half_bin,half_hop = frequencies[1] / 2, np.diff(times).mean() / 2 if len(times) > 1 else duration / 2

@@ -14,6 +14,8 @@ from itertools import cycle
 
 import matplotlib
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backend_bases import RendererBase
 from matplotlib.font_manager import fontManager
 from matplotlib.figure import Figure
 from matplotlib.text import Text
@@ -68,7 +70,7 @@ def font_families(
 class Picture(Figure):
     """A figure that pyplot does not know of, and that shows itself in a notebook all the same."""
 
-    def draw(self, renderer):
+    def draw(self, renderer:RendererBase)->None:
         # Ticks and legends make their texts late, so fonts are set at the last moment.
         families = font_families()
         for text in self.findobj(Text): text.set_fontfamily(families)
@@ -85,7 +87,7 @@ class Picture(Figure):
     def _repr_png_(self): return self.to_png(dpi=None, bbox_inches='tight')
 
 # %% ../../nbs/08_plotting/00_style.ipynb #30b9bb19
-def style_axes(axes):  # one axes of a figure, changed in place
+def style_axes(axes:Axes)->None:  # one axes of a figure, changed in place
     """Give axes the common look: a light grid, no frame at the top and on the right."""
     axes.grid(True, color='#CCCCCC', linewidth=.6)
     axes.set_axisbelow(True)
@@ -119,7 +121,7 @@ def shorten(
 def check_lengths(
     what:str,    # the function that asks, for the message
     **columns,   # sequences that go together, by name
-):
+)->None:
     """Raise `ValueError` when there is nothing to draw, or when `columns` differ in length."""
     sizes = {name: len(column) for name, column in columns.items()}
     got = ', '.join(f"{size} {name}" for name, size in sizes.items())

@@ -25,6 +25,7 @@ class Known:
     sample_rates: Sequence[int] = (44100,)         # Hz, of each
     n_samples: Sequence[int] = (44100,)            # of each, at its own rate
     n_channels: Sequence[int] = (1,)               # of each
+    only_tested: Sequence[bool] = (False, False)   # of each: its name says that it is for the test
 
     @classmethod
     def of(cls, recordings: Any) -> "Known":
@@ -35,7 +36,10 @@ class Known:
         if not len(table):
             raise ValueError("there are no recordings, so nothing tells what auto should become")
         labels = [label if isinstance(label, str) else None for label in table["label"]]
-        return cls(labels, *(table[name].tolist() for name in ("sample_rate", "n_samples", "n_channels")))
+        numbers = (table[name].tolist() for name in ("sample_rate", "n_samples", "n_channels"))
+        subset = table["subset"].tolist() if "subset" in table else []
+        only_tested = [name == "test" for name in subset] if "train" in subset else [False] * len(table)
+        return cls(labels, *numbers, only_tested=only_tested)
 
     def lengths(self, sample_rate: int) -> list[int]:
         """Samples of each recording at another rate, sorted."""
@@ -131,6 +135,9 @@ def _task(config, known):
             return {"task": tasks[0]}
     classes = config.data.classes
     found = [name for name in classes if name in set(known.labels)]
+    learnable = {label for label, tested in zip(known.labels, known.only_tested) if not tested}
+    if any(known.only_tested) and learnable - {None} == set(classes[:1]):
+        return {"task": "anomaly"}                          # good ones alone are named as training data
     if len(found) >= 2:
         return {"task": "classify"}
     if found == classes[:1]:
@@ -150,7 +157,22 @@ def _model(config, known):
         raise ValueError(f"there is no model for task {config.task}{of}: name one in model.architecture, "
                          f"known are {', '.join(part.name for part in MODEL.known())}")
     with_these_keys = [part for part in fitting if all(part in MODEL.owners(key) for key in given)]
-    return {"model.architecture": (with_these_keys or fitting)[0].name}
+    if not with_these_keys:
+        raise ValueError(_foreign_keys(config, known, fitting))
+    return {"model.architecture": with_these_keys[0].name}
+
+
+def _foreign_keys(config, known, fitting):
+    """What to say about settings of models that do not serve the task."""
+    owners = {key: MODEL.owners(key) for key in config.model.model_extra}
+    foreign = [key for key, own in owners.items() if not set(own) & set(fitting)] or [*owners]
+    whose = ", ".join(f"model.{key} belongs to {' and '.join(part.name for part in owners[key])}"
+                      for key in foreign)
+    labels = {label for label in known.labels if label is not None}
+    only = f" (all labelled recordings are {labels.pop()})" if len(labels) == 1 else ""
+    return (f"task is {config.task}{only}, and {whose}, which cannot be used for it: leave "
+            f"{' and '.join(f'model.{key}' for key in foreign)} out"
+            f"{', or give recordings of two classes' if only else ''}")
 
 
 def _features(config, known):

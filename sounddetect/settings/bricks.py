@@ -48,12 +48,8 @@ def setting(
 MIN_WINDOW = 128    # samples: what is shorter holds no pattern
 
 
-class ModelSettings(Section):
-    """What every model has; the section of a network or estimator adds its own keys."""
-
-    architecture: str = setting("auto", "the kind of model; auto: by task and features")
-    input_length: Literal["auto"] | Annotated[int, Field(ge=MIN_WINDOW)] = setting(
-        22050, "samples in one window, at audio.sample_rate; auto: by features and recordings")
+class _FillsIn(Section):
+    """A section that gives keys of its own that are `auto` their values."""
 
     def automatic(
         self,
@@ -65,7 +61,15 @@ class ModelSettings(Section):
         return {}
 
 
-class FeatureSettings(Section):
+class ModelSettings(_FillsIn):
+    """What every model has; the section of a network or estimator adds its own keys."""
+
+    architecture: str = setting("auto", "the kind of model; auto: by task and features")
+    input_length: Literal["auto"] | Annotated[int, Field(ge=MIN_WINDOW)] = setting(
+        22050, "samples in one window, at audio.sample_rate; auto: by features and recordings")
+
+
+class FeatureSettings(_FillsIn):
     """What every feature has; the section of a feature adds its own keys."""
 
     kind: str = setting("auto", "what the model is given of a window; auto: by the model")
@@ -78,14 +82,9 @@ class FeatureSettings(Section):
         """What `model.input_length: auto` becomes: half a second, or the longest recording if that is shorter."""
         return max(MIN_WINDOW, min(sample_rate // 2, lengths[-1]))
 
-    def automatic(
-        self,
-        sample_rate: int,              # Hz
-        input_length: int,             # samples in a window
-        band: tuple[float, float],     # lowest and highest frequency that preprocessing lets pass, Hz
-    ) -> dict[str, Any]:
-        """Values for keys of its own that are `auto`."""
-        return {}
+    def remedy_of_rounding(self) -> str:
+        """What to change when another program computes visibly other features; empty: nothing is known."""
+        return ""
 
 
 class LossSettings(Section):

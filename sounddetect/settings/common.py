@@ -30,6 +30,9 @@ class Data(Section):
     labels: dict[str, str] = setting(dict, "further spellings, such as {gut: OK, kaputt: NG}")
     group_by: Literal["auto", "file", "row"] = setting(
         "auto", "auto, file or row: what may not be torn apart by a split")
+    condition: str | None = setting(
+        None, "what differs between good recordings, such as the speed: a column, or a regular expression on key with one "
+        "group, such as 'fan_0_([a-z]+)_'; null: as manifests and names of DCASE Task 2 say")
     variable: str | None = setting(
         None, "name of the variable in MAT files, such as '*_DE_time'; null: the only one that can be a recording")
     clip_duration: float | None = setting(

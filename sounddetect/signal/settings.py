@@ -46,6 +46,11 @@ class LogMelSettings(FeatureSettings):
             raise ValueError(f"features needs f_min < f_max, got {self.f_min:g} and {self.f_max:g} Hz")
         return self
 
+    def remedy_of_rounding(self) -> str:
+        if self.top_db is not None:
+            return ""
+        return ("features.top_db is null, so rounding shows in bands that are almost silent: train with features.top_db: 80")
+
     def window_length(self, sample_rate: int, lengths: Sequence[int]) -> int:
         return max(MIN_WINDOW, min(lengths[len(lengths) // 2], round(LONGEST_WINDOW * sample_rate)))
 

@@ -6,6 +6,8 @@
 __all__ = ['scores_of', 'Classify', 'choose']
 
 # %% ../../nbs/05_tasks/06_classify.ipynb #a5a445b9
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import torch
@@ -137,7 +139,7 @@ class Classify:
         return settings | {"inference.threshold": choice.value}, {"threshold": choice.to_dict()}
 
 # %% ../../nbs/05_tasks/06_classify.ipynb #d2a036ec
-def choose(scores: OneScore, values: np.ndarray, table: pd.DataFrame, rule) -> ThresholdChoice:
+def choose(scores: OneScore, values: np.ndarray, table: pd.DataFrame, rule: Any) -> ThresholdChoice:
     """Draw the threshold on recordings with `label` and `group`, none of them of the test part."""
     rule = rule.model_dump() if isinstance(rule, FalseAlarmRate) else rule
     return choose_threshold(scores.is_anomaly(table), values, rule, table["group"], scores.highest)

@@ -7,6 +7,7 @@ __all__ = ['Loss', 'cross_entropy']
 
 # %% ../../nbs/05_tasks/05_losses.ipynb #ee4ca8f1
 from collections.abc import Callable
+from typing import Any
 
 from torch import Tensor
 from torch.nn import functional as F
@@ -15,6 +16,6 @@ from torch.nn import functional as F
 Loss = Callable[[Tensor, Tensor], Tensor]     # (output, target) -> loss of each window `(batch,)`
 
 
-def cross_entropy(settings) -> Loss:
+def cross_entropy(settings: Any) -> Loss:
     """Cross-entropy of logits `(batch, class)` with class probabilities `(batch, class)`, in float32."""
     return lambda output, target: F.cross_entropy(output.float(), target, reduction="none")

@@ -145,7 +145,9 @@ def collate(samples: Sequence[Sample], device: torch.device | str = "cpu") -> Ba
 INITIAL_WINDOWS, INITIAL_BATCH = 512, 8
 
 
-def initial_batches(task, recordings: Recordings, seed: int, device: torch.device | str) -> Iterable[Batch]:
+def initial_batches(
+    task: Any, recordings: Recordings, seed: int, device: torch.device | str
+) -> Iterable[Batch]:
     """Training windows of a task, in batches that are drawn when they are needed."""
     chosen = np.arange(INITIAL_WINDOWS) * task.n_samples(recordings) // INITIAL_WINDOWS
     for first in range(0, INITIAL_WINDOWS, INITIAL_BATCH):

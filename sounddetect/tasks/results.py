@@ -73,7 +73,9 @@ class Scores(Protocol):
     def probabilities(self, table: pd.DataFrame) -> np.ndarray | None:
         """Probability of each class `(row, class)`; None for scores that are none."""
 
-    def probability(self, table: pd.DataFrame, temperature: float = 1.0):
+    def probability(
+        self, table: pd.DataFrame, temperature: float = 1.0
+    ) -> tuple[np.ndarray, np.ndarray] | None:
         """A probability and whether it came true, each `(row,)`; None for scores that are none."""
 
     def views(self, table: pd.DataFrame, temperature: float = 1.0) -> Iterator[tuple[str, dict]]:
@@ -165,7 +167,9 @@ class OneScore:
         score = self.values(table)
         return np.stack([1 - score, score], 1) if self.is_probability else None
 
-    def probability(self, table: pd.DataFrame, temperature: float = 1.0):
+    def probability(
+        self, table: pd.DataFrame, temperature: float = 1.0
+    ) -> tuple[np.ndarray, np.ndarray] | None:
         if not self.is_probability:
             return None
         return _warmer(self.probabilities(table), temperature)[:, 1], self.is_anomaly(table)
@@ -260,7 +264,9 @@ class ClassScores:
     def probabilities(self, table: pd.DataFrame) -> np.ndarray | None:
         return self.values(table)
 
-    def probability(self, table: pd.DataFrame, temperature: float = 1.0):
+    def probability(
+        self, table: pd.DataFrame, temperature: float = 1.0
+    ) -> tuple[np.ndarray, np.ndarray] | None:
         scores = _warmer(self.values(table), temperature)
         return scores.max(1), (table["label"] == table["decision"]).to_numpy()
 

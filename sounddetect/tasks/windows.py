@@ -6,7 +6,7 @@
 __all__ = ['exact_float32', 'window_batch', 'window_outputs', 'output_of', 'mean_by_owner']
 
 # %% ../../nbs/05_tasks/00_windows.ipynb #f08817ca
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 import numpy as np
@@ -17,7 +17,7 @@ from ..signal.preprocessing import window_starts
 
 # %% ../../nbs/05_tasks/00_windows.ipynb #4f79a594
 @contextmanager
-def exact_float32():
+def exact_float32() -> Iterator[None]:
     """No gradients and no TF32 inside; restores both settings on exit."""
     matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
     before = matmul.allow_tf32, cudnn.allow_tf32

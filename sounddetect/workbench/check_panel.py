@@ -10,7 +10,7 @@ import ipywidgets as widgets
 import pandas as pd
 
 from ..html import html_table
-from .panels import Panel, picture_bytes, row
+from .panels import Panel, Wording, picture_bytes, row, shortened
 from .texts import translate_finding
 from ..data.inspection.checking import SEVERITIES, Report, check_recordings
 from ..jobs.overview import plot_check
@@ -21,14 +21,15 @@ MOST_FINDINGS = 100            # in the table; all of them are in the report
 
 def findings_table(
     report: Report,
-    words,                     # `Wording`
+    words: Wording,
 ) -> pd.DataFrame:             # a row a finding, the worst first
     """The findings, their headings and severities in the language of the user."""
     columns = ("severity", "key", "problem", "consequence", "remedy")
     rows = [
         [
             words(f"check.severity.{finding.severity}"),
-            finding.key + (f" (+{len(finding.keys) - 1})" if len(finding.keys) > 1 else ""),
+            shortened(finding.key)
+            + (f" (+{len(finding.keys) - 1})" if len(finding.keys) > 1 else ""),
             *(
                 translate_finding(part, words.lang)
                 for part in (finding.problem, finding.consequence, finding.remedy)
@@ -41,14 +42,7 @@ def findings_table(
 # %% ../../nbs/11b_workbench/06_check_panel.ipynb #1205f160
 def _widgets(panel) -> list:
     """Make the widgets, from top to bottom."""
-    panel.run_button = panel.make(
-        widgets.Button,
-        "run",
-        description="check.run",
-        button_style="primary",
-        icon="search",
-        width="230px",
-    )
+    panel.run_button = panel.main_button("run", "check.run", "search")
     panel.skip = panel.make(
         widgets.Checkbox,
         "skip",

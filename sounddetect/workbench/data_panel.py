@@ -13,6 +13,7 @@ from collections.abc import Callable
 from itertools import count
 from pathlib import Path
 from tempfile import mkdtemp
+from typing import Any
 
 import ipywidgets as widgets
 import pandas as pd
@@ -47,7 +48,7 @@ def simulated_folder(
 
 # %% ../../nbs/11b_workbench/05_data_panel.ipynb #48cdc6c3
 def uploaded_files(
-    value,                        # `FileUpload.value`, of version 7 or 8 of ipywidgets
+    value: Any,                   # `FileUpload.value`, of version 7 or 8 of ipywidgets
 ) -> list[tuple[str, bytes]]:     # name and content of each file
     """What an upload widget holds."""
     if isinstance(value, dict):
@@ -118,7 +119,7 @@ class FolderBrowser:
         )
         self.widget = widgets.VBox([self.list, self.where])
 
-    def go(self, path) -> None:
+    def go(self, path: str | Path) -> None:
         """Enter a folder; one that cannot be read is named, and one stays where one was."""
         path = Path(path)
         try:
@@ -163,14 +164,7 @@ def _widgets(panel) -> list:
     panel.labels = panel.make(
         widgets.Text, "labels", description="data.labels", placeholder="gut=OK, kaputt=NG"
     )
-    panel.load_button = panel.make(
-        widgets.Button,
-        "load",
-        description="data.load",
-        button_style="primary",
-        icon="folder-open",
-        width="230px",
-    )
+    panel.load_button = panel.main_button("load", "data.load", "folder-open")
     panel.source.observe(lambda change: panel._show_source(), "value")
     panel.load_button.on_click(lambda button: panel.load())
     panel.good_button = panel.make(

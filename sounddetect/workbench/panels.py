@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['OF_DATA', 'PANEL_STYLE', 'WIDE', 'LABEL', 'Wording', 'Bench', 'message_html', 'facts_html', 'picture_bytes',
-           'about_html', 'Panel', 'show_if', 'row']
+           'about_html', 'Panel', 'show_if', 'row', 'shortened']
 
 # %% ../../nbs/11b_workbench/03_panels.ipynb #0163cd4c
 from collections import defaultdict
@@ -21,6 +21,7 @@ from .colab import in_colab
 from .texts import LANGUAGE_NAMES, text, translate_picture
 from .updates import ShownJob, Updates, quietly
 from ..config import Config
+from ..data.readers.sources import SIMULATE
 from ..html import render
 from ..plotting.style import ACCENT, BAD, MUTED, Picture
 
@@ -256,6 +257,11 @@ class Panel:
         """A widget with its CSS class; `description` is a key of the texts."""
         return _make(self, kind, name, width, description, options)
 
+    def main_button(self, name: str, description: str, icon: str) -> widgets.Button:
+        """The button that begins what the panel is for."""
+        return self.make(widgets.Button, name, description=description, icon=icon,
+                         button_style="primary", width="230px")
+
     def say(self, key: str, kind: str = "note", /, **values: object) -> None:
         """Show a message in the place of the last one; `kind`: note, good, warning or error."""
         self.words.bind(self.message, "value", key, lambda text: message_html(text, kind), **values)
@@ -265,6 +271,7 @@ class Panel:
         key, detail = _key_of(error), str(error).strip() or type(error).__name__
         if key == "error.unexpected":
             detail = f"{type(error).__name__}: {detail}"
+        detail = detail.replace(SIMULATE, self.words("error.simulate"))   # who uses a mouse
         self.say(key, "error", detail=detail)
 
     def show_code(self) -> None:
@@ -352,3 +359,14 @@ def row(*children: widgets.Widget) -> widgets.HBox:
     """Widgets side by side, wrapped where the page is narrow."""
     wrapped = widgets.Layout(flex_flow="row wrap", align_items="center")
     return widgets.HBox(list(children), layout=wrapped)
+
+
+def shortened(
+    key: str,            # of a recording, with folders before it
+    n_most: int = 48,    # characters that are kept
+) -> str:
+    """A key as it fits beside other words: of a long one the end, from a folder on."""
+    if len(key) <= n_most:
+        return key
+    folder = key.find("/", len(key) - n_most)
+    return "…" + key[folder if folder >= 0 else len(key) - n_most:]

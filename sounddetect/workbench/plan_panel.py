@@ -12,7 +12,7 @@ from math import ceil
 import ipywidgets as widgets
 import torch
 
-from .panels import Bench, Panel, facts_html, row
+from .panels import Bench, Panel, Wording, facts_html, row
 from ..config import Config
 from ..models.settings import SIZES
 from ..data.collection.recordings import Recordings
@@ -69,14 +69,7 @@ def _widgets(panel) -> list:
         widgets.FloatText, "window", description="plan.window", value=USUAL_WINDOW, step=0.1
     )
     panel.hours = panel.make(widgets.FloatText, "hours", description="plan.hours", value=12)
-    panel.plan_button = panel.make(
-        widgets.Button,
-        "make",
-        description="plan.make",
-        button_style="primary",
-        icon="calculator",
-        width="230px",
-    )
+    panel.plan_button = panel.main_button("make", "plan.make", "calculator")
     panel.figures = panel.make(widgets.HTML, "figures")
     for widget in (panel.size, panel.epochs, panel.batch, panel.window, panel.hours):
         widget.observe(lambda change: panel._choose(), "value")
@@ -258,18 +251,19 @@ def _figures(panel: PlanPanel) -> str:
         (words("plan.batch"), steps),
     ]
     if panel._seconds is not None:
-        fast, slow = (seconds * made.epochs for seconds in panel._seconds)
-        lines.append(
-            (
-                words("plan.time"),
-                words(
-                    "plan.time.range", fast=in_words(fast), slow=in_words(slow), epochs=made.epochs
-                ),
-            )
-        )
+        lines.append((words("plan.time"), _time(words, panel._seconds, made.epochs)))
     else:
         lines.append((words("plan.time"), words("plan.time.unknown")))
     return facts_html(lines)
+
+
+def _time(words: Wording, seconds: tuple[float, float], epochs: int) -> str:
+    """A range, or one time where both ends read alike; without a number of epochs if it is 1."""
+    fast, slow = (
+        in_words(epochs * end) if epochs * end >= 1 else words("plan.time.below") for end in seconds
+    )
+    spent = fast if fast == slow else words("plan.time.range", fast=fast, slow=slow)
+    return spent if epochs == 1 else words("plan.time.epochs", time=spent, epochs=epochs)
 
 
 def _judge(panel: PlanPanel, made: Plan) -> None:

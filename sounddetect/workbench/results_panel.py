@@ -12,7 +12,7 @@ import ipywidgets as widgets
 import numpy as np
 import pandas as pd
 
-from .panels import Panel, picture_bytes, row
+from .panels import Panel, picture_bytes, row, shortened
 from .texts import TEXTS
 from .updates import Newest
 from ..html import html_table, render
@@ -58,8 +58,7 @@ def promise(evaluation: Evaluation) -> tuple[str, str, dict[str, str]]:
 # %% ../../nbs/11b_workbench/10_results_panel.ipynb #7c4a40d2
 def _widgets(panel) -> list:
     """Make the widgets, from top to bottom."""
-    panel.evaluate_button = panel.make(widgets.Button, "evaluate", description="results.evaluate",
-                                       button_style="primary", icon="balance-scale", width="230px")
+    panel.evaluate_button = panel.main_button("evaluate", "results.evaluate", "balance-scale")
     panel.table = panel.make(widgets.HTML, "table")
     panel.pictures = {name: panel.make(widgets.Image, name, format="png")
                       for name in ("confusion", "roc", "curves")}
@@ -238,7 +237,7 @@ def _show(panel: ResultsPanel) -> None:
         panel.histogram.value = b""
     wrong = evaluation.errors
     scores = [evaluation.scores.score_of(row) for _, row in wrong.iterrows()]
-    options = [(words("results.error", key=key, label=label, decision=decision,
+    options = [(words("results.error", key=shortened(key), label=label, decision=decision,
                       score=f"{score:.2f}"), key)
                for key, label, decision, score in zip(wrong["key"], wrong["label"],
                                                       wrong["decision"], scores)]

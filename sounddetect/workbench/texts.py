@@ -29,6 +29,7 @@ _COMMON = {
     "error.missing": ("Not found: {detail}", "ファイルまたはフォルダーが見つかりません。パスを確認してください。\n詳細：{detail}"),
     "error.disk": ("A file or folder cannot be used: {detail}", "ファイルまたはフォルダーを読み書きできません。\n詳細：{detail}"),
     "error.value": ("{detail}", "このままでは実行できません。次の内容を確認してください。\n{detail}"),
+    "error.simulate": ("“Simulated machine” in step 3", "ステップ 3 の「模擬録音」"),
     "error.unexpected": ("Something unforeseen happened ({detail}). Try again; if it stays, please report it with the code shown by the button above.",
                          "予期しないエラーが発生しました（{detail}）。もう一度お試しください。繰り返す場合は、上のボタンで表示されるコードを添えてご報告ください。"),
 }
@@ -129,7 +130,9 @@ _PLAN = {
     "plan.memory": ("Memory", "メモリ"),
     "plan.memory.of": ("{needed} of {usable} that are free", "{needed}（空き {usable}）"),
     "plan.time": ("Time", "時間"),
-    "plan.time.range": ("{fast} to {slow} for {epochs} epochs", "{epochs} エポックで {fast} ～ {slow}"),
+    "plan.time.range": ("{fast} to {slow}", "{fast} ～ {slow}"),
+    "plan.time.below": ("less than 1 s", "1 秒未満"),
+    "plan.time.epochs": ("{time} for {epochs} epochs", "{epochs} エポックで {time}"),
     "plan.time.unknown": ("told after the first steps of the training", "学習開始後、最初の数ステップで表示します"),
     "plan.fits": ("{path}: this fits into memory and session.", "{path}：メモリ、セッション時間とも足ります。"),
     "plan.normal": ("{path}: only good recordings, so the detector learns what is normal. This fits into memory and session.",
@@ -219,8 +222,8 @@ _RESULTS = {
 # %% ../../nbs/11b_workbench/00_texts.ipynb #c58450ae
 _TRY = {
     "try.title": ("Try it", "判定を試す"),
-    "try.about": ("Score recordings that the detector has not seen. The higher the score, the more suspicious; from the threshold on it is NG. Below: where the network looked in the most suspicious stretch.",
-                  "新しい録音を判定します。スコアが高いほど異常が疑われ、しきい値以上は NG です。下の図は、最も異常らしい区間でモデルが注目した箇所を示します。"),
+    "try.about": ("Score recordings that the detector has not seen. The higher the score, the more suspicious; from the threshold on it is NG. Below: the most suspicious stretch of one recording, and what made the detector suspect it, where its model can tell.",
+                  "新しい録音を判定します。スコアが高いほど異常が疑われ、しきい値以上は NG です。下の図は、最も異常らしい区間です。判定の根拠を示せるモデルでは、その箇所も表示します。"),
     "try.path": ("File or folder", "ファイル／フォルダー"),
     "try.upload": ("Upload", "アップロード"),
     "try.score": ("Score", "判定する"),

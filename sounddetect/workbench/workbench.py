@@ -7,6 +7,7 @@ __all__ = ['PANELS', 'Workbench']
 
 # %% ../../nbs/11b_workbench/13_workbench.ipynb #b11a574c
 import os
+from typing import Any
 
 import ipywidgets as widgets
 from markupsafe import Markup
@@ -43,18 +44,25 @@ PANELS = {
 class Workbench:
     """Widgets that lead from recordings to a detector; shows itself in a notebook or a web page.
 
-    Each panel can also be shown alone: `workbench.data`, `.check`, `.plan`, `.train`, `.results`,
-    `.try_it`, `.home`, and `.machine`. Raises `ValueError` for a language that is not known.
+    Each panel is an attribute, and can be shown alone: `machine`, `data`, `check`, `plan`, `train`,
+    `results`, `try_it` and `home`.
+
+    Args:
+        lang: `en` or `ja`; there is a switch as well.
+        folder: where runs, simulated recordings and uploads go. None: the current folder.
+        blocking: wait for what is started from code, as in an automatic run of a notebook.
+        use_drive: mount Google Drive first; without a `folder`, runs go there.
+
+    Raises:
+        ValueError: for a language that is not known.
     """
 
     def __init__(
         self,
-        lang: str = "en",         # en or ja; there is a switch as well
-        # where runs, simulated recordings and uploads go; None: the current folder
+        lang: str = "en",
         folder: str | os.PathLike | None = None,
-        # True: what is started from code is waited for, as in an automatic run of a notebook
         blocking: bool = False,
-        use_drive: bool = False,  # mount Google Drive first; without a `folder`, runs go there
+        use_drive: bool = False,
     ):
         drive, self._drive_error = _drive() if use_drive else (None, None)
         self.bench = Bench(lang, folder or drive, blocking)
@@ -77,10 +85,20 @@ class Workbench:
         if self._drive_error is not None:
             self.machine.fail(self._drive_error)        # where no loading writes over it
 
-    def show(self, name: str, **values):
-        """A panel for a cell of its own, begun with `values`, see `_STARTS`.
+    def show(self, name: str, **values: Any) -> widgets.Widget:
+        """A panel for a cell of its own.
 
-        Raises `ValueError` for a panel that is not known.
+        Args:
+            name: `machine`, `data`, `check`, `plan`, `train`, `results`, `try` or `home`.
+            **values: what the panel begins with: `path` or `count` (of simulated recordings) for
+                `data`, `size` and `epochs` for `plan`, `start` (False: wait for the button) for
+                `train`; none for the others.
+
+        Returns:
+            The panel, which shows itself at the end of a cell.
+
+        Raises:
+            ValueError: for a panel that is not known.
         """
         return _show(self, name, values)
 
@@ -90,7 +108,7 @@ class Workbench:
         display(self.widget)
 
     def code(self) -> str:
-        """The lines of Python that do what the panels did, from data to the archive."""
+        """The lines of Python that do what the panels did, from recordings to the ZIP file."""
         return "\n\n".join(
             filter(
                 None,

@@ -46,3 +46,11 @@ def test_export_agrees_on_whatever_is_asked(architecture, filtered, simulated, t
     np.testing.assert_allclose(theirs, ours, rtol=MAX_DIFFERENCE)
     band = (20, 8000) if filtered else (0, 22050)
     assert (run.config.features.f_min, run.config.features.f_max) == band
+
+
+def test_export_names_the_setting_that_lets_rounding_show(simulated, tmp_path):
+    own = {"task": "anomaly", "features.f_min": 0, "features.f_max": 22050, "features.top_db": None, "data.cache_dir": str(tmp_path / "cache")}
+    run = sd.train(sd.Config.load(None, own), simulated, run=tmp_path / "run", progress=False)
+    with pytest.raises(ValueError, match="was not written.*features.top_db is null.*train with features.top_db: 80"):
+        export_onnx(sd.Detector.load(run.path), tmp_path / "detector.onnx", simulated)
+    assert not (tmp_path / "detector.onnx").exists()

@@ -23,7 +23,7 @@ def is_own(thing):
 
 def public():
     """Every function of the face, and every class with what it can do, by name."""
-    for name in sorted(set(sd.__all__) - {"Workbench"}):        # explained by its panels
+    for name in sorted(sd.__all__):
         thing = getattr(sd, name)
         if inspect.isclass(thing):
             if not hasattr(thing, "model_fields"):          # settings are explained in config.yaml

@@ -19,6 +19,7 @@ import orjson
 import pandas as pd
 
 from ...config import Config
+from .conditions import condition_of_name, set_conditions
 from ..store.caching import cached_sources, file_size, read_once
 from .labels import CLASSES, canonical_label, classes_of_folders, find_classes, label_of_path
 from .manifest import Entry, read_manifest
@@ -128,13 +129,28 @@ def _gather(found: _Found, stored: dict) -> tuple[Recordings, list]:
         spellings += [store.words["label"][k] for k in rows["label"].tolist()]
         groups += [store.words["group"][k] for k in rows["group"].tolist()]
         sources += [key] * len(rows)
-        said += [{**_plain(source["meta"]), **{name: value for name, value in describe_name(key).items() if name != "label"}}] * len(rows)
+        said += _said_of(key, found.sources[key], source["meta"], rows["number"].tolist())
     places = np.concatenate([np.empty(0, PLACE), *places])
     rates = np.concatenate([np.empty(0, "i4"), *(rows["sample_rate"] for rows in rows_of)])
     hashes = [f"{digest:016x}" for rows in rows_of for digest in rows["content_hash"].tolist()]
     table = pd.DataFrame({"key": keys, "label": pd.Series([None] * len(keys), dtype=object), "group": pd.Series(groups, dtype=object), "sample_rate": rates,
                           "n_channels": places["n_channels"], "n_samples": places["n_samples"], "content_hash": hashes, "source": sources})
     return Recordings(_with_columns(table, said), stores, places), spellings
+
+
+def _said_of(key: str, path: Path, meta: dict, numbers: list[int]) -> list[dict]:
+    """What a file and its name say besides of each of its rows."""
+    named = describe_name(key)
+    if "machine_id" in named or "section" in named:         # a type stands above the folder that was given
+        named = describe_name(path.absolute().as_posix()) | named
+    named.pop("label", None)
+    condition = condition_of_name(named)
+    conditions = meta.get("conditions")
+    own = {name: value for name, value in meta.items() if name != "conditions"}
+    said = _plain(own) | named | ({} if condition is None else {"condition": condition})
+    if not isinstance(conditions, list):
+        return [said] * len(numbers)
+    return [said | {"condition": conditions[number]} for number in numbers]
 
 
 def _plain(meta: dict) -> dict:
@@ -181,6 +197,9 @@ def _take_columns(table: pd.DataFrame, entries: Sequence[Entry | None]) -> None:
         table["group"] = [values.get("group") or group for values, group in zip(said, table["group"])]
     for name in sorted({name for values in said for name in values} - {"group"}):
         own = table[name] if name in table else [None] * len(said)
+        if name == "condition":
+            table[name] = [values.get(name) or value for values, value in zip(said, own)]
+            continue
         table[name if name not in COLUMNS else f"meta_{name}"] = _typed([values.get(name, value) for values, value in zip(said, own)])
 
 
@@ -278,6 +297,7 @@ class Loading:
     classes: Sequence[str] | str = CLASSES
     labels: Mapping[str, str] | None = None
     group_by: str = "auto"
+    condition: str | None = None
     variable: str | None = None
     clip_duration: float | None = None
     clip_overlap: float = 0.0
@@ -317,14 +337,21 @@ class Loaded:
     classes: Sequence[str] = CLASSES        # names of the classes, found if nobody has named them
 
 
-def load_everything(paths: str | os.PathLike | Sequence[str | os.PathLike], how: Loading) -> Loaded:
+def load_everything(
+    paths: str | os.PathLike | Sequence[str | os.PathLike],
+    how: Loading,
+    compare: bool = False,      # what was read before with its check sums, which takes as long as reading it
+) -> Loaded:
     """All that can be read at or below `paths`. Raises as `load_recordings` does, but not for labels."""
     found = _find(paths)
-    return _understand(paths, how, found, *cached_sources(found.sources, how.cache_dir, how.store_dtype, how.variable))
+    stored, unreachable = cached_sources(found.sources, how.cache_dir, how.store_dtype, how.variable,
+                                         compare=compare)
+    return _understand(paths, how, found, stored, unreachable, strict=True)
 
 
-def _understand(paths, how: Loading, found: _Found, stored: dict, unreachable: dict[str, str]) -> Loaded:
-    """What was read, and what it means."""
+def _understand(paths, how: Loading, found: _Found, stored: dict, unreachable: dict[str, str],
+                strict: bool = False) -> Loaded:
+    """What was read, and what it means; `strict` raises `ValueError` when `how.condition` fits nothing."""
     recordings, spellings = _gather(found, stored)
     recordings, spellings, entries = _apply_entries(recordings, spellings, found, how.usual_rate)
     assumed = recordings.table["sample_rate"].to_numpy() == 0
@@ -332,6 +359,7 @@ def _understand(paths, how: Loading, found: _Found, stored: dict, unreachable: d
     classes = _classes_among(recordings, spellings, entries, how.labels) if how.classes == "auto" else list(how.classes)
     spellings, unknown = _label(recordings, spellings, entries, classes, how.labels)
     recordings.table["group"] = _groups(recordings.table, how.group_by)
+    set_conditions(recordings.table, how.condition, strict)
     problems = [*found.problems, *({"key": key, "problem": why} for key, why in unreachable.items()), *(
         {"key": key if item["row"] is None else f"{key}#{item['row']}", "problem": item["problem"]}
         for key, (_, source) in stored.items() for item in source["problems"])]
@@ -403,6 +431,7 @@ def load_recordings(
     classes: Sequence[str] | str | None = None,
     labels: Mapping[str, str] | None = None,
     group_by: str | None = None,
+    condition: str | None = None,
     variable: str | None = None,
     clip_duration: float | None = None,
     clip_overlap: float | None = None,
@@ -423,6 +452,9 @@ def load_recordings(
         labels: further spellings of labels, such as `{"gut": "OK", "kaputt": "NG"}`.
         group_by: what a split must not tear apart where nothing says it: `file`, `row`, or `auto`:
             files if there are three or more of each class.
+        condition: where the column `condition` comes from: another column, or a regular expression
+            on `key` with one group, such as `fan_0_([a-z]+)_`; by default from manifests and from
+            names of DCASE Task 2.
         variable: the variable in MAT files that holds the recording, such as `*_DE_time`; by
             default the only one that can.
         clip_duration: longer recordings are cut into clips of so many seconds; by default not.
@@ -434,12 +466,13 @@ def load_recordings(
 
     Raises:
         FileNotFoundError: for a path that is not there.
-        ValueError: when there are no recordings, or for labels that are not known.
+        ValueError: when there are no recordings, for labels that are not known, and for a
+            condition that fits no recording.
         OSError: when the copies cannot be written.
     """
     how = Loading.of(
         config, sample_rate=sample_rate, classes=classes, labels=labels, group_by=group_by,
-        variable=variable, clip_duration=clip_duration, clip_overlap=clip_overlap,
+        condition=condition, variable=variable, clip_duration=clip_duration, clip_overlap=clip_overlap,
         unknown_labels=unknown_labels, store_dtype=store_dtype, cache_dir=cache_dir)
     loaded = load_everything(paths, how)
     noticed = Noticed().add(loaded)

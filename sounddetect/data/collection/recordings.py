@@ -23,6 +23,7 @@ import pandas as pd
 from ..readers.rows import About, Row, check_rate, time_first
 from ..readers.sources import source_of
 from ..store.stores import ScratchWriter, Store, StoreWriter, find_stores
+from .conditions import condition_text
 from .labels import class_names, text_or_none
 from .writing import write_json_recordings, write_wav_folder
 
@@ -216,7 +217,8 @@ class Recordings:
         Args:
             **columns: name and values: one a recording, one for all, or a function of the table.
                 `label` is the class name, `group` what a split must not tear apart, `split` train,
-                validation or test, `fold` the fold of a cross-validation; any others are kept.
+                validation or test, `fold` the fold of a cross-validation, `condition` what differs
+                between good recordings, such as the speed; any others are kept.
 
         Raises:
             ValueError: for columns that follow from the samples or the files, and for a number of
@@ -235,6 +237,8 @@ class Recordings:
                                  f"got {len(values)}")
             if name == "label":
                 values = pd.Series([text_or_none(value) for value in values], dtype=object)
+            if name == "condition":
+                values = pd.Series([condition_text(value) for value in values], dtype=object)
             if name == "group":
                 values = [key if pd.isna(value) else str(value) for key, value in zip(table["key"], values)]
             table[name] = values
@@ -463,7 +467,9 @@ def recordings_to_json(recordings: Recordings, path: str | os.PathLike, form: st
     meta, left_out = {}, []
     for name in table.columns.difference(COLUMNS):
         values = table[name].drop_duplicates().tolist()
-        if form == "new" and len(values) == 1:
+        if form == "new" and name == "condition":
+            meta["conditions"] = [text_or_none(value) for value in table[name]]
+        elif form == "new" and len(values) == 1:
             meta[name] = values[0]
         else:
             left_out.append(name)

@@ -29,7 +29,7 @@ def write_json_recordings(
     groups: Sequence[str] | None,       # None: none are written
     sample_rate: int,                   # Hz, of all
     form: str = "new",                  # new or legacy
-    meta: dict | None = None,           # further members of the new form, such as {"metric": "RMS"}
+    meta: dict | None = None,           # further members of the new form, such as {"metric": "RMS"}; `conditions`: one a recording
 ) -> None:
     """Write recordings as one JSON file of the new or the legacy form. The legacy form takes OK, NG and None as labels."""
     items = map(_json_of, waveforms)

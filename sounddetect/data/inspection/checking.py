@@ -392,6 +392,7 @@ def check_recordings(
     classes: Sequence[str] | str | None = None,
     labels: Mapping[str, str] | None = None,
     group_by: str | None = None,
+    condition: str | None = None,
     variable: str | None = None,
     clip_duration: float | None = None,
     clip_overlap: float | None = None,
@@ -409,6 +410,7 @@ def check_recordings(
         classes: names of the classes, or `auto`.
         labels: further spellings of labels.
         group_by: what a split must not tear apart: `auto`, `file` or `row`.
+        condition: where the column `condition` comes from.
         variable: the variable in MAT files that holds the recording.
         clip_duration: longer recordings are cut into clips of so many seconds.
         clip_overlap: fraction of a clip that the next one repeats.
@@ -417,7 +419,8 @@ def check_recordings(
 
     Raises:
         FileNotFoundError: for a path that is not there.
-        ValueError: when there is no file that could hold recordings.
+        ValueError: when there is no file that could hold recordings, and for a condition that
+            fits no recording.
     """
     config = config or Config.load()
     if isinstance(source, Recordings):
@@ -425,9 +428,9 @@ def check_recordings(
         return Report(Checked(loaded, source, measure_quality(source), config.resolve(source, strict=False)))
     how = Loading.of(
         config, sample_rate=sample_rate, classes=classes, labels=labels, group_by=group_by,
-        variable=variable, clip_duration=clip_duration, clip_overlap=clip_overlap,
+        condition=condition, variable=variable, clip_duration=clip_duration, clip_overlap=clip_overlap,
         store_dtype=store_dtype, cache_dir=cache_dir)
-    loaded = load_everything(config.data.path if source is None else source, how)
+    loaded = load_everything(config.data.path if source is None else source, how, compare=True)
     unknown = [i for rows in loaded.unknown.values() for i in rows]
     recordings = loaded.recordings[np.setdiff1d(np.arange(len(loaded.recordings)), unknown)]
     if how.clip_duration is not None:

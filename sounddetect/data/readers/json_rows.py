@@ -292,8 +292,8 @@ def _check_counts(about: About, n_rows: int, at_least: bool = True) -> None:
     """Raise `ValueError` when labels or groups do not fit the number of rows; none of
     them can be trusted then.
     """
-    for name in ("labels", "groups"):
-        values = getattr(about, name)
+    listed = {"labels": about.labels, "groups": about.groups}
+    for name, values in (listed | {"conditions": about.meta.get("conditions")}).items():
         if values is not None and (len(values) < n_rows if at_least else len(values) != n_rows):
             about.needs_end = True
             raise ValueError(
@@ -306,7 +306,7 @@ MAX_META = 1 << 16      # bytes; a larger member is no remark on the recordings
 
 def _take_member(about: About, name: str, walker: _Walker) -> None:
     """Step over what stands beside the waveforms, check it and put it into `about`."""
-    if name not in ("fs", "labels", "groups"):
+    if name not in ("fs", "labels", "groups", "conditions"):
         about.meta[name] = walker.value(MAX_META)
         return
     value = walker.value()
@@ -318,7 +318,11 @@ def _take_member(about: About, name: str, walker: _Walker) -> None:
                 f"{name} needs to be a list with one entry for each waveform, "
                 f"got {str(value)[:40]!r}"
             )
-        setattr(about, name, value and [_as_text(name, k, item) for k, item in enumerate(value)])
+        listed = value and [_as_text(name, k, item) for k, item in enumerate(value)]
+        if name == "conditions":
+            about.meta[name] = listed
+        else:
+            setattr(about, name, listed)
 
 
 def _as_text(name, k, value):

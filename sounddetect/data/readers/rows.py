@@ -8,6 +8,7 @@ __all__ = ['MAX_SAMPLE', 'MAX_UNPACKED', 'MAX_RATE', 'MAX_CHANNELS', 'Row', 'Abo
 # %% ../../../nbs/01_data/1_readers/01_rows.ipynb #24a2056c
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -82,7 +83,7 @@ def check_rate(value: object, name: str) -> int:
 
 # %% ../../../nbs/01_data/1_readers/01_rows.ipynb #ae7e0787
 def time_first(
-    waveform,        # `(time,)` or `(channel, time)`, real numbers of any type
+    waveform: Any,   # `(time,)` or `(channel, time)`, real numbers of any type
 ) -> np.ndarray:     # the same as `(time,)` or `(time, channel)`, not copied
     """Raise `ValueError` for what is no waveform."""
     samples = np.asarray(waveform)
