@@ -10,12 +10,10 @@ __all__ = ['FORMAT_VERSION', 'SETTINGS', 'WEIGHTS', 'STATE', 'settings_of_model'
 import hashlib
 import json
 import os
-import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple
-from uuid import uuid4
 
 import safetensors.torch
 import torch
@@ -24,7 +22,7 @@ from torch import Tensor
 
 from .. import parts
 from ..config import Config
-from ..files import replacing
+from ..files import new_folder, replacing
 
 # %% ../../nbs/06_detector/00_model_folder.ipynb #6679b231
 FORMAT_VERSION = 3
@@ -49,7 +47,8 @@ def settings_of_model(config: Config) -> dict:
                   for part, settings in _parts_of(config)],
         "config": config.model_dump(include={"audio", "preprocessing"}) | {
             "data": {"classes": list(config.data.classes), "labels": dict(config.data.labels)},
-            "inference": {"threshold": inference.working_threshold, "temperature": inference.working_temperature},
+            "inference": {"threshold": inference.working_threshold, "temperature": inference.working_temperature,
+                          "familiarity": inference.familiarity},
             "memory": {"efficient_attention": memory.efficient_attention}}}
 
 
@@ -155,14 +154,9 @@ def write_model(
     if path.exists():
         _replace(path, files, first=SETTINGS if _format_of(path) == 1 else WEIGHTS)
     else:
-        draft = path.with_name(f"{path.name}.{uuid4().hex[:8]}.tmp")
-        draft.mkdir(parents=True)
-        try:
+        with new_folder(path) as draft:
             for name, content in files.items():
                 (draft / name).write_bytes(content)
-            draft.rename(path)
-        finally:
-            shutil.rmtree(draft, ignore_errors=True)
     return path
 
 

@@ -176,7 +176,20 @@ def _opened(content: bytes, path: str) -> OnnxDetector:
         said = json.loads(session.get_modelmeta().custom_metadata_map.get("sounddetect", "null"))
     except Exception as error:                           # onnxruntime has no common class for what it raises
         raise ValueError(f"{path} cannot be used by onnxruntime {onnxruntime.__version__}: {str(error).splitlines()[0][:200]}") from None
-    return OnnxDetector(session, *read_settings(said, path))
+    return _refuse_not_finite(OnnxDetector(session, *read_settings(said, path)), path)
+
+
+def _refuse_not_finite(detector: OnnxDetector, path: str) -> OnnxDetector:
+    """The detector. Raises `ValueError` when it scores an ordinary window by what is no number."""
+    length, n_channels = detector.config.model.input_length, n_channels_of(detector.config.audio)
+    noise = np.random.default_rng(0).normal(0, 0.1, (n_channels, length)).astype(np.float32)
+    try:
+        answers = detector.window_answers(torch.from_numpy(noise)[None])
+    except Exception as error:                           # as above
+        raise ValueError(f"{path} cannot be used: {str(error).splitlines()[0][:200]}") from None
+    if not torch.isfinite(answers).all():
+        raise ValueError(f"{path}: its scores are not finite, so none of them means anything: {_REMEDY}")
+    return detector
 
 # %% ../../nbs/06_detector/03_onnx_detector.ipynb #41c2797d
 MAX_DIFFERENCE = 1e-5     # between the scores of PyTorch and ONNX; of scores above 1, as a fraction of them

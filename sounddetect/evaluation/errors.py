@@ -22,6 +22,7 @@ import soundfile
 from markupsafe import Markup
 from scipy.stats import hypergeom
 
+from ..runs.run_folder import read_table
 from ..files import write_bytes, write_text
 from ..html import data_uri, player, render
 from ..data.collection.recordings import Recordings
@@ -341,7 +342,8 @@ def saved_cases(
     file = Path(folder) / "errors.csv"
     if not file.exists():
         return []
-    table = pd.read_csv(file, dtype=str, keep_default_na=False).set_index("key")
+    needs = ("key", "label", "decision", "source", "group", "picture")
+    table = read_table(file, needs, dtype=str, keep_default_na=False).set_index("key")
     cases = []
     for row in (table.loc[[key]].iloc[0] for key in errors["key"] if key in table.index):
         picture = file.with_name(row["picture"]) if row["picture"] else None

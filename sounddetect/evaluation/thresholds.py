@@ -14,7 +14,7 @@ import pandas as pd
 
 from ..data.collection.recordings import Recordings
 from ..files import write_text
-from ..runs.run_folder import Run
+from ..runs.run_folder import Run, read_table
 from ..detector.detector import Detector
 from ..judging.thresholds import ThresholdChoice
 from ..tasks.classify import choose
@@ -35,10 +35,9 @@ def validation_predictions(run: Run) -> pd.DataFrame:
                                 "run is not finished or of an older version; to extend it writes it: "
                                 f"sounddetect resume {run.path} --epochs {epochs}")
     text = dict.fromkeys(("key", "label", "group", "decision"), str)
-    table = pd.read_csv(path, dtype=text, keep_default_na=False)
-    missing = {"key", "label", "group"} - set(table.columns)
-    if missing or not len(table):
-        raise ValueError(f"{path} is damaged: it has no {', '.join(sorted(missing)) or 'rows'}")
+    table = read_table(path, ("key", "label", "group"), dtype=text, keep_default_na=False)
+    if not len(table):
+        raise ValueError(f"{path} is damaged: it has no rows")
     return table
 
 

@@ -19,7 +19,7 @@ from ..data.collection.recordings import Recordings
 from .cross_validation import CrossValidation
 from ..evaluation.evaluation import own_recordings
 from ..files import without_nan
-from ..runs.run_folder import Run
+from ..runs.run_folder import Run, read_table
 from ..tasks.results import Scores
 
 # %% ../../nbs/10_jobs/04_comparison.ipynb #4d0528e8
@@ -52,8 +52,9 @@ def _stored(name, path):
         return _Judged(name, run, CrossValidation(path).predictions, [])
     run.metrics                                              # raises when it has not been evaluated
     text = dict.fromkeys(("key", "label", "decision", "group", "content_hash"), str)
-    predictions = pd.read_csv(run.path / "evaluation" / "predictions.csv", dtype=text,
-                              keep_default_na=False)
+    predictions = read_table(run.path / "evaluation" / "predictions.csv",
+                             ("key", "label", "decision", *run.scores.columns), dtype=text,
+                             keep_default_na=False)
     notes = []
     if "content_hash" not in predictions:
         known = run.data["content_hash"]

@@ -6,7 +6,6 @@
 __all__ = ['INTERVAL', 'fold_splits', 'CrossValidation', 'cross_validate']
 
 # %% ../../nbs/10_jobs/03_cross_validation.ipynb #e5dadb57
-import json
 import os
 import shutil
 import signal
@@ -25,7 +24,13 @@ from ..data.collection.recordings import Recordings
 from ..data.collection.splitting import Split, fold_numbers, split_recordings
 from ..evaluation.evaluation import evaluate, own_recordings
 from ..files import write_json, write_text
-from ..runs.run_folder import Run, create_run_folder, describe_data
+from sounddetect.runs.run_folder import (
+    Run,
+    create_run_folder,
+    describe_data,
+    read_object,
+    read_table,
+)
 from .training_runs import recordings_of, refuse_damaged, resume, train
 from ..tasks.results import Scores
 
@@ -159,20 +164,23 @@ class CrossValidation:
             raise FileNotFoundError(f"{self.path} is not finished: go on with it by `sounddetect "
                                     f"cross-validate --run {self.path}`")
         if name.endswith(".json"):
-            return json.loads((self.path / name).read_text(encoding="utf-8"))
+            return read_object(self.path / name)
         names = ("key", "label", "decision", "group", "content_hash", "own_fold")
         as_text = dict.fromkeys(names, str)
         is_table = name == "folds.csv"                           # elsewhere a key may be "NA"
-        return pd.read_csv(self.path / name, dtype=as_text, keep_default_na=is_table)
+        needs = ("fold",) if is_table else ("key", "label", "decision", "fold")
+        return read_table(self.path / name, needs, dtype=as_text, keep_default_na=is_table)
 
 # %% ../../nbs/10_jobs/03_cross_validation.ipynb #b01f15a6
 def _begun(run, config, parts):
     """A new folder for the folds."""
-    path = create_run_folder(config, run)
-    config.save(path / "config.yaml")
-    write_json(path / "data.json", _data(parts))
-    write_text(path / "folds.csv", "fold\n" + "".join(f"{k}\n" for k in range(1, len(parts) + 1)))
-    return path
+    def fill(folder):
+        config.save(folder / "config.yaml")
+        write_json(folder / "data.json", _data(parts))
+        numbers = "".join(f"{k}\n" for k in range(1, len(parts) + 1))
+        write_text(folder / "folds.csv", f"fold\n{numbers}")
+
+    return create_run_folder(config, run, fill)
 
 
 def _data(parts):

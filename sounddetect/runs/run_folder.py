@@ -11,6 +11,7 @@ import csv
 import hashlib
 import json
 import os
+from collections.abc import Callable
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
@@ -19,6 +20,7 @@ import numpy as np
 import pandas as pd
 
 from ..config import Config
+from ..files import new_folder
 from ..data.collection.recordings import Recordings
 from ..data.collection.splitting import Split
 from ..data.readers.reading import reader_of
@@ -29,9 +31,10 @@ from ..tasks.results import Scores
 # %% ../../nbs/09a_runs/00_run_folder.ipynb #cb71dafc
 def create_run_folder(
     config: Config,
-    path: str | os.PathLike | None = None,    # None: a new name below `output.dir`
+    path: str | os.PathLike | None = None,               # None: a new name below `output.dir`
+    fill: Callable[[Path], None] = lambda folder: None,  # writes what belongs into a new run
 ) -> Path:
-    """Make the folder of a new run.
+    """Make the folder of a new run, with all that `fill` writes or not at all.
 
     Raises `FileExistsError` when it is there already: a run is continued, never overwritten.
     """
@@ -40,15 +43,20 @@ def create_run_folder(
                                                         for suffix in ("", *map("-{}".format,
                                                                                 range(2, 100)))]
     for candidate in candidates:
-        candidate.parent.mkdir(parents=True, exist_ok=True)
+        if path is None and candidate.exists():
+            continue
         try:
-            candidate.mkdir()
+            with new_folder(candidate) as draft:
+                fill(draft)
             return candidate
         except FileExistsError:
             continue
-    raise FileExistsError(f"{candidates[0]} exists already and is not overwritten: give another "
-                          "--run, or, if it was stopped, go on with it: sounddetect resume "
-                          f"{candidates[0]}")
+    wanted = candidates[0]
+    is_run = all((wanted / name).exists() for name in ("config.yaml", "data.json"))
+    or_else = (f"if it was stopped, go on with it: sounddetect resume {wanted}" if is_run else
+               "since it is no run that could go on, remove it if nothing in it is of use")
+    raise FileExistsError(f"{wanted} exists already and is not overwritten: give another --run, "
+                          f"or, {or_else}")
 
 # %% ../../nbs/09a_runs/00_run_folder.ipynb #f19f51fa
 # columns of a table that tell machines and their surroundings apart

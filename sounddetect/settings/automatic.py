@@ -27,6 +27,7 @@ class Known:
     sample_rates: Sequence[int] = (44100,)         # Hz, of each
     n_samples: Sequence[int] = (44100,)            # of each, at its own rate
     n_channels: Sequence[int] = (1,)               # of each
+    only_tested: Sequence[bool] = (False, False)   # of each: its name says that it is for the test
 
     @classmethod
     def of(cls, recordings: Any) -> "Known":
@@ -37,7 +38,11 @@ class Known:
         if not len(table):
             raise ValueError("there are no recordings, so nothing tells what auto should become")
         labels = [label if isinstance(label, str) else None for label in table["label"]]
-        return cls(labels, *(table[name].tolist() for name in ("sample_rate", "n_samples", "n_channels")))
+        rates, lengths, channels = (
+            table[name].tolist() for name in ("sample_rate", "n_samples", "n_channels"))
+        subset = table["subset"].tolist() if "subset" in table else []
+        only_tested = [name == "test" for name in subset] if "train" in subset else [False] * len(table)
+        return cls(labels, rates, lengths, channels, only_tested)
 
     def learnt_from(self, config: Any) -> "Known":
         """Without recordings that nothing may be learnt from: for `anomaly`, bad ones."""
@@ -169,6 +174,9 @@ def _task(config, known):
             return {"task": tasks[0]}
     classes = config.data.classes
     found = [name for name in classes if name in set(known.labels)]
+    learnable = {label for label, tested in zip(known.labels, known.only_tested) if not tested}
+    if any(known.only_tested) and learnable - {None} == set(classes[:1]):
+        return {"task": "anomaly"}                          # good ones alone are named as training data
     if len(found) >= 2:
         return {"task": "classify"}
     if found == classes[:1]:

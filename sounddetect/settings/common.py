@@ -153,6 +153,9 @@ class Inference(Section):
         "auto: 0.5, or {false_alarm_rate: 0.05} where the score is no probability")
     temperature: Literal["auto"] | Annotated[float, Field(gt=0)] = setting(
         1.0, "logits are divided by it: above 1 scores are less sure; auto: as the validation part says")
+    familiarity: float = setting(
+        0.01, "familiarity below which a recording counts as unlike anything learnt, 0 to 1: so "
+        "large a fraction of recordings like those of the training is", ge=0, lt=1)
 
     @property
     def working_threshold(self) -> float:

@@ -7,6 +7,7 @@ __all__ = ['LAST', 'PREVIOUS', 'save_checkpoint', 'load_checkpoint', 'Checkpoint
 
 # %% ../../nbs/07_training/05_checkpoint.ipynb #e464d573
 import hashlib
+import io
 import math
 import os
 import pickle
@@ -14,8 +15,10 @@ import shutil
 import time
 import warnings
 import zipfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 import torch
 
@@ -29,9 +32,33 @@ def save_checkpoint(
 ) -> None:
     """Write `content` to `path`. What was there stays until the new file is on the disk and has been read back."""
     with replacing(path) as draft:
-        with open(draft, "wb") as file:
-            torch.save(content, file)
+        with open(draft, "wb") as file, _own_errors(file) as target:
+            torch.save(content, target)
         _check_sums(draft)
+
+
+@contextmanager
+def _own_errors(file: BinaryIO) -> Iterator[BinaryIO]:
+    """The file, whose errors arrive as they are: PyTorch turns a full disk into "unexpected pos 25984 vs 25880"."""
+    raised: list[OSError] = []
+
+    class Target(io.RawIOBase):
+        def write(self, content):
+            try:
+                return file.write(content)
+            except OSError as error:
+                raised.append(error)
+                raise
+
+        def flush(self):
+            file.flush()
+
+    try:
+        yield Target()
+    except RuntimeError:
+        if raised:
+            raise raised[0] from None
+        raise
 
 
 def _check_sums(path: str | os.PathLike) -> None:
@@ -160,6 +187,7 @@ class Checkpoints:
         is_path = isinstance(folder, (str, os.PathLike))
         self.folder = CheckpointFolder(folder) if is_path else folder
         self.every, self.emit, self._next = 60 * every_minutes, emit, time.time() + 60 * every_minutes
+        self.saved = False                          # the last one could be written
 
     @property
     def due(self) -> bool:
@@ -173,8 +201,10 @@ class Checkpoints:
     def save(self, content: dict, best: dict | None = None) -> None:
         """Write a checkpoint, and `best` as the best weights so far; warn when it cannot be written."""
         self.wait()
+        self.saved = False
         try:
             self.folder.save(content)
+            self.saved = True
             if best is not None:
                 self.folder.save_best({"network": best})
         except (OSError, RuntimeError, ValueError) as error:

@@ -287,6 +287,7 @@ class Trainer:
         if content is None:
             return False
         refuse_other_settings(content["config"], self.config, named)
+        self.checkpoints.saved = True
         self.step.load_state(content)
         self.progress, self.best_state = Progress.of(content["progress"]), content["best"]
         self.stopping = EarlyStopping(**self.progress.stopping | {"patience": self.stopping.patience})

@@ -8,6 +8,8 @@ __all__ = ['ONCE', 'source_fingerprint', 'cached_sources', 'read_once', 'file_si
 # %% ../../../nbs/01_data/2_store/01_caching.ipynb #3f31bd29
 import hashlib
 import os
+import shutil
+import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -42,6 +44,8 @@ def cached_sources(
     cache_dir: str | os.PathLike,
     dtype: str = "float32",               # how samples are kept: float32, int16 or float16
     variable: str | None = None,          # of MAT files
+    *,
+    compare: bool = False,                # all samples that were read before with their check sums, which takes as long as reading them
 ) -> tuple[dict[str, tuple[Store, dict]], dict[str, str]]:  # {key: (its store, what the store says of it)}; {key: why it cannot be reached}
     """The store of each source. Those that are new or changed are read first, with a progress bar if that takes longer than two seconds.
 
@@ -50,6 +54,8 @@ def cached_sources(
     folder = Path(cache_dir) / "stores"
     names, unreachable = _fingerprints(sources, f"{dtype} {variable}")
     known = find_stores(folder)
+    if compare:
+        known = _undamaged(folder, {name: known[name] for name in names.values() if name in known})
     missing = {key: sources[key] for key, name in names.items() if name not in known}
     sizes = {key: path.stat().st_size for key, path in missing.items()}
     with tqdm(total=sum(sizes.values()), desc="reading", unit="B", unit_scale=True, delay=2, disable=not missing or None) as bar:
@@ -61,6 +67,20 @@ def cached_sources(
     return {key: known[name] for key, name in names.items() if key not in unreachable}, unreachable
 
 # %% ../../../nbs/01_data/2_store/01_caching.ipynb #d4e37cb5
+def _undamaged(folder: Path, known: dict[str, tuple[Store, dict]]) -> dict[str, tuple[Store, dict]]:
+    """Those of the stores whose samples are all as they were written; the others are removed, to be read again."""
+    damaged = set()
+    for store in {store.path: store for store, _ in known.values()}.values():
+        try:
+            store.refuse_damaged()
+        except ValueError as error:
+            damaged.add(store.path)
+            shutil.rmtree(store.path, ignore_errors=True)
+            warnings.warn(f"{error}; its recordings are read again. If this happens more than once, the disk is failing: point data.cache_dir to another",
+                          stacklevel=3)
+    return {name: found for name, found in known.items() if found[0].path not in damaged}
+
+
 def _fingerprints(sources, how):
     """Names of the sources, and why the others have none."""
     def one(item):

@@ -29,7 +29,8 @@ from ..readers.rows import About, Row, check_samples
 INDEX, ROWS, SAMPLES = "index", "rows", "samples"
 STORE_DTYPES = ("float32", "int16", "float16")
 _ROW = np.dtype([("number", "i8"), ("offset", "i8"), ("n_samples", "i8"), ("n_channels", "i2"), ("sample_rate", "i4"),
-                 ("label", "i4"), ("group", "i4"), ("content_hash", "u8"), ("scale", "f4")])
+                 ("label", "i4"), ("group", "i4"), ("content_hash", "u8"), ("kept_hash", "u8"),
+                 ("scale", "f4")])
 
 
 def _scale(peak: float, is_pcm16: bool, dtype: str) -> float:
@@ -49,8 +50,12 @@ def _kept(samples: np.ndarray, dtype: str, scale: float) -> np.ndarray:
     return np.rint(scaled).astype(np.int16) if dtype == "int16" else scaled.astype(np.float16)
 
 # %% ../../../nbs/01_data/2_store/00_stores.ipynb #255d8389
+def _hasher():
+    return hashlib.blake2b(digest_size=8)
+
+
 def _digest(blocks: Iterable[np.ndarray]) -> int:
-    digest = hashlib.blake2b(digest_size=8)
+    digest = _hasher()
     for block in blocks:
         digest.update(np.ascontiguousarray(block, np.float32).data)
     return int.from_bytes(digest.digest(), "big")
@@ -174,7 +179,9 @@ class StoreWriter:
 # %% ../../../nbs/01_data/2_store/00_stores.ipynb #f55c6728
 def _finish(draft: Path, index: _Index, dtype: str, n_values: int) -> None:
     """Write the index, wait until the disk has everything, and give the store its name."""
-    (draft / INDEX).write_bytes(orjson.dumps(_about(index, dtype, n_values)))
+    sums = {SAMPLES: _probe(draft / SAMPLES), ROWS: _sum(index.rows)}
+    content = orjson.dumps(_about(index, dtype, n_values) | {"sums": sums})
+    (draft / INDEX).write_bytes(content + b"\n" + _sum(content).encode())
     (draft / ROWS).write_bytes(index.rows)
     for name in (SAMPLES, ROWS, INDEX):
         with open(draft / name, "rb+") as file:
@@ -188,6 +195,24 @@ def _finish(draft: Path, index: _Index, dtype: str, n_values: int) -> None:
 def _about(index: _Index, dtype: str, n_values: int) -> dict:
     """What a store says about itself, but for its rows."""
     return {"dtype": dtype, "n_values": n_values, "sources": index.sources, **{name: list(known) for name, known in index.words.items()}}
+
+# %% ../../../nbs/01_data/2_store/00_stores.ipynb #3faf7856
+_PROBES, _PAGE = 8, 4096            # places in the samples that are compared at each opening; bytes
+
+
+def _sum(content: bytes | bytearray) -> str:
+    return hashlib.blake2b(content, digest_size=16).hexdigest()
+
+
+def _probe(path: Path) -> str:
+    """Check sum of a few pages of a file and of its size."""
+    size = path.stat().st_size
+    with open(path, "rb") as file:
+        pages = []
+        for k in range(_PROBES):
+            file.seek(max(0, size - _PAGE) * k // (_PROBES - 1))
+            pages.append(file.read(_PAGE))
+    return _sum(b"".join(pages) + str(size).encode())
 
 # %% ../../../nbs/01_data/2_store/00_stores.ipynb #bf77919b
 def _take(writer: StoreWriter, rows: Iterable[Row], about: About, progress: Callable) -> dict:
@@ -230,17 +255,22 @@ def _append(writer: StoreWriter, row: Row) -> str | None:
 def _append_samples(writer: StoreWriter, row: Row) -> dict:
     blocks = row.samples if callable(row.samples) else lambda: [row.samples]
     scale = 1.0 if writer.dtype == "float32" else _scale(*_range(blocks()), writer.dtype)
-    digest, n_samples, n_channels = hashlib.blake2b(digest_size=8), 0, 1
+    digest, kept_digest, n_samples, n_channels = _hasher(), _hasher(), 0, 1
     for block in blocks():
         block = np.ascontiguousarray(check_samples(block, n_samples))
+        kept = np.ascontiguousarray(_kept(block, writer.dtype, scale))
         digest.update(block.data)
-        writer.write(_kept(block, writer.dtype, scale))
+        if kept is not block:
+            kept_digest.update(kept.data)
+        writer.write(kept)
         n_samples += len(block)
         n_channels = 1 if block.ndim == 1 else block.shape[1]
     if not n_samples:
         raise ValueError("it holds no samples")
     content = int.from_bytes(digest.digest(), "big")
-    return dict(n_samples=n_samples, n_channels=n_channels, content_hash=content, scale=scale)
+    kept_hash = content if writer.dtype == "float32" else int.from_bytes(kept_digest.digest(), "big")
+    return dict(n_samples=n_samples, n_channels=n_channels, content_hash=content, kept_hash=kept_hash,
+                scale=scale)
 
 
 def _range(blocks: Iterable[np.ndarray]) -> tuple[float, bool]:
@@ -253,6 +283,9 @@ def _range(blocks: Iterable[np.ndarray]) -> tuple[float, bool]:
     return peak, is_pcm16 and peak <= 1
 
 # %% ../../../nbs/01_data/2_store/00_stores.ipynb #3a9c3660
+_AT_ONCE = 1 << 22                  # values that are compared at a time
+
+
 class Store:
     """A finished store: its sources and rows, and its samples mapped into memory when first needed.
 
@@ -261,11 +294,13 @@ class Store:
 
     def __init__(self, path: str | os.PathLike):
         self.path = Path(path)
-        self._describe(orjson.loads((self.path / INDEX).read_bytes()))
-        sizes = {SAMPLES: self.n_values * self.dtype.itemsize, ROWS: sum(source["n_rows"] for source in self.sources) * _ROW.itemsize}
-        for name, size in sizes.items():
-            if (self.path / name).stat().st_size != size:
-                raise ValueError(f"{self.path / name} has another size than its index says")
+        content, _, checksum = (self.path / INDEX).read_bytes().rpartition(b"\n")
+        if _sum(content).encode() != checksum:
+            raise ValueError(f"{self.path / INDEX} is damaged: its check sum does not fit")
+        self._describe(about := orjson.loads(content))
+        for name, found in ((SAMPLES, _probe(self.path / SAMPLES)), (ROWS, _sum((self.path / ROWS).read_bytes()))):
+            if found != about["sums"][name]:
+                raise ValueError(f"{self.path / name} is damaged: its check sum does not fit")
 
     def _describe(self, about: dict) -> None:
         self.dtype, self.n_values, self.sources = np.dtype(about["dtype"]), about["n_values"], about["sources"]
@@ -288,6 +323,17 @@ class Store:
     def rows(self) -> np.ndarray:
         """What is known of each recording, a structured array."""
         return np.fromfile(self.path / ROWS, _ROW)
+
+    def refuse_damaged(self) -> None:
+        """Read all samples once. Raises `ValueError` when they are not those that were written."""
+        for row in self.rows:
+            first, n_values, digest = int(row["offset"]), int(row["n_samples"]) * int(row["n_channels"]), _hasher()
+            for start in range(first, first + n_values, _AT_ONCE):
+                stop = min(start + _AT_ONCE, first + n_values)
+                self._announce(start, stop)
+                digest.update(self.samples[start:stop])
+            if int.from_bytes(digest.digest(), "big") != int(row["kept_hash"]):
+                raise ValueError(f"{self.path / SAMPLES} is damaged: the samples at {first} are not those that were written")
 
     def read(self, row: np.void, start: int, stop: int) -> np.ndarray:
         """Samples `start` to `stop` of a recording, float32 `(channel, time)`, a copy."""
