@@ -11,7 +11,15 @@ import re
 import sys
 import warnings
 
-from . import data_commands, deploying_commands, judging_commands, page_commands, tracking_commands, training_commands    # importing them puts them on `app`
+# importing them puts them on `app`
+from sounddetect.cli import (
+    data_commands,
+    deploying_commands,
+    judging_commands,
+    page_commands,
+    tracking_commands,
+    training_commands,
+)
 from .commands import app
 
 # %% ../../nbs/11a_cli/07_cli.ipynb #d26fe326
@@ -41,14 +49,18 @@ def main(arguments: list[str] | None = None) -> None:
     """Run a command; ends by `SystemExit` with the code of the table above."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     debug = "--debug" in arguments
-    for stream in (sys.stdout, sys.stderr):             # a letter that does not fit is no reason to end
+    # a letter that does not fit is no reason to end
+    for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     with warnings.catch_warnings():
         warnings.simplefilter("always", UserWarning)
         warnings.showwarning = _warnings_once()
         try:
-            app([argument for argument in arguments if argument != "--debug"], prog_name="sounddetect")
+            app(
+                [argument for argument in arguments if argument != "--debug"],
+                prog_name="sounddetect",
+            )
         except (ValueError, OSError, MemoryError) as error:
             if debug:
                 raise
