@@ -96,7 +96,7 @@ def evaluate(
     else:
         judge_and_print(opened, recordings or None, errors)
 
-
+# %% ../../nbs/11a_cli/02_judging_commands.ipynb #f300d55e
 def _evaluate_dcase(folder, paths, out, truth, as_json):
     """Judge the run, or the runs of each machine type, at `folder` as DCASE Task 2 does."""
     from json import dumps
@@ -143,8 +143,7 @@ def report(
     errors: Annotated[int, typer.Option(
         min=0, help="how many misjudged recordings to draw, if they are still there")] = 50,
 ) -> None:
-    """Write the report of the last evaluation again, with the threshold that the detector has now.
-    """
+    """Write the report of the last evaluation again, with the threshold of today."""
     from sounddetect import Run
     from sounddetect.evaluation.evaluation import saved_evaluation
 
