@@ -99,7 +99,7 @@ def evaluate(
     else:
         judge_and_print(opened, recordings or None, errors)
 
-
+# %% ../../nbs/11a_cli/02_judging_commands.ipynb #f300d55e
 def _evaluate_dcase(folder, paths, out, truth, as_json):
     """Judge the run, or the runs of each machine type, at `folder` as DCASE Task 2 does."""
     from json import dumps
