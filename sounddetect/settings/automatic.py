@@ -53,8 +53,9 @@ class Known:
         good = [label != config.data.classes[-1] for label in self.labels]
         if not any(good):
             return self
-        of = [list(compress(each, good)) for each in (self.sample_rates, self.n_samples, self.n_channels)]
-        return Known(list(compress(self.labels, good)), *of)
+        rates, lengths, channels = (
+            list(compress(each, good)) for each in (self.sample_rates, self.n_samples, self.n_channels))
+        return Known(list(compress(self.labels, good)), rates, lengths, channels)
 
     def lengths(self, sample_rate: int) -> list[int]:
         """Samples of each recording at another rate, sorted."""
