@@ -88,7 +88,7 @@ class SizedByData(Protocol):
     """Has buffers whose first dimension depends on what it was fitted to."""
 
     def make_room(self, state: dict[str, Tensor], prefix: str) -> None:
-        """Resize these buffers for `state`, a `state_dict` in which their names begin with `prefix`."""
+        """Resize these buffers for a `state_dict` whose names begin with `prefix`."""
 
 # %% ../../nbs/03_models/02_capabilities.ipynb #25b73162
 def _methods(capability: type) -> list[str]:

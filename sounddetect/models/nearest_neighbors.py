@@ -68,13 +68,15 @@ class NearestNeighbors(Resized):
         rows = [self._around(number) for number in range(len(self.bank.vectors))]
         nearest, among = torch.stack(rows).T
         usual = nearest.median().clamp_min(1e-6)
-        self.reach = among.clamp_min(self.LEAST * usual) if self.is_local else usual.expand_as(among).clone()
+        local = among.clamp_min(self.LEAST * usual)
+        self.reach = local if self.is_local else usual.expand_as(among).clone()
 
     def _around(self, number: int) -> Tensor:
         """Distance of a kept window from its nearest ones: as scored, and for its density."""
         distances = self._distances(self.bank.vectors[[number]])[0]
         distances[number] = torch.inf
-        near = distances.topk(min(max(self.AMONG, self.neighbors), len(distances) - 1), largest=False).values
+        n = min(max(self.AMONG, self.neighbors), len(distances) - 1)
+        near = distances.topk(n, largest=False).values
         return torch.stack([near[:self.neighbors].mean(), near[:self.AMONG].mean()])
 
 
