@@ -19,7 +19,8 @@ from ..signal.inputs import Inputs
 class GaussianMixture(Resized):
     """Negative log-likelihood of pooled features, divided by the number of values.
 
-    Takes features `(batch, ..., frame)` and gives float32 `(batch, 1)`, any number, higher is worse.
+    Takes features `(batch, ..., frame)` and gives float32 `(batch, 1)`, any number, higher is
+    worse.
     """
 
     n_passes = 1

@@ -29,7 +29,7 @@ class NearestNeighbors(Resized):
 
     def __init__(
         self,
-        inputs: Inputs,                                                  # of features `(..., frame)`
+        inputs: Inputs,    # of features `(..., frame)`
         settings: NearestNeighborsSettings = NearestNeighborsSettings(),
     ):
         super().__init__()
