@@ -143,7 +143,7 @@ def report(
     errors: Annotated[int, typer.Option(
         min=0, help="how many misjudged recordings to draw, if they are still there")] = 50,
 ) -> None:
-    """Write the report of the last evaluation again, with the threshold that the detector has now."""
+    """Write the report of the last evaluation again, with the threshold of today."""
     from sounddetect import Run
     from sounddetect.evaluation.evaluation import saved_evaluation
 
