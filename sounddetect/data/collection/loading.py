@@ -87,7 +87,7 @@ def _read_manifest(found: _Found, key: str, path: Path) -> None:
         if not files:
             found.problems.append({"key": key, "problem": f"line {entry.line}: {entry.path[:200]} does not exist, or holds no recordings"})
         for name, file in files.items():
-            exact = 1000 if file == path.parent / entry.path else len(PurePosixPath(entry.path).parts)
+            exact = 1000 if file == path.parent / entry.path else 1 + len(PurePosixPath(entry.path).parts)
             if exact > exactness.get(name, 0):
                 exactness[name], chosen[name] = exact, []
             if exact == exactness[name]:
