@@ -92,7 +92,10 @@ def _refuse_filled(path: Path) -> None:
 
 
 def refuse_special(path: str | os.PathLike) -> None:
-    """Raise `ValueError` for what is neither a file nor a folder: a pipe is waited for, a device never ends."""
+    """Raise `ValueError` for what is neither a file nor a folder.
+
+    A pipe would be waited for, and a device may never end.
+    """
     if Path(path).exists() and not Path(path).is_file() and not Path(path).is_dir():
         raise ValueError(f"{path} is a pipe or a device, where a file is needed")
 

@@ -16,7 +16,15 @@ import sys
 import threading
 import warnings
 
-from . import data_commands, deploying_commands, judging_commands, page_commands, tracking_commands, training_commands    # importing them puts them on `app`
+# importing them puts them on `app`
+from sounddetect.cli import (
+    data_commands,
+    deploying_commands,
+    judging_commands,
+    page_commands,
+    tracking_commands,
+    training_commands,
+)
 from .commands import app
 
 # %% ../../nbs/11a_cli/07_cli.ipynb #d26fe326
@@ -43,7 +51,7 @@ def _warnings_once():
 
 
 class _Forgiving:
-    """A stream that may lead nowhere, such as to a full disk or a closed window: what it does not take is dropped."""
+    """A stream that may lead to a full disk or a closed window: what it does not take is dropped."""
 
     def __init__(self, stream):
         self._stream = stream
@@ -66,7 +74,7 @@ class _Forgiving:
 
 
 def _leave(stream) -> None:
-    """Let what still waits in a stream, and all that follows, go nowhere; it would fail again when Python ends."""
+    """Let what still waits in a stream go nowhere: it would fail again when Python ends."""
     with contextlib.suppress(OSError, ValueError, AttributeError):
         try:
             stream.flush()
@@ -84,8 +92,8 @@ def _terminated():
     def end(number, frame):
         raise SystemExit(128 + number)
 
-    names = [name for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
-    before = {number: signal.getsignal(number) for number in (getattr(signal, name) for name in names)}
+    numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    before = {number: signal.getsignal(number) for number in numbers}
     ours = [number for number, handler in before.items() if handler == signal.SIG_DFL]
     for number in ours:
         signal.signal(number, end)
@@ -103,24 +111,31 @@ def _said(error: Exception) -> object:
     if isinstance(error, (ValueError, OSError, MemoryError)):
         return error
     what = " ".join(str(error).split())[:300]
-    return f"this was not foreseen ({type(error).__name__}: {what}); with --debug it says where. Please report it"
+    return (f"this was not foreseen ({type(error).__name__}: {what}); with --debug it says where. "
+            "Please report it")
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Run a command; ends by `SystemExit` with the code of the table above."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     debug = "--debug" in arguments
-    for stream in (sys.stdout, sys.stderr):             # a letter that does not fit is no reason to end
+    # a letter that does not fit is no reason to end
+    for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-    with contextlib.redirect_stderr(_Forgiving(sys.stderr)), _terminated(), warnings.catch_warnings():
+    forgiving = contextlib.redirect_stderr(_Forgiving(sys.stderr))
+    with forgiving, _terminated(), warnings.catch_warnings():
         warnings.simplefilter("always", UserWarning)
         warnings.showwarning = _warnings_once()
         try:
             try:
-                app([argument for argument in arguments if argument != "--debug"], prog_name="sounddetect")
+                app(
+                    [argument for argument in arguments if argument != "--debug"],
+                    prog_name="sounddetect",
+                )
             finally:
-                sys.stdout.flush()                      # a full disk is an error, not a word at the very end
+                # a full disk is an error, not a word at the very end
+                sys.stdout.flush()
         except Exception as error:
             if debug:
                 raise

@@ -16,16 +16,32 @@ import yaml
 from ..settings.yaml_files import MAX_VALUES, n_values
 
 # %% ../../nbs/11a_cli/00_commands.ipynb #7ce84573
-app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None)
-PathsArgument = Annotated[Optional[list[Path]], typer.Argument(help="files or folders with recordings")]
-ConfigOption = Annotated[Optional[Path], typer.Option(help="configuration file; without it config.yaml's defaults")]
-SetOption = Annotated[Optional[list[str]], typer.Option(metavar="KEY=VALUE", help="change one setting, such as training.epochs=5")]
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+PathsArgument = Annotated[
+    Optional[list[Path]], typer.Argument(help="files or folders with recordings")
+]
+ConfigOption = Annotated[
+    Optional[Path], typer.Option(help="configuration file; without it config.yaml's defaults")
+]
+SetOption = Annotated[
+    Optional[list[str]],
+    typer.Option(metavar="KEY=VALUE", help="change one setting, such as training.epochs=5"),
+]
 RunArgument = Annotated[Path, typer.Argument(help="run folder, such as runs/20260101-120000")]
 
 
 @app.callback()
-def _program():      # without it, a program with a single command would not ask for that command's name
-    """Train, judge and use a detector of machine faults. Add --debug to see where an error comes from."""
+# without it, a program with a single command would not ask for that command's name
+def _program():
+    """Train, judge and use a detector of machine faults.
+
+    Add --debug to see where an error comes from.
+    """
 
 # %% ../../nbs/11a_cli/00_commands.ipynb #6bbf8ff0
 NOTHING_USABLE = 3
@@ -34,25 +50,36 @@ STOPPED = 75    # exit code of a training that can go on (EX_TEMPFAIL: try again
 
 
 def overrides_of(settings: list[str]) -> dict:
-    """`["training.epochs=5"]` as `{"training.epochs": 5}`. Raises `ValueError` for what has another form."""
+    """`["training.epochs=5"]` as `{"training.epochs": 5}`.
+
+    Raises `ValueError` for what has another form.
+    """
     overrides = {}
     for setting in settings:
         key, equals, value = setting.partition("=")
         if not equals or not key:
             raise ValueError(f"--set needs KEY=VALUE, such as training.epochs=5, got {setting!r}")
         if len(value) > MAX_VALUE:
-            raise ValueError(f"--set {key}: the value has {len(value):,} characters, up to {MAX_VALUE:,} are read")
+            raise ValueError(f"--set {key}: the value has {len(value):,} characters, "
+                             f"up to {MAX_VALUE:,} are read")
         try:
-            overrides[key.strip()] = found = value if value.startswith("*") else yaml.safe_load(value)       # a pattern, for YAML an alias
+            # a pattern, for YAML an alias
+            found = value if value.startswith("*") else yaml.safe_load(value)
             if n_values(found) > MAX_VALUES:
                 raise ValueError
+            overrides[key.strip()] = found
         except (yaml.YAMLError, ValueError, RecursionError):
             shown = value if len(value) <= 60 else f"{value[:60]}..."
             raise ValueError(f"--set {key}: the value {shown!r} cannot be read") from None
     return overrides
 
 # %% ../../nbs/11a_cli/00_commands.ipynb #228d6a0c
-def settings_of(settings: list[str] | None, paths: list[Path] | None, skip_bad: bool = False) -> dict:
+def settings_of(
+    settings: list[str] | None, paths: list[Path] | None, skip_bad: bool = False
+) -> dict:
     """What `--set`, the paths and `--skip-bad` change of the configuration."""
-    return (overrides_of(settings or []) | ({"data.path": [str(path) for path in paths]} if paths else {})
-            | ({"data.skip_bad": True} if skip_bad else {}))
+    return (
+        overrides_of(settings or [])
+        | ({"data.path": [str(path) for path in paths]} if paths else {})
+        | ({"data.skip_bad": True} if skip_bad else {})
+    )

@@ -20,7 +20,7 @@ def simulate(
     folder: Annotated[Path, typer.Argument(help="folder to write to")],
     recordings: Annotated[int, typer.Option(help="how many, half of them NG")] = 200,
     seed: Annotated[int, typer.Option(help="the same seed gives the same bytes")] = 0,
-    form: Annotated[str, typer.Option(help="new or legacy (JSON), wav, classes (a folder for each fault) or dcase")] = "new",
+    form: Annotated[str, typer.Option(help="new or legacy (JSON), wav, classes (a folder for each fault), dcase or dcase2020")] = "new",
     fault_level: Annotated[float, typer.Option(
         help="level of the faults in dB; -6: they have to be learnt, 0: plain in every recording")] = -6.0,
 ) -> None:

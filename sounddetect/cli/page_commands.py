@@ -29,40 +29,79 @@ def write_page(
     lang: str = "en",                 # en or ja
     home: str | os.PathLike = ".",    # where runs will lie
 ) -> Path:                            # the notebook
-    """Write the notebook that Voila serves and the kernel that runs it. Raises `ValueError` for another language."""
+    """Write the notebook that Voila serves and the kernel that runs it.
+
+    Raises `ValueError` for another language.
+    """
     if lang not in LANGUAGES:
         raise ValueError(f"--lang needs one of {', '.join(LANGUAGES)}, got {lang}")
-    source = f"import os\nos.chdir({str(Path(home).resolve())!r})\nimport sounddetect as sd\nsd.Workbench(lang={lang!r})"
-    cell = {"cell_type": "code", "id": "workbench", "metadata": {}, "source": source, "outputs": [], "execution_count": None}
-    metadata = {"kernelspec": {"name": KERNEL, "display_name": "SoundDetect", "language": "python"}, "title": "SoundDetect"}
-    kernel = {"argv": [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"], "display_name": "SoundDetect", "language": "python"}
+    source = (
+        f"import os\nos.chdir({str(Path(home).resolve())!r})\nimport sounddetect as"
+        f" sd\nsd.Workbench(lang={lang!r})"
+    )
+    cell = {
+        "cell_type": "code",
+        "id": "workbench",
+        "metadata": {},
+        "source": source,
+        "outputs": [],
+        "execution_count": None,
+    }
+    metadata = {
+        "kernelspec": {"name": KERNEL, "display_name": "SoundDetect", "language": "python"},
+        "title": "SoundDetect",
+    }
+    kernel = {
+        "argv": [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"],
+        "display_name": "SoundDetect",
+        "language": "python",
+    }
     notebook = Path(folder) / "SoundDetect.ipynb"
-    notebook.write_text(json.dumps({"cells": [cell], "metadata": metadata, "nbformat": 4, "nbformat_minor": 5}), encoding="utf-8")
+    notebook.write_text(
+        json.dumps({"cells": [cell], "metadata": metadata, "nbformat": 4, "nbformat_minor": 5}),
+        encoding="utf-8",
+    )
     (Path(folder) / "kernels" / KERNEL).mkdir(parents=True)
-    (Path(folder) / "kernels" / KERNEL / "kernel.json").write_text(json.dumps(kernel), encoding="utf-8")
+    (Path(folder) / "kernels" / KERNEL / "kernel.json").write_text(
+        json.dumps(kernel), encoding="utf-8"
+    )
     return notebook
 
 # %% ../../nbs/11a_cli/06_page_commands.ipynb #cd4903a1
 MAX_MESSAGE = 2**30        # bytes of one message of the browser: an upload comes as one
-WIDGETS = ["@jupyter-widgets/jupyterlab-manager", "@voila-dashboards/widgets-manager7", "@voila-dashboards/widgets-manager8"]   # extensions that are loaded, and no others
+# extensions that are loaded, and no others
+WIDGETS = [
+    "@jupyter-widgets/jupyterlab-manager",
+    "@voila-dashboards/widgets-manager7",
+    "@voila-dashboards/widgets-manager8",
+]
 
 
 def make_server(notebook: Path, port: int, token: str, browser: bool) -> Any:
-    """A Voila that serves one notebook on 127.0.0.1. Raises `ValueError` with the line that installs it when it is missing."""
+    """A Voila that serves one notebook on 127.0.0.1.
+
+    Raises `ValueError` with the line that installs it when it is missing.
+    """
     try:
         from voila.app import Voila
         from voila.shutdown_kernel_handler import VoilaShutdownKernelHandler
     except ImportError:
-        raise ValueError('the web page needs Voila, which is not installed: pip install "sounddetect[app]"') from None
+        raise ValueError(
+            'the web page needs Voila, which is not installed: pip install "sounddetect[app]"'
+        ) from None
 
     class EndKernel(VoilaShutdownKernelHandler):
-        def check_xsrf_cookie(self):                    # the page that closes does not send it; it knows the kernel's id, and comes from here
+        # the page that closes does not send it; it knows the kernel's id, and comes from here
+        def check_xsrf_cookie(self):
             if not self.check_origin():
                 super().check_xsrf_cookie()
 
     class Server(Voila):
         def init_handlers(self):
-            return [(path, EndKernel if handler is VoilaShutdownKernelHandler else handler, *more) for path, handler, *more in super().init_handlers()]
+            return [
+                (path, EndKernel if handler is VoilaShutdownKernelHandler else handler, *more)
+                for path, handler, *more in super().init_handlers()
+            ]
 
         def launch_browser(self):                       # called when it listens
             address = f"http://127.0.0.1:{self.port}/?token={token}"
@@ -72,23 +111,40 @@ def make_server(notebook: Path, port: int, token: str, browser: bool) -> Any:
                 webbrowser.open(address)
 
     server = Server(config_file_paths=[], log_level="ERROR")
-    pipes = ["--KernelManager.transport=ipc"] if os.name == "posix" else []        # instead of five ports that others on this machine could listen to
-    server.initialize(["--VoilaConfiguration.strip_sources=True", f"--KernelSpecManager.kernel_dirs={notebook.parent / 'kernels'}", *pipes])
+    # instead of five ports that others on this machine could listen to
+    pipes = ["--KernelManager.transport=ipc"] if os.name == "posix" else []
+    server.initialize(
+        [
+            "--VoilaConfiguration.strip_sources=True",
+            f"--KernelSpecManager.kernel_dirs={notebook.parent / 'kernels'}",
+            *pipes,
+        ]
+    )
     page = server.voila_configuration
     page.extension_allowlist, page.extension_denylist = WIDGETS, []
     server.notebook_path, server.root_dir = str(notebook), str(notebook.parent)
     server.ip, server.port, server.token, server.open_browser = "127.0.0.1", port, token, True
-    server.tornado_settings = {"allow_remote_access": False, "local_hostnames": ["localhost"], "websocket_max_message_size": MAX_MESSAGE}
+    server.tornado_settings = {
+        "allow_remote_access": False,
+        "local_hostnames": ["localhost"],
+        "websocket_max_message_size": MAX_MESSAGE,
+    }
     return server
 
 # %% ../../nbs/11a_cli/06_page_commands.ipynb #39d41dc8
 @app.command("app")
 def show_page(
-    port: Annotated[int, typer.Option(min=1, max=65535, help="port to listen on; the next free one if it is taken")] = 8866,
-    browser: Annotated[bool, typer.Option("--browser/--no-browser", help="open the page in the browser")] = True,
+    port: Annotated[
+        int,
+        typer.Option(min=1, max=65535, help="port to listen on; the next free one if it is taken"),
+    ] = 8866,
+    browser: Annotated[
+        bool, typer.Option("--browser/--no-browser", help="open the page in the browser")
+    ] = True,
     lang: Annotated[str, typer.Option(help="language of the page: en or ja")] = "en",
 ) -> None:
     """Show the workbench as a page in the browser, for this machine only."""
     with tempfile.TemporaryDirectory(prefix="sounddetect-") as folder:
         server = make_server(write_page(folder, lang), port, secrets.token_urlsafe(32), browser)
-        server.start()                                  # until Ctrl-C or SIGTERM; ends its kernels, and they save
+        # until Ctrl-C or SIGTERM; ends its kernels, and they save
+        server.start()

@@ -18,10 +18,19 @@ from .commands import app
 # %% ../../nbs/11a_cli/05_tracking_commands.ipynb #a08eaaef
 @app.command("setup-clearml")
 def setup_clearml(
-    force: Annotated[bool, typer.Option("--force", help="replace a configuration file that is there; a copy is kept")] = False,
+    force: Annotated[
+        bool,
+        typer.Option("--force", help="replace a configuration file that is there; a copy is kept"),
+    ] = False,
 ) -> None:
-    """Write ClearML's configuration file from the CLEARML_* variables, or from keys that are asked for, and try them."""
+    """Write ClearML's configuration file from the CLEARML_* variables, or from keys that are
+    asked for, and try them.
+    """
     from sounddetect.tracking.clearml_server import set_up_clearml
 
-    ask = getpass.getpass if sys.stdin.isatty() else lambda question: sys.stdin.readline().rstrip("\n")
+    ask = (
+        getpass.getpass
+        if sys.stdin.isatty()
+        else lambda question: sys.stdin.readline().rstrip("\n")
+    )
     print(set_up_clearml(os.environ.get, ask, force))

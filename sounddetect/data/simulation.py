@@ -7,7 +7,7 @@ __all__ = ['FAULT_LEVEL', 'bearing_rates', 'simulate_recordings', 'simulate']
 
 # %% ../../nbs/01_data/0_simulation.ipynb #abad2bb1
 import io
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -276,17 +276,28 @@ def _recording(
     """One recording, and the truth about it."""
     machine, rng = _machine(seed, number), _rng(seed, "scene", index)
     rate, n_samples = machine.rate*rng.uniform(0.85, 1.15), round(sample_rate*duration)
+    fault_rng = _rng(seed, "fault", index)
+    sound, fault_rate = _sound(rng, machine, rate, fault, fault_rng, sample_rate, n_samples, fault_level)
+    waveform = sound + _background(rng, sample_rate, n_samples)
+    return _at_level(waveform, _rng(seed, "visit", visit).uniform(-42, -22) + rng.normal(0, 1)), fault_rate
+
+
+def _sound(rng, machine, rate, fault, fault_rng, sample_rate, n_samples, fault_level):
+    """What a machine sounds like at `rate` Hz, and the rate of its fault (Hz), 0 without."""
     phase = _shaft_phase(rng, rate, sample_rate, n_samples)
     hiss, steady, tones = _source(rng, machine, phase, sample_rate)
     body = _body(rng, machine, hiss, sample_rate)
     modulation, sound, fault_rate = 1., 0., 0.
     if fault:
-        modulation, sound, fault_rate = _FAULTS[fault](_rng(seed, "fault", index), machine, phase, sample_rate)
+        modulation, sound, fault_rate = _FAULTS[fault](fault_rng, machine, phase, sample_rate)
         modulation, sound = 1 + _gain(fault_level)*(modulation - 1), _gain(fault_level)*sound
-    waveform = _through((hiss + steady)*modulation + tones + sound, body) + _background(rng, sample_rate, n_samples)
-    level_db = _rng(seed, "visit", visit).uniform(-42, -22) + rng.normal(0, 1)
+    return _through((hiss + steady)*modulation + tones + sound, body), fault_rate
+
+
+def _at_level(waveform, level_db):
+    """The waveform without offset at a level (dBFS), float32 in [-1, 1]."""
     waveform = _gain(level_db)*_unit(waveform - waveform.mean())
-    return (waveform/max(1, np.abs(waveform).max()/0.99)).astype(np.float32), fault_rate
+    return (waveform/max(1, np.abs(waveform).max()/0.99)).astype(np.float32)
 
 # %% ../../nbs/01_data/0_simulation.ipynb #9488ae6b
 FAULT_LEVEL = -6.0      # dB, half the amplitude: simulated unless another level is asked for
@@ -345,7 +356,8 @@ def simulate_recordings(
     return waveforms, labels, groups
 
 # %% ../../nbs/01_data/0_simulation.ipynb #f426757c
-_WAV_FORMS = ("wav", "classes", "dcase")
+_DCASE_FORMS = ("dcase", "dcase2020")
+_WAV_FORMS = ("wav", "classes", *_DCASE_FORMS)
 _FORMS = ("new", "legacy", *_WAV_FORMS)
 
 
@@ -370,14 +382,68 @@ def _write(path, content):
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as draft: draft.write_bytes(content)
 
+# %% ../../nbs/01_data/0_simulation.ipynb #5c29862b
+_TYPES = {"fan": (1.0, 1.0), "pump": (1.9, 0.6)}     # shaft rate and resonance, by those of the usual machine
+_UNITS, _DOMAINS = 2, ("source", "target")
+
+
+@dataclass(frozen=True)
+class _Scene:
+    """What is recorded as in DCASE."""
+    kind: str                # machine type
+    unit: int                # section or id
+    domain: str              # source or target
+    fault: str | None
+    part: str                # train or test
+
+
+def _scene(index, form):
+    """What recording `index` is of: even ones are normal, odd ones not."""
+    visit, faulty = divmod(index, 2)
+    round_, unit = divmod(visit, len(_TYPES)*_UNITS)
+    kind, unit = list(_TYPES)[unit % len(_TYPES)], unit // len(_TYPES)
+    part = "test" if faulty or round_ % 3 == 1 else "train"
+    is_target = round_ // 3 % 2 if part == "test" and not faulty else round_ % 2 if faulty else round_ % 5 == 4
+    domain = _DOMAINS[bool(is_target) and form == "dcase"]
+    return _Scene(kind, unit, domain, list(_FAULTS)[(visit + round_) % 3] if faulty else None, part)
+
+
+def _dcase_recording(seed, index, scene, sample_rate, duration, fault_level):
+    """A machine with another one nearby `(time,)`, float32."""
+    number, is_target = list(_TYPES).index(scene.kind)*_UNITS + scene.unit, scene.domain == "target"
+    faster, higher = _TYPES[scene.kind]
+    machine, other = _machine(seed, number), _machine(seed, 1000 + 10*number + is_target)
+    machine = replace(machine, rate=machine.rate*faster, resonance=machine.resonance*higher)
+    rng, n_samples = _rng(seed, "scene", index), round(sample_rate*duration)
+    rate = machine.rate*(1.3 if is_target else 1.0)*rng.uniform(0.97, 1.03)
+    sound, _ = _sound(rng, machine, rate, scene.fault, _rng(seed, "fault", index), sample_rate, n_samples, fault_level)
+    noise, _ = _sound(rng, other, other.rate*rng.uniform(0.9, 1.1), None, None, sample_rate, n_samples, 0)
+    nearby = _gain(rng.uniform(-12, -6))*_unit(noise)*np.std(sound)
+    waveform = sound + nearby + 0.5*_background(rng, sample_rate, n_samples)
+    return _at_level(waveform, -32 + rng.normal(0, 1))
+
+
+def _dcase_names(n_recordings, form):
+    """Name of the file of each recording, and what it is of."""
+    counts, named = {}, {}
+    for index in range(n_recordings):
+        scene = _scene(index, form)
+        label = "anomaly" if scene.fault else "normal"
+        if form == "dcase":
+            start, number = f"section_{scene.unit:02d}_{scene.domain}_{scene.part}_{label}", "{:04d}"
+            end = "_speed_high_noise_B" if scene.domain == "target" else "_speed_low_noise_A"
+        else:
+            start, number, end = f"{label}_id_{2*scene.unit:02d}", "{:08d}", ""
+        place = f"{scene.kind}/{scene.part}/{start}"
+        counts[place] = counts.get(place, -1) + 1
+        named[f"{place}_{number.format(counts[place])}{end}.wav"] = index, scene
+    return named
+
 # %% ../../nbs/01_data/0_simulation.ipynb #17c2e47b
 def _file(index, form, n_machines):
     """Name of the file that recording `index` goes into."""
     visit, number, fault = _plan(index, n_machines)
     name, label = f"machine_{number:02d}", "NG" if fault else "OK"
-    if form == "dcase":                # normal ones of every second round of visits are for the test
-        part = "test" if fault or visit // n_machines % 2 else "train"
-        return f"rotor/{part}/{'anomaly' if fault else 'normal'}_id_{number:02d}_{index:08d}.wav"
     if form in _WAV_FORMS:
         return f"{label if form == 'wav' else fault or 'healthy'}/{name}_{index:04d}.wav"
     return f"{name}.json"
@@ -400,11 +466,12 @@ def simulate(
         n_recordings: how many, at least 2; half of them NG.
         seed: the same seed gives the same bytes.
         form: `new` or `legacy` (JSON, a file a machine), `wav` (a file a recording, in folders OK
-            and NG), `classes` (in a folder for each kind of fault) or `dcase` (named as in DCASE
-            Task 2, training on normal ones alone).
+            and NG), `classes` (in a folder for each kind of fault), `dcase` (as in DCASE Task 2
+            since 2021: two machine types, sections, source and target domain, noise of another
+            machine, training on normal ones alone) or `dcase2020` (the same with ids).
         sample_rate: samples per second (Hz), at least 16000.
         duration: of each recording (s), at least 0.05.
-        n_machines: units of the machine.
+        n_machines: units of the machine; without effect on `dcase`, which has two of each type.
         fault_level: level of the faults (dB): 0 is a fault that is plain in every recording, the
             default an earlier one, parts of which drown in the noise of the machine.
 
@@ -417,18 +484,20 @@ def simulate(
     """
     _check(n_recordings, seed, sample_rate, duration, n_machines, fault_level)
     if form not in _FORMS: raise ValueError(f"simulate needs form to be one of {', '.join(_FORMS)}, got form={form!r}")
-    if form == "dcase" and n_machines > 100:
-        raise ValueError(f"names of DCASE have two digits for the machine, got n_machines={n_machines}")
     files: dict[Path, list[int]] = {}
-    for index in range(n_recordings):
+    scenes = {Path(path)/name: item for name, item in _dcase_names(n_recordings, form).items()} if form in _DCASE_FORMS else {}
+    for index in range(n_recordings if not scenes else 0):
         files.setdefault(Path(path)/_file(index, form, n_machines), []).append(index)
-    taken = [file for file in sorted(files) if file.exists()]
+    taken = [file for file in sorted({**files, **scenes}) if file.exists()]
     if taken: raise FileExistsError(f"simulate overwrites nothing, but {taken[0]} exists ({len(taken)} such); "
                                     "choose another folder or remove them")
+    for file, (index, scene) in scenes.items():
+        waveform = _dcase_recording(seed, index, scene, sample_rate, duration, fault_level)
+        _write(file, _encode(_pcm(waveform), [], form, sample_rate))
     for file, members in sorted(files.items()):
         plans = [_plan(index, n_machines) for index in members]
         pcm = _pcm(np.stack([_recording(seed, index, *plan, sample_rate, duration, fault_level)[0]
                              for index, plan in zip(members, plans)]))
         labels = ["NG" if fault else "OK" for *_, fault in plans]
         _write(file, _encode(pcm[0] if form in _WAV_FORMS else pcm, labels, form, sample_rate))
-    return sorted(files)
+    return sorted({**files, **scenes})

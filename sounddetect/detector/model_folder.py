@@ -47,7 +47,8 @@ def settings_of_model(config: Config) -> dict:
                   for part, settings in _parts_of(config)],
         "config": config.model_dump(include={"audio", "preprocessing"}) | {
             "data": {"classes": list(config.data.classes), "labels": dict(config.data.labels)},
-            "inference": {"threshold": inference.working_threshold, "temperature": inference.working_temperature},
+            "inference": {"threshold": inference.working_threshold, "temperature": inference.working_temperature,
+                          "familiarity": inference.familiarity},
             "memory": {"efficient_attention": memory.efficient_attention}}}
 
 

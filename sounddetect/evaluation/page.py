@@ -26,7 +26,8 @@ def known(value: float | None) -> bool:
 
 
 def in_percent(value: float) -> str:
-    """0.975 as 97.5 %; 100 % and 0 % mean all and nothing, what is close to them has more digits."""
+    """0.975 as 97.5 %; 100 % and 0 % mean all and nothing, what is close to them has more digits.
+    """
     digits = 0 if value in (0, 1) else 1 if 0.001 <= value <= 0.999 else 3
     return f"{100 * value:.{digits}f} %"
 

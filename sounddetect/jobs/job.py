@@ -29,7 +29,8 @@ ACTIONS = {
 class Job:
     """Work in a thread of its own, with a state, events, and listeners that are told each event."""
 
-    PATIENCE = 60.0                        # seconds that a program waits at its end for work to stop
+    # seconds that a program waits at its end for work to stop
+    PATIENCE = 60.0
 
     def __init__(
         self,
@@ -105,7 +106,9 @@ class Job:
     # For the work.
 
     def tell(self, event: dict) -> None:
-        """Keep an event and tell the listeners; a training takes this method as one of its own listeners."""
+        """Keep an event and tell the listeners; a training takes this method as
+        one of its own listeners.
+        """
         if self.events and event["event"] == self.events[-1]["event"] == "batch":
             self.events[-1] = event
         else:
@@ -120,7 +123,9 @@ class Job:
         self._enter("running")
 
     def stops_by(self, stop: Callable[[str], None]) -> None:
-        """Have `stop(reason)` called when a stop is asked for, at once when it was asked for already."""
+        """Have `stop(reason)` called when a stop is asked for, at once when
+        it was asked for already.
+        """
         self._stop_work = stop
         if self._thread is threading.current_thread():
             atexit.register(self._end_with_the_program)
@@ -132,8 +137,17 @@ class Job:
     def _begin(self):
         with self._lock:
             if not self.allows("start"):
-                raise RuntimeError(f"this {self.name} is running already: stop it by .stop(), or wait for it by .wait()")
-            self.state, self.events, self.reason, self.error, self.result = "running", [], None, None, None
+                raise RuntimeError(
+                    f"this {self.name} is running already: "
+                    "stop it by .stop(), or wait for it by .wait()"
+                )
+            self.state, self.events, self.reason, self.error, self.result = (
+                "running",
+                [],
+                None,
+                None,
+                None,
+            )
             self._stop_work = None
             self._over.clear()
         self.tell({"event": "state", "state": "running"})

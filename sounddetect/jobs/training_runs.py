@@ -266,6 +266,8 @@ def write_detector(run: Run, trainer: Trainer, split: Split) -> None:
     pictures.mkdir(exist_ok=True)
     detector = Detector(trainer.pipeline, run.config, str(trainer.device), _about(run, trainer))
     detector, predictions = settle(detector, split.validation, trainer.progress.validation_batch)
+    learnt_from = [trainer.train, trainer.validation]
+    detector = detector.with_reference(learnt_from, trainer.progress.validation_batch, predictions)
     write_text(run.path / VALIDATION, predictions.to_csv(index=False))
     write_bytes(pictures / "training_curves.png", plot_training_curves(run.results).to_png())
     examples = _examples(split.train)

@@ -15,5 +15,8 @@ def keep_freed_memory() -> bool:
         mallopt = ctypes.CDLL(None).mallopt
     except (AttributeError, OSError, TypeError):
         return False
-    most_mapped, trim_threshold, top_pad = -4, -1, -2      # M_MMAP_MAX, M_TRIM_THRESHOLD, M_TOP_PAD of malloc.h
-    return all([mallopt(most_mapped, 0), mallopt(trim_threshold, 2**31 - 1), mallopt(top_pad, 2**28)])
+    # M_MMAP_MAX, M_TRIM_THRESHOLD, M_TOP_PAD of malloc.h
+    most_mapped, trim_threshold, top_pad = -4, -1, -2
+    return all(
+        [mallopt(most_mapped, 0), mallopt(trim_threshold, 2**31 - 1), mallopt(top_pad, 2**28)]
+    )

@@ -19,7 +19,8 @@ class Gpu:
     usable: int                      # bytes that PyTorch reports as the card's total
     capability: tuple[int, int]      # CUDA compute capability
     float32: float                   # peak, floating-point operations a second
-    half: float                      # peak in half precision, of the tensor cores where there are any
+    # peak in half precision, of the tensor cores where there are any
+    half: float
     bandwidth: float                 # peak of the memory, bytes a second
 
     @property
@@ -29,10 +30,12 @@ class Gpu:
 
 
 def _gpu(name, gibibytes, capability, float32, half, bandwidth):
-    return Gpu(name, int(gibibytes * 2**30), capability, float32 * 1e12, half * 1e12, bandwidth * 1e9)
+    return Gpu(
+        name, int(gibibytes * 2**30), capability, float32 * 1e12, half * 1e12, bandwidth * 1e9
+    )
 
 
-GPUS = {gpu.name: gpu for gpu in (           # GiB, capability, TFLOPS in float32 and half precision, GB/s
+GPUS = {gpu.name: gpu for gpu in (  # GiB, capability, TFLOPS in float32 and half precision, GB/s
     _gpu("T4", 14.75, (7, 5), 8.1, 65, 320),
     _gpu("L4", 22.0, (8, 9), 30.3, 121, 300),
     _gpu("A100-40GB", 39.0, (8, 0), 19.5, 312, 1555),
@@ -52,7 +55,10 @@ _BRANDS = {"NVIDIA", "TESLA", "GEFORCE", "GPU"}
 def gpu_named(
     name: str,          # such as T4, a100-80gb or NVIDIA H200
 ) -> Gpu:
-    """The entry of `GPUS`. Raises `ValueError`, with the list, when none or several have this name."""
+    """The entry of `GPUS`.
+
+    Raises `ValueError`, with the list, when none or several have this name.
+    """
     def words(text):
         return set(text.upper().replace("-", " ").split()) - _BRANDS
 
@@ -64,26 +70,38 @@ def gpu_named(
     return found[0]
 
 # %% ../../nbs/02a_machine/00_devices.ipynb #b01f5a43
-SLOW_HALF = ("memory.mixed_precision: true computes in bfloat16, which on most CPUs is slower than float32: "
-             "leave it at auto, which uses half precision on GPUs alone")
+SLOW_HALF = (
+    "memory.mixed_precision: true computes in bfloat16, which on most CPUs is "
+    "slower than float32: leave it at auto, which uses half precision on GPUs alone"
+)
 
 
 def precision(
     mixed: bool | str,                            # `memory.mixed_precision`
     device: torch.device | Gpu,
 ) -> torch.dtype:                                 # of convolutions and matrix products
-    """float32, or the half precision of the device; `auto` uses it on GPUs with tensor cores only."""
+    """float32, or the half precision of the device; `auto` uses it on GPUs with tensor cores only.
+    """
     if isinstance(device, torch.device) and device.type != "cuda":
         return torch.bfloat16 if mixed is True else torch.float32
-    capability = device.capability if isinstance(device, Gpu) else torch.cuda.get_device_capability(device)
+    capability = (
+        device.capability if isinstance(device, Gpu) else torch.cuda.get_device_capability(device)
+    )
     if mixed is False or (mixed == "auto" and tuple(capability) < (7, 0)):
         return torch.float32
     return torch.bfloat16 if tuple(capability) >= (8, 0) else torch.float16
 
 # %% ../../nbs/02a_machine/00_devices.ipynb #83be1286
 def best_device(device: str = "auto") -> torch.device:
-    """`device`, where auto means the GPU if there is one. Raises `ValueError` for a GPU that is not there."""
+    """`device`, where auto means the GPU if there is one.
+
+    Raises `ValueError` for a GPU that is not there.
+    """
     n_gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if device.startswith("cuda") and (torch.device(device).index or 0) >= n_gpus:
-        raise ValueError(f"device {device} is not there, PyTorch sees {n_gpus} GPUs: use auto or cpu")
-    return torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
+        raise ValueError(
+            f"device {device} is not there, PyTorch sees {n_gpus} GPUs: use auto or cpu"
+        )
+    return torch.device(
+        ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+    )

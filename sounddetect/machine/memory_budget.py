@@ -70,7 +70,9 @@ def peak_resident_memory() -> int:
         return peak * 1024
     import resource                                              # Unix only
 
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (
+        1 if sys.platform == "darwin" else 1024
+    )
 
 # %% ../../nbs/02a_machine/01_memory_budget.ipynb #b6ea6cc3
 _CGROUP_FILES = {       # version: limit, usage, what of it can be given up
@@ -88,7 +90,9 @@ def _integer(path):
 
 
 def _cgroups(root):
-    """Version, folder of the tree and path of the group of this process, for each tree that knows memory."""
+    """Version, folder of the tree and path of the group of this process, for
+    each tree that knows memory.
+    """
     try:
         lines = (root / "proc/self/cgroup").read_text(encoding="utf-8").splitlines()
     except OSError:
@@ -131,7 +135,9 @@ def main_memory_budget(
         "the container": container_memory(root),
         "what is free on this machine": machine_memory(),
     }
-    return MemoryBudget("main memory", {name: left for name, left in limits.items() if left is not None})
+    return MemoryBudget(
+        "main memory", {name: left for name, left in limits.items() if left is not None}
+    )
 
 # %% ../../nbs/02a_machine/01_memory_budget.ipynb #39e0a2eb
 CUDA_CONTEXT = 512 * 2**20       # bytes set aside on a GPU that is not there
@@ -141,11 +147,16 @@ def _card_budget(device):
     """What this process may still take of a GPU."""
     free, total = torch.cuda.mem_get_info(device)
     allocated, reserved = torch.cuda.memory_allocated(device), torch.cuda.memory_reserved(device)
-    fraction_of = getattr(torch.cuda, "get_per_process_memory_fraction", lambda device: 1.0)     # not in PyTorch 2.6
-    return MemoryBudget(torch.cuda.get_device_name(device), {
-        "what is free on the GPU": free + reserved - allocated,
-        "the fraction of the GPU set for this process": int(total * fraction_of(device)) - allocated,
-    })
+    # not in PyTorch 2.6
+    fraction_of = getattr(torch.cuda, "get_per_process_memory_fraction", lambda device: 1.0)
+    return MemoryBudget(
+        torch.cuda.get_device_name(device),
+        {
+            "what is free on the GPU": free + reserved - allocated,
+            "the fraction of the GPU set for this process": int(total * fraction_of(device))
+            - allocated,
+        },
+    )
 
 
 def gpu_budget(name: str) -> MemoryBudget:

@@ -47,12 +47,14 @@ def _try(work: Callable[[int], _Result], size: int) -> tuple[bool, _Result | Non
 
 
 def halving(
-    work: Callable[[int], _Result],         # does everything in micro-batches of the given size; may be repeated
-    size: int,                              # of the first attempt
-    smaller: Callable[[int], None],         # called with each new size before it is tried
-    remedy: str,                            # what to do when not even one window at a time fits
+    # does everything in micro-batches of the given size; may be repeated
+    work: Callable[[int], _Result],
+    size: int,                       # of the first attempt
+    smaller: Callable[[int], None],  # called with each new size before it is tried
+    remedy: str,                     # what to do when not even one window at a time fits
 ) -> _Result:
-    """The result of `work` in micro-batches of `size` or, when memory runs out, of half, a quarter and so on.
+    """The result of `work` in micro-batches of `size` or, when memory runs out, of
+    half, a quarter and so on.
 
     Raises `MemoryError` with the remedy when micro-batches of 1 do not fit.
     """
@@ -68,7 +70,8 @@ def halving(
 
 # %% ../../nbs/02a_machine/02_out_of_memory.ipynb #7a9e23ba
 class limited_memory(TorchDispatchMode):
-    """Context in which tensors may take `n_bytes` together; more raises `torch.OutOfMemoryError`. `peak` is the most they took.
+    """Context in which tensors may take `n_bytes` together; more raises `torch.OutOfMemoryError`.
+    `peak` is the most they took.
 
     Tensors that were there before count from when they are first used.
     """
@@ -86,8 +89,11 @@ class limited_memory(TorchDispatchMode):
         self.peak = max(self.peak, self.alive)
         if self.alive > self.limit:
             wanted = self.alive
-            result = leaf = None                     # not allocated after all, and the error must not keep it
-            raise torch.OutOfMemoryError(f"{operation}: {wanted} bytes are needed, {self.limit} are available")
+            # not allocated after all, and the error must not keep it
+            result = leaf = None
+            raise torch.OutOfMemoryError(
+                f"{operation}: {wanted} bytes are needed, {self.limit} are available"
+            )
         return result
 
     def _count(self, storage: torch.UntypedStorage) -> None:

@@ -33,7 +33,8 @@ class Processes:
 
     @classmethod
     def here(cls) -> "Processes":
-        """This process as `torchrun` started it, connected to the others; alone without `torchrun`."""
+        """This process as `torchrun` started it, connected to the others; alone without `torchrun`.
+        """
         if int(os.environ.get("WORLD_SIZE", 1)) == 1:
             return cls()
         if not distributed.is_initialized():
@@ -79,7 +80,9 @@ class Processes:
 
 # %% ../../nbs/02a_machine/03_processes.ipynb #a93aebd1
 def _add_gradients(parameters: list[torch.nn.Parameter]) -> None:
-    flat = torch.cat([torch.zeros_like(p).flatten() if p.grad is None else p.grad.flatten() for p in parameters])
+    flat = torch.cat(
+        [torch.zeros_like(p).flatten() if p.grad is None else p.grad.flatten() for p in parameters]
+    )
     distributed.all_reduce(flat)
     for parameter, part in zip(parameters, flat.split([p.numel() for p in parameters])):
         parameter.grad = part.view_as(parameter)
@@ -89,6 +92,8 @@ def _from_first(value: Any, device: torch.device) -> Any:
     text = json.dumps(value).encode()
     length = torch.tensor(len(text), device=device)
     distributed.broadcast(length, 0)
-    content = torch.frombuffer(bytearray(text.ljust(int(length))[:int(length)]), dtype=torch.uint8).to(device)
+    content = torch.frombuffer(
+        bytearray(text.ljust(int(length))[: int(length)]), dtype=torch.uint8
+    ).to(device)
     distributed.broadcast(content, 0)
     return json.loads(bytes(content.tolist()))

@@ -19,8 +19,9 @@ class InitializesFromData(Protocol):
     def initialize_from_data(self, batches: Iterable[dict[str, Tensor]]) -> None:
         """Set weights from `batches`, each of which can be read once.
 
-        A batch holds `features` `(batch, ...)` as `forward` gets them, `weight` `(batch,)`, and what else the samples of the task hold,
-        such as `target`. Called without gradients, on the device of the network.
+        A batch holds `features` `(batch, ...)` as `forward` gets them, `weight` `(batch,)`, and
+        what else the samples of the task hold, such as `target`. Called without gradients, on
+        the device of the network.
         """
 
 # %% ../../nbs/03_models/02_capabilities.ipynb #7fbe90d8
@@ -29,13 +30,19 @@ class Explains(Protocol):
     """Can be asked how much each moment and each frequency band contributed to its output."""
 
     def attention_map(self, features: Tensor) -> Tensor:
-        """Attention to each stretch of the window, `(batch, token)` in order of time, summing to 1; without attention: equal weights."""
+        """Attention to each stretch of the window, `(batch, token)` in order of time, summing to 1;
+        without attention: equal weights.
+        """
 
     def time_frequency(self, features: Tensor) -> Tensor:
-        """The window on the time-frequency plane, `(batch, channel, band, frame)`, where 0 everywhere is an average training window."""
+        """The window on the time-frequency plane, `(batch, channel, band, frame)`, where 0
+        everywhere is an average training window.
+        """
 
     def from_time_frequency(self, plane: Tensor) -> Tensor:
-        """Output for what `time_frequency` gives, differentiable; `from_time_frequency(time_frequency(x))` is `forward(x)`."""
+        """Output for what `time_frequency` gives, differentiable;
+        `from_time_frequency(time_frequency(x))` is `forward(x)`.
+        """
 
     def band_frequencies(self, sample_rate: int) -> Tensor:
         """Frequency of each band, Hz `(band,)`."""
@@ -46,7 +53,9 @@ class Transfers(Protocol):
     """Can start from the weights of another network of its kind."""
 
     def transferable(self, new_classes: bool) -> list[str]:
-        """Names of the weights in `state_dict` to take over; `new_classes`: the outputs mean something else now."""
+        """Names of the weights in `state_dict` to take over; `new_classes`: the outputs
+        mean something else now.
+        """
 
     @property
     def layers(self) -> Sequence[nn.Module]:
@@ -88,5 +97,7 @@ def require(
     """Raise `ValueError` that names the methods which `network` lacks."""
     if not isinstance(network, capability):
         lacking = [name for name in _methods(capability) if not hasattr(network, name)]
-        raise ValueError(f"{purpose} needs a network with {', '.join(lacking)}, which {type(network).__name__} does not have: "
-                         f"see sounddetect.models.capabilities.{capability.__name__}")
+        raise ValueError(
+            f"{purpose} needs a network with {', '.join(lacking)}, which {type(network).__name__} "
+            f"does not have: see sounddetect.models.capabilities.{capability.__name__}"
+        )

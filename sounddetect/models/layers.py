@@ -14,13 +14,22 @@ from torch.nn import functional as F
 
 # %% ../../nbs/03_models/00_layers.ipynb #1b67bdda
 class SameConv(nn.Module):
-    """Convolution over time that gives `ceil(time / stride)` values, each centred on its input sample.
+    """Convolution over time that gives `ceil(time / stride)` values, each
+    centred on its input sample.
 
-    Input `(batch, in_channels, 1, time)`, output `(batch, out_channels, 1, ceil(time / stride))`, channels last. A number for
-    `padding` puts so many zeros at both ends instead. Equal to `nn.Conv1d` with the same weights.
+    Input `(batch, in_channels, 1, time)`, output `(batch, out_channels, 1, ceil(time / stride))`,
+    channels last. A number for `padding` puts so many zeros at both ends instead. Equal to
+    `nn.Conv1d` with the same weights.
     """
 
-    def __init__(self, in_channels: int, out_channels: int, kernel_size: int, stride: int = 1, padding: int | str = "same"):
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int,
+        stride: int = 1,
+        padding: int | str = "same",
+    ):
         super().__init__()
         pad = (kernel_size - 1) // 2 if padding == "same" else padding
         self.extra = int(padding == "same" and kernel_size % 2 == 0)
@@ -52,18 +61,22 @@ def gabor_kernels(
 
 # %% ../../nbs/03_models/00_layers.ipynb #06023609
 class _MeanSquare(torch.autograd.Function):
-    """Mean of squares over frames of `pool` samples: `(batch, time, channel)` to float32 `(batch, time // pool, channel)`."""
+    """Mean of squares over frames of `pool` samples: `(batch, time, channel)` to float32 `(batch,
+    time // pool, channel)`.
+    """
 
     @staticmethod
     def frames(x, pool):
         n_frames = x.shape[1] // pool
-        return x[:, :n_frames * pool].unflatten(1, (n_frames, pool))        # (batch, frame, pool, channel), a view
+        # (batch, frame, pool, channel), a view
+        return x[:, :n_frames * pool].unflatten(1, (n_frames, pool))
 
     @staticmethod
     def forward(ctx, x, pool):
         ctx.save_for_backward(x)
         ctx.pool = pool
-        return _MeanSquare.frames(x, pool).float().square().mean(2)         # float32: squares of half precision run over
+        # float32: squares of half precision run over
+        return _MeanSquare.frames(x, pool).float().square().mean(2)
 
     @staticmethod
     def backward(ctx, gradient):
@@ -79,28 +92,34 @@ def mean_square(
     x: Tensor,       # `(batch, channel, 1, time)`, channels last
     pool: int,       # samples in a frame
 ) -> Tensor:         # float32 `(batch, channel, 1, time // pool)`, channels last
-    """Mean of squares of each channel over frames of `pool` samples; what does not fill a frame is left out."""
+    """Mean of squares of each channel over frames of `pool` samples; what does not
+    fill a frame is left out.
+    """
     return _MeanSquare.apply(x.permute(0, 2, 3, 1)[:, 0], pool).transpose(1, 2)[:, :, None]
 
 # %% ../../nbs/03_models/00_layers.ipynb #01a18910
-ENERGY_FLOOR = 1e-4    # 40 dB below white noise of the window's level: below it, bands count as empty
+# 40 dB below white noise of the window's level: below it, bands count as empty
+ENERGY_FLOOR = 1e-4
 
 
 class FilterBank(nn.Module):
-    """Log energies of learnt bands: a convolution that begins as a Gabor filter bank, squared, averaged, logarithm.
+    """Log energies of learnt bands: a convolution that begins as a Gabor filter bank,
+    squared, averaged, logarithm.
 
-    Input `(batch, channel, time)`, output float32 `(batch, channel * n_filters, 1, ceil(time / stride) // pool)`: the bands
-    of the first channel, then those of the next. All channels share the filters.
+    Input `(batch, channel, time)`, output float32 `(batch, channel * n_filters, 1,
+    ceil(time / stride) // pool)`: the bands of the first channel, then those of the next.
+    All channels share the filters.
     """
 
     def __init__(
         self,
         n_filters: int,
-        kernel_size: int,                       # samples
-        stride: int,                            # samples
-        pool: int,                              # outputs of the filters in a frame
-        padding: int | str = "same",            # as in `SameConv`
-        band: tuple[float, float] = (0, 0.5),   # where the filters begin, as a fraction of the sample rate
+        kernel_size: int,             # samples
+        stride: int,                  # samples
+        pool: int,                    # outputs of the filters in a frame
+        padding: int | str = "same",  # as in `SameConv`
+        # where the filters begin, as a fraction of the sample rate
+        band: tuple[float, float] = (0, 0.5),
     ):
         super().__init__()
         self.filters = SameConv(1, n_filters, kernel_size, stride, padding)
@@ -111,13 +130,16 @@ class FilterBank(nn.Module):
 
     def forward(self, waveform: Tensor) -> Tensor:
         n_channels = waveform.shape[1]
-        x = self.filters(waveform.reshape(-1, 1, 1, waveform.shape[-1]))      # (batch * channel, filter, 1, time)
+        # (batch * channel, filter, 1, time)
+        x = self.filters(waveform.reshape(-1, 1, 1, waveform.shape[-1]))
         log_energy = (mean_square(x, self.pool) + ENERGY_FLOOR).log()
         return log_energy if n_channels == 1 else _channels_beside_bands(log_energy, n_channels)
 
 
 def _channels_beside_bands(x: Tensor, n_channels: int) -> Tensor:
-    """`(batch * channel, filter, 1, frame)` to `(batch, channel * filter, 1, frame)`, channels last."""
+    """`(batch * channel, filter, 1, frame)` to `(batch, channel * filter,
+    1, frame)`, channels last.
+    """
     joined = x.reshape(-1, n_channels * x.shape[1], 1, x.shape[-1])
     return joined.contiguous(memory_format=torch.channels_last)
 
@@ -125,7 +147,8 @@ def _channels_beside_bands(x: Tensor, n_channels: int) -> Tensor:
 class SelfAttention(nn.Module):
     """Multi-head self-attention over tokens `(batch, token, dim)`.
 
-    `attention_weights` gives, for each token, how much of the others' attention it got: `(batch, token)`, summing to 1.
+    `attention_weights` gives, for each token, how much of the others' attention it got:
+    `(batch, token)`, summing to 1.
     """
 
     def __init__(self, dim: int, num_heads: int, fused: bool = True):
@@ -137,19 +160,25 @@ class SelfAttention(nn.Module):
     def _heads(self, tokens):
         n_batch, n_tokens, dim = tokens.shape
         qkv = self.to_qkv(tokens).view(n_batch, n_tokens, 3, self.num_heads, dim // self.num_heads)
-        return qkv.permute(2, 0, 3, 1, 4).unbind(0)                  # each (batch, head, token, dim per head)
+        # each (batch, head, token, dim per head)
+        return qkv.permute(2, 0, 3, 1, 4).unbind(0)
 
     def _weights(self, query, key):
         return (query @ key.transpose(-1, -2) / math.sqrt(query.shape[-1])).softmax(-1)
 
     def forward(self, tokens: Tensor) -> Tensor:
         query, key, value = self._heads(tokens)
-        mixed = F.scaled_dot_product_attention(query, key, value) if self.fused else self._weights(query, key) @ value
+        mixed = (
+            F.scaled_dot_product_attention(query, key, value)
+            if self.fused
+            else self._weights(query, key) @ value
+        )
         return self.to_out(mixed.transpose(1, 2).flatten(2))
 
     def attention_weights(self, tokens: Tensor) -> Tensor:
         query, key, _ = self._heads(tokens)
-        return self._weights(query, key).mean((1, 2))                # over heads and over those who look
+        # over heads and over those who look
+        return self._weights(query, key).mean((1, 2))
 
 # %% ../../nbs/03_models/00_layers.ipynb #eecb08dc
 def statistics(
@@ -157,4 +186,5 @@ def statistics(
 ) -> Tensor:            # `(batch, 2 * dim)`
     """Mean and standard deviation over the tokens."""
     variance = tokens.var(1, correction=0)
-    return torch.cat([tokens.mean(1), (variance + 1e-5).sqrt()], 1)     # the root of 0 has no gradient
+    # the root of 0 has no gradient
+    return torch.cat([tokens.mean(1), (variance + 1e-5).sqrt()], 1)

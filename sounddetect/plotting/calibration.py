@@ -20,7 +20,9 @@ BIN_COLUMNS = ["mean_probability", "fraction", "low", "high", "n"]
 def _used(bins, what):
     missing = [column for column in BIN_COLUMNS if column not in bins.columns]
     if missing:
-        raise ValueError(f"{what} needs columns {', '.join(BIN_COLUMNS)}, {', '.join(missing)} are missing")
+        raise ValueError(
+            f"{what} needs columns {', '.join(BIN_COLUMNS)}, {', '.join(missing)} are missing"
+        )
     used = bins[bins["n"] > 0]
     if not len(used):
         raise ValueError(f"{what} needs a bin with recordings, got {len(bins)} empty ones")

@@ -14,7 +14,16 @@ from matplotlib.colors import LinearSegmentedColormap
 
 from .recordings import (
     check_waveform, color_scale, draw_spectrogram, draw_waveform, spectrogram_to_draw)
-from .style import ACCENT, BAD, INK, MUTED, Picture, class_colors, new_picture, shorten
+from sounddetect.plotting.style import (
+    ACCENT,
+    BAD,
+    INK,
+    MUTED,
+    Picture,
+    class_colors,
+    new_picture,
+    shorten,
+)
 
 # %% ../../nbs/08_plotting/03_errors.ipynb #1c7a54d0
 def check_evidence(

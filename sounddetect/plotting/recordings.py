@@ -20,8 +20,18 @@ from matplotlib.image import AxesImage
 from matplotlib.ticker import EngFormatter, LogLocator, MaxNLocator, NullFormatter
 from scipy import signal
 
-from .style import (
-    INK, MUTED, Picture, check_lengths, class_colors, class_order, label_names, new_picture, shorten, style_axes)
+from sounddetect.plotting.style import (
+    INK,
+    MUTED,
+    Picture,
+    check_lengths,
+    class_colors,
+    class_order,
+    label_names,
+    new_picture,
+    shorten,
+    style_axes,
+)
 
 # %% ../../nbs/08_plotting/01_recordings.ipynb #a9500fbc
 def check_waveform(
@@ -33,11 +43,16 @@ def check_waveform(
     samples = np.asarray(waveform)
     if samples.dtype.kind != 'f': samples = samples.astype(np.float32)
     if samples.ndim != 1 or not len(samples):
-        raise ValueError(f"{what} needs a waveform (time,) with at least one sample, got shape {samples.shape}")
+        raise ValueError(
+            f"{what} needs a waveform (time,) with at least one sample, got shape {samples.shape}"
+        )
     if not np.isfinite(samples).all():
         n_bad = np.count_nonzero(~np.isfinite(samples))
-        raise ValueError(f"{what} needs finite samples, got {n_bad} of {len(samples)} that are NaN or infinite")
-    if not sample_rate > 0: raise ValueError(f"{what} needs a positive sample_rate in Hz, got {sample_rate}")
+        raise ValueError(
+            f"{what} needs finite samples, got {n_bad} of {len(samples)} that are NaN or infinite"
+        )
+    if not sample_rate > 0:
+        raise ValueError(f"{what} needs a positive sample_rate in Hz, got {sample_rate}")
     return samples
 
 # %% ../../nbs/08_plotting/01_recordings.ipynb #76fede6b
@@ -45,18 +60,21 @@ FLOOR_DB = -120.
 
 
 def spectrogram_db(
-    waveform:Sequence,    # audio `(time,)`, full scale is 1
-    sample_rate:float,    # samples per second (Hz)
-    n_fft:int=1024,       # length of a frame (samples)
-    hop_length:int=256,   # from one frame to the next (samples), at most `n_fft`
-)->tuple:                 # level `(freq, time)` in dB re a sine of full scale; frequencies (Hz); frame centres (s)
-    """Level over frequency and time under a Hann window; a waveform shorter than a frame is padded with zeros.
+    waveform:Sequence,   # audio `(time,)`, full scale is 1
+    sample_rate:float,   # samples per second (Hz)
+    n_fft:int=1024,      # length of a frame (samples)
+    hop_length:int=256,  # from one frame to the next (samples), at most `n_fft`
+)->tuple:  # level `(freq, time)` in dB re a sine of full scale; frequencies (Hz); frame centres (s)
+    """Level over frequency and time under a Hann window; a waveform shorter than a
+    frame is padded with zeros.
 
     Raises `ValueError` for a `hop_length` that would skip samples.
     """
     samples = check_waveform(waveform, sample_rate, 'spectrogram_db')
     if not 0 < hop_length <= n_fft:
-        raise ValueError(f"spectrogram_db needs 0 < hop_length <= n_fft = {n_fft} samples, got {hop_length}")
+        raise ValueError(
+            f"spectrogram_db needs 0 < hop_length <= n_fft = {n_fft} samples, got {hop_length}"
+        )
     samples = np.pad(samples, (0, max(0, n_fft - len(samples))))
     frequencies,times,power = signal.spectrogram(
         samples, sample_rate, 'hann', n_fft, n_fft - hop_length, detrend=False, scaling='spectrum')
@@ -65,9 +83,9 @@ def spectrogram_db(
 
 # %% ../../nbs/08_plotting/01_recordings.ipynb #60d9c744
 def outline(
-    samples:np.ndarray,   # audio `(time,)`
-    n_stretches:int=1000, # stretches to cut a long waveform into
-)->tuple:                 # positions (samples) and values to draw, at most `4 * n_stretches` of them
+    samples:np.ndarray,    # audio `(time,)`
+    n_stretches:int=1000,  # stretches to cut a long waveform into
+)->tuple:                # positions (samples) and values to draw, at most `4 * n_stretches` of them
     """Reduce a long waveform to the extremes of each stretch; a short one stays as it is."""
     if len(samples) <= 4*n_stretches: return np.arange(len(samples)), samples
     starts = np.linspace(0, len(samples), n_stretches, endpoint=False).astype(int)
@@ -120,13 +138,34 @@ def draw_spectrogram(
 )->AxesImage:
     """Draw a spectrogram over time in seconds and frequency in kHz; returns the image."""
     specgram,frequencies,times = spectrogram
-    half_bin,half_hop = frequencies[1] / 2, np.diff(times).mean() / 2 if len(times) > 1 else duration / 2
-    extent = times[0] - half_hop, times[-1] + half_hop, -half_bin / 1000, (frequencies[-1] + half_bin) / 1000
-    # Few colours make a file of noise several times smaller, and a difference of 3 dB is not seen anyway.
-    image = axes.imshow(specgram, origin='lower', aspect='auto', extent=extent, cmap=colormaps['magma'].resampled(24),
-                        vmin=scale[0], vmax=scale[1], interpolation_stage='data')
+    half_bin, half_hop = (
+        frequencies[1] / 2,
+        np.diff(times).mean() / 2 if len(times) > 1 else duration / 2,
+    )
+    extent = (
+        times[0] - half_hop,
+        times[-1] + half_hop,
+        -half_bin / 1000,
+        (frequencies[-1] + half_bin) / 1000,
+    )
+    # Few colours make a file of noise several times smaller, and a difference of
+    # 3 dB is not seen anyway.
+    image = axes.imshow(
+        specgram,
+        origin='lower',
+        aspect='auto',
+        extent=extent,
+        cmap=colormaps['magma'].resampled(24),
+        vmin=scale[0],
+        vmax=scale[1],
+        interpolation_stage='data',
+    )
     axes.grid(False)
-    axes.set(xlim=(0, duration), ylim=(0, min(f_max or np.inf, sample_rate / 2) / 1000), xlabel='time (s)')
+    axes.set(
+        xlim=(0, duration),
+        ylim=(0, min(f_max or np.inf, sample_rate / 2) / 1000),
+        xlabel='time (s)',
+    )
     axes.xaxis.set_major_locator(MaxNLocator(nbins=4, prune='upper'))  # the next panel begins there
     return image
 
@@ -135,7 +174,8 @@ def color_scale(
     specgrams:Sequence,  # levels `(freq, time)` in dB that share their colours
 )->tuple:                # lowest and highest level of the colours (dB)
     """Choose the colours for spectrograms."""
-    # From the quiet parts, where a weak fault may sound, to the loudest; wide enough that silence looks like nothing.
+    # From the quiet parts, where a weak fault may sound, to the loudest; wide enough that
+    # silence looks like nothing.
     top = max(specgram.max() for specgram in specgrams)
     quiet = min(np.percentile(specgram, 10) for specgram in specgrams)
     return float(np.clip(quiet, top - 80, top - 20)), float(top)
@@ -147,8 +187,12 @@ def _draw_examples(parts, sample_rate, colors, f_max):
     peak = 1.05 * max(np.abs(samples).max() for _,_,samples,_ in parts) or 1.
     for (above,below),(name,title,samples,spectrogram) in zip(axes.T, parts):
         draw_waveform(above, samples, sample_rate, colors[name])
-        image = draw_spectrogram(below, spectrogram, sample_rate, len(samples) / sample_rate, f_max, scale)
-        above.set_title(f"{shorten(name)}\n{shorten(title)}".strip(), color=colors[name], fontsize=10)
+        image = draw_spectrogram(
+            below, spectrogram, sample_rate, len(samples) / sample_rate, f_max, scale
+        )
+        above.set_title(
+            f"{shorten(name)}\n{shorten(title)}".strip(), color=colors[name], fontsize=10
+        )
         above.tick_params(labelbottom=False)
     axes[0,0].set(ylabel='amplitude (full scale 1)', ylim=(-peak, peak))
     axes[1,0].set_ylabel('frequency (kHz)')
@@ -166,12 +210,15 @@ def plot_examples(
 )->Picture:                      # waveforms above, spectrograms below, a column a recording
     """Show some recordings of each class side by side.
 
-    Raises `ValueError` without recordings, and when there are not as many labels or titles as recordings.
+    Raises `ValueError` without recordings, and when there are not as many labels
+    or titles as recordings.
     """
     titles = [''] * len(waveforms) if titles is None else titles
     check_lengths('plot_examples', waveforms=waveforms, labels=labels, titles=titles)
-    if max_examples < 1: raise ValueError(f"plot_examples needs max_examples of 1 or more, got {max_examples}")
-    if f_max is not None and not f_max > 0: raise ValueError(f"plot_examples needs f_max above 0 Hz, got {f_max}")
+    if max_examples < 1:
+        raise ValueError(f"plot_examples needs max_examples of 1 or more, got {max_examples}")
+    if f_max is not None and not f_max > 0:
+        raise ValueError(f"plot_examples needs f_max above 0 Hz, got {f_max}")
     names,parts = label_names(labels), []
     for i in choose_examples(labels, max_examples):
         samples = check_waveform(waveforms[i], sample_rate, f'plot_examples (waveform {i})')
@@ -180,18 +227,21 @@ def plot_examples(
 
 # %% ../../nbs/08_plotting/01_recordings.ipynb #9b176ebb
 def class_spectra(
-    waveforms:Sequence,   # recordings, each `(time,)`
-    sample_rate:float,    # samples per second (Hz)
-    labels:Sequence,      # class names, one a recording
-    n_fft:int=4096,       # longest frame (samples)
-)->tuple:                 # frequencies (Hz); for each class the power density (1/Hz) `(recording, freq)`
+    waveforms:Sequence,  # recordings, each `(time,)`
+    sample_rate:float,   # samples per second (Hz)
+    labels:Sequence,     # class names, one a recording
+    n_fft:int=4096,      # longest frame (samples)
+)->tuple:            # frequencies (Hz); for each class the power density (1/Hz) `(recording, freq)`
     """Estimate the power spectrum of every recording on one frequency axis."""
     check_lengths('plot_spectrum', waveforms=waveforms, labels=labels)
     spectra = {name: [] for name in class_order(labels)}
     for i,name in enumerate(label_names(labels)):
         samples = check_waveform(waveforms[i], sample_rate, f'plot_spectrum (waveform {i})')
-        # A short recording has a short frame, padded to the common axis: coarser, but on the same frequencies.
-        frequencies,power = signal.welch(samples, sample_rate, nperseg=min(n_fft, len(samples)), nfft=n_fft)
+        # A short recording has a short frame, padded to the common axis: coarser, but
+        # on the same frequencies.
+        frequencies, power = signal.welch(
+            samples, sample_rate, nperseg=min(n_fft, len(samples)), nfft=n_fft
+        )
         spectra[name].append(power)
     return frequencies, {name: np.array(powers) for name, powers in spectra.items()}
 
@@ -204,7 +254,8 @@ def plot_spectrum(
     sample_rate:float,    # samples per second (Hz)
     labels:Sequence,      # class names, one a recording; `None` where unknown
 )->Picture:               # a line and a band a class
-    """Show the mean power spectrum of each class, with the band from the 10th to the 90th percentile.
+    """Show the mean power spectrum of each class, with the band from the
+    10th to the 90th percentile.
 
     Raises `ValueError` without recordings, and when there are not as many labels as recordings.
     """
@@ -212,10 +263,22 @@ def plot_spectrum(
     picture,((axes,),) = new_picture(width=6.2, height=3.)
     for name,color in class_colors(labels).items():
         low,high = np.percentile(spectra[name], [10, 90], axis=0)
-        axes.fill_between(frequencies[1:], _decibel(low)[1:], _decibel(high)[1:], color=color, alpha=.2, linewidth=0)
+        axes.fill_between(
+            frequencies[1:],
+            _decibel(low)[1:],
+            _decibel(high)[1:],
+            color=color,
+            alpha=0.2,
+            linewidth=0,
+        )
         axes.plot(frequencies[1:], _decibel(spectra[name].mean(0))[1:], color=color, linewidth=1.2,
                   label=f"{shorten(name)} (n = {len(spectra[name])})")
-    axes.set(xscale='log', xlim=(frequencies[1], frequencies[-1]), xlabel='frequency (Hz)', ylabel='power (dB re 1/Hz)')
+    axes.set(
+        xscale='log',
+        xlim=(frequencies[1], frequencies[-1]),
+        xlabel='frequency (Hz)',
+        ylabel='power (dB re 1/Hz)',
+    )
     axes.xaxis.set_major_formatter(EngFormatter(sep=' '))
     axes.grid(True, which='minor', axis='x', color='#E6E6E6', linewidth=.4)
     axes.legend(title='mean, band 10-90 %', fontsize=9, title_fontsize=9)
@@ -230,8 +293,12 @@ def group_counts(
     if missing:
         raise ValueError(f"plot_counts needs columns label and group, "
                          f"got no {' and no '.join(missing)} among {list(table.columns)}")
-    if not len(table): raise ValueError("plot_counts needs at least one recording, got an empty table")
-    names,groups = label_names(table['label']), ['no group' if g is None or g != g else str(g) for g in table['group']]
+    if not len(table):
+        raise ValueError("plot_counts needs at least one recording, got an empty table")
+    names, groups = (
+        label_names(table['label']),
+        ['no group' if g is None or g != g else str(g) for g in table['group']],
+    )
     return pd.crosstab(np.array(groups, object), np.array(names, object))[class_order(names)]
 
 # %% ../../nbs/08_plotting/01_recordings.ipynb #65aff8ee
@@ -249,17 +316,34 @@ def _draw_totals(axes, counts, colors):
 def _draw_groups(axes, counts, colors, n_all):
     done = np.zeros(len(counts))
     for name,color in colors.items():
-        axes.barh(range(len(counts)), counts[name], left=done, color=color, label=shorten(name), height=.75)
+        axes.barh(
+            range(len(counts)),
+            counts[name],
+            left=done,
+            color=color,
+            label=shorten(name),
+            height=0.75,
+        )
         done += counts[name].to_numpy()
     axes.set_yticks(range(len(counts)), [shorten(group, 20) for group in counts.index])
-    axes.set(title='by group' if n_all == len(counts) else f'by group: the {len(counts)} largest of {n_all}',
-             xlabel='recordings', ylabel='group', ylim=(len(counts) - .4, -.6))
+    axes.set(
+        title='by group'
+        if n_all == len(counts)
+        else f'by group: the {len(counts)} largest of {n_all}',
+        xlabel='recordings',
+        ylabel='group',
+        ylim=(len(counts) - 0.4, -0.6),
+    )
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(False, axis='y')
 
 # %% ../../nbs/08_plotting/01_recordings.ipynb #c0636853
 def _natural(text):
-    return [(0, int(part), '') if part.isdecimal() else (1, 0, part) for part in re.split(r'(\d+)', text) if part]
+    return [
+        (0, int(part), '') if part.isdecimal() else (1, 0, part)
+        for part in re.split(r'(\d+)', text)
+        if part
+    ]
 
 
 def plot_counts(
@@ -281,7 +365,8 @@ def plot_counts(
     return picture
 
 # %% ../../nbs/08_plotting/01_recordings.ipynb #1fcd24f1
-_MAX_CLASSES, _MAX_EXAMPLE_CLASSES = 6, 3       # as many as have colours of their own; columns of two examples
+# as many as have colours of their own; columns of two examples
+_MAX_CLASSES, _MAX_EXAMPLE_CLASSES = 6, 3
 
 
 def _largest_classes(names):
@@ -291,7 +376,9 @@ def _largest_classes(names):
 
 
 def _parts(table):
-    """Part of each recording, and the parts in order of their first recording; one part where there is no column `split`."""
+    """Part of each recording, and the parts in order of their first recording; one part where
+    there is no column `split`.
+    """
     if 'split' not in table.columns: return np.full(len(table), ''), ['']
     parts = np.array([part if isinstance(part, str) else 'no part' for part in table['split']])
     return parts, list(dict.fromkeys(parts))
@@ -304,24 +391,51 @@ def _draw_class_counts(axes, names, table, colors):
     for part,shade in zip(order, shades):
         here = Counter(name for name,own in zip(names, parts) if own == part)
         counts = np.array([here[name] for name in colors])
-        axes.barh(range(len(colors)), counts, left=done, color=list(colors.values()), alpha=shade, height=.7)
-        axes.barh([0], [0], color=MUTED, alpha=shade, label=shorten(part, 12))     # the legend knows parts, not classes
+        axes.barh(
+            range(len(colors)),
+            counts,
+            left=done,
+            color=list(colors.values()),
+            alpha=shade,
+            height=0.7,
+        )
+        # the legend knows parts, not classes
+        axes.barh([0], [0], color=MUTED, alpha=shade, label=shorten(part, 12))
         done += counts
-    for row,count in enumerate(done): axes.annotate(f'{count:.0f}', (count, row), (3, 0), textcoords='offset points', va='center', fontsize=8)
+    for row, count in enumerate(done):
+        axes.annotate(
+            f'{count:.0f}',
+            (count, row),
+            (3, 0),
+            textcoords='offset points',
+            va='center',
+            fontsize=8,
+        )
     axes.margins(x=.22)
     axes.xaxis.set_major_locator(MaxNLocator(nbins=4, integer=True))
-    axes.set(title='recordings', yticks=range(len(colors)), yticklabels=[shorten(name, 18) for name in colors])
-    if len(order) > 1: axes.legend(fontsize=7, loc='upper left', bbox_to_anchor=(0, -.12), ncols=len(order), frameon=False)
+    axes.set(
+        title='recordings',
+        yticks=range(len(colors)),
+        yticklabels=[shorten(name, 18) for name in colors],
+    )
+    if len(order) > 1:
+        axes.legend(
+            fontsize=7, loc='upper left', bbox_to_anchor=(0, -0.12), ncols=len(order), frameon=False
+        )
 
 
 def _draw_spreads(axes, names, values, colors, title, least):
     """A row a class: range, middle four fifths, median; the axis spans `least` or more."""
     for row,(name,color) in enumerate(colors.items()):
-        own = np.array([value for value,other in zip(values, names) if other == name and np.isfinite(value)])
+        own = np.array(
+            [value for value, other in zip(values, names) if other == name and np.isfinite(value)]
+        )
         if not len(own): continue
         low,ten,middle,ninety,high = np.percentile(own, [0, 10, 50, 90, 100])
         axes.plot([low, high], [row, row], color=color, linewidth=1)
-        axes.plot([ten, ninety], [row, row], color=color, linewidth=6, alpha=.45, solid_capstyle='butt')
+        axes.plot(
+            [ten, ninety], [row, row], color=color, linewidth=6, alpha=0.45, solid_capstyle='butt'
+        )
         axes.plot(middle, row, 'o', color=color, markersize=5)
     axes.tick_params(labelleft=False)
     low,high = axes.get_xlim()
@@ -336,8 +450,11 @@ def _draw_class_spectra(axes, spectra, colors):
     shown = {name: by_name[name] for name in colors if name in by_name}
     floor = max((power.max() for power in shown.values()), default=0) * 1e-12 or 1e-12
     for name,power in shown.items():
-        low,high,mean = 10 * np.log10(np.maximum([*np.percentile(power, [10, 90], axis=0), power.mean(0)], floor))
-        if len(shown) <= 3: axes.fill_between(frequencies, low, high, color=colors[name], alpha=.2, linewidth=0)
+        low, high, mean = 10 * np.log10(
+            np.maximum([*np.percentile(power, [10, 90], axis=0), power.mean(0)], floor)
+        )
+        if len(shown) <= 3:
+            axes.fill_between(frequencies, low, high, color=colors[name], alpha=0.2, linewidth=0)
         axes.plot(frequencies, mean, color=colors[name], linewidth=1.2, label=shorten(name, 18))
     axes.set(xscale='log', xlim=(frequencies[0], frequencies[-1]),
              title='mean spectrum, band 10-90 %' if len(shown) <= 3 else 'mean spectrum')
@@ -350,14 +467,20 @@ def _draw_class_spectra(axes, spectra, colors):
 
 
 def _draw_page_examples(figure, parts, colors):
-    """Waveforms above, spectrograms below; `parts` as `(name, title, samples, sample_rate, spectrogram)`."""
+    """Waveforms above, spectrograms below; `parts` as `(name, title, samples,
+    sample_rate, spectrogram)`.
+    """
     axes = figure.subplots(2, len(parts), squeeze=False)
     scale = color_scale([spectrogram[0] for *_,spectrogram in parts])
     peak = 1.05 * max(np.abs(samples).max() for _,_,samples,_,_ in parts) or 1.
-    for column,((above,below),(name,title,samples,sample_rate,spectrogram)) in enumerate(zip(axes.T, parts)):
+    for column, ((above, below), (name, title, samples, sample_rate, spectrogram)) in enumerate(
+        zip(axes.T, parts)
+    ):
         for ax in (above, below): style_axes(ax); ax.tick_params(labelsize=8)
         draw_waveform(above, samples, sample_rate, colors[name])
-        image = draw_spectrogram(below, spectrogram, sample_rate, len(samples) / sample_rate, None, scale)
+        image = draw_spectrogram(
+            below, spectrogram, sample_rate, len(samples) / sample_rate, None, scale
+        )
         above.set_title(f"{shorten(name, 20)}\n{shorten(title, 20)}".strip(), fontsize=8)
         above.set(ylim=(-peak, peak), xticklabels=[])
         above.tick_params(labelleft=not column)
@@ -371,10 +494,23 @@ def _draw_page_examples(figure, parts, colors):
 def _headline(names, table, quality):
     """What is there, in a line."""
     seconds = quality['duration_s'].sum()
-    amount = f'{seconds:.3g} s' if seconds < 120 else f'{seconds / 60:.3g} min' if seconds < 7200 else f'{seconds / 3600:.3g} h'
-    words = [f"{_number(len(names), 'recording')}, {amount}", _number(len(set(names)), 'class', 'es')]
+    amount = (
+        f'{seconds:.3g} s'
+        if seconds < 120
+        else f'{seconds / 60:.3g} min'
+        if seconds < 7200
+        else f'{seconds / 3600:.3g} h'
+    )
+    words = [
+        f"{_number(len(names), 'recording')}, {amount}",
+        _number(len(set(names)), 'class', 'es'),
+    ]
     if 'group' in table.columns: words.append(_number(table['group'].nunique(), 'group'))
-    remarks = {'with a silent channel': quality['silent'], 'clipped': quality['clipped_share'] > 0, 'mostly offset': quality['dc_share'] > .7}
+    remarks = {
+        'with a silent channel': quality['silent'],
+        'clipped': quality['clipped_share'] > 0,
+        'mostly offset': quality['dc_share'] > 0.7,
+    }
     words += [f'{found.sum()} {what}' for what,found in remarks.items() if found.any()]
     return ' · '.join(words)
 
@@ -391,19 +527,27 @@ def _page_examples(examples):
             waveform,sample_rate,_,title = examples[i]
             samples = check_waveform(waveform, sample_rate, f'plot_overview (example {i})')
             samples = samples - samples.mean()
-            parts.append((name, title, samples, sample_rate, spectrogram_to_draw(samples, sample_rate)))
+            parts.append(
+                (name, title, samples, sample_rate, spectrogram_to_draw(samples, sample_rate))
+            )
     return parts
 
 # %% ../../nbs/08_plotting/01_recordings.ipynb #c2773a56
 def plot_overview(
-    table:pd.DataFrame,    # a row a recording, column `label`; `group` and `split` where there are any
-    quality:pd.DataFrame,  # the same rows, columns `duration_s`, `level_db`, `dc_share`, `silent`, `clipped_share`
-    spectra:tuple,         # frequencies (Hz) `(band,)`; for each label the power density (1/Hz) `(recording, band)`
-    examples:Sequence,     # some recordings, each as `(waveform (time,), sample_rate (Hz), label, title)`
-)->Picture:                # a page: counts, durations, levels, spectra; below, two examples of up to three classes
+    # a row a recording, column `label`; `group` and `split` where there are any
+    table:pd.DataFrame,
+    # the same rows, columns `duration_s`, `level_db`, `dc_share`, `silent`, `clipped_share`
+    quality:pd.DataFrame,
+    # frequencies (Hz) `(band,)`; for each label the power density (1/Hz) `(recording, band)`
+    spectra:tuple,
+    # some recordings, each as `(waveform (time,), sample_rate (Hz), label, title)`
+    examples:Sequence,
+    # a page: counts, durations, levels, spectra; below, two examples of up to three classes
+)->Picture:
     """Show on one page what is in the data.
 
-    Raises `ValueError` without recordings or examples, and when `table` and `quality` differ in length.
+    Raises `ValueError` without recordings or examples, and when `table` and
+    `quality` differ in length.
     """
     check_lengths('plot_overview', table=table, quality=quality)
     check_lengths('plot_overview', examples=examples)
@@ -416,7 +560,14 @@ def plot_overview(
     own = {name: colors[name] for name in shown}
     for ax in left: style_axes(ax); ax.tick_params(labelsize=8)
     _draw_class_counts(left[0], names, table, own)
-    _draw_spreads(left[1], names, quality['duration_s'], own, 'duration (s)', quality['duration_s'].median() / 2)
+    _draw_spreads(
+        left[1],
+        names,
+        quality['duration_s'],
+        own,
+        'duration (s)',
+        quality['duration_s'].median() / 2,
+    )
     _draw_spreads(left[2], names, quality['level_db'], own, 'level (dB)', 6)
     for ax in left[:3]: ax.set_ylim(max(len(own), 2) - .4, -.6); ax.grid(False, axis='y')
     _draw_class_spectra(left[3], spectra, own)

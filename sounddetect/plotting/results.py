@@ -148,7 +148,8 @@ def roc_band(
     n_draws:int=200,     # of groups, with replacement
     seed:int=0,          # the same seed gives the same band
 )->tuple|None:           # false alarm rates `(101,)`, lowest and highest detection rate there
-    """Where 95 % of the ROC curves lie that a bootstrap over groups gives; `None` for few groups."""
+    """Where 95 % of the ROC curves lie that a bootstrap over groups gives; `None` for few groups.
+    """
     group_of = np.unique(np.asarray(groups, dtype=str), return_inverse=True)[1]
     members = np.split(np.argsort(group_of, kind='stable'), np.cumsum(np.bincount(group_of))[:-1])
     if len(members) < MIN_GROUPS: return None

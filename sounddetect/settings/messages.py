@@ -28,7 +28,9 @@ def known_keys(section: type[Section], prefix: str = "") -> Iterator[str]:
             if inner is choice.base:
                 for kind in choice.kinds:
                     for part in parts.names(kind):
-                        yield from known_keys(choice.settings_of(parts.find(kind, part)), f"{prefix}{name}.")
+                        yield from known_keys(
+                            choice.settings_of(parts.find(kind, part)), f"{prefix}{name}."
+                        )
 
 
 def nearest_key(key: str, section: type[Section]) -> str | None:
@@ -36,7 +38,9 @@ def nearest_key(key: str, section: type[Section]) -> str | None:
     known = list(known_keys(section))
     by_name = {name.rsplit(".", 1)[-1]: name for name in reversed(known)}
     last = key.rsplit(".", 1)[-1]
-    close = difflib.get_close_matches(key, known, 1, 0.75) or difflib.get_close_matches(last, by_name, 1, 0.6)
+    close = difflib.get_close_matches(key, known, 1, 0.75) or difflib.get_close_matches(
+        last, by_name, 1, 0.6
+    )
     return by_name.get(close[0], close[0]) if close else None
 
 # %% ../../nbs/00_foundation/02_settings/05_messages.ipynb #fe63c020
@@ -53,8 +57,14 @@ def explained(findings: Iterable[dict], settings: dict, section: type[Section]) 
         else:
             rule = finding["msg"].replace("Input should", "should")
             said, _ = rules.get(key, ([], None))
-            rules[key] = [*said, rule.removeprefix("should be ") if said else rule], finding["input"]
-    return "; ".join(f"{key} {' or '.join(rule[0])}, got {rule[1]!r}" if rule else key for key, rule in rules.items())
+            rules[key] = (
+                [*said, rule.removeprefix("should be ") if said else rule],
+                finding["input"],
+            )
+    return "; ".join(
+        f"{key} {' or '.join(rule[0])}, got {rule[1]!r}" if rule else key
+        for key, rule in rules.items()
+    )
 
 
 def _unknown(key, settings, section):
@@ -67,7 +77,10 @@ def _unknown(key, settings, section):
             return f"{key} belongs to {' and '.join(owners)}, {place}.{choice.key} is {chosen}"
     nearest = nearest_key(key, section)
     if place == "training.augmentation" and not (nearest or "").startswith(f"{place}."):
-        return f"unknown key {key}; for one of your own, first call sounddetect.register_augmentation({name!r}, ...)"
+        return (
+            f"unknown key {key}; for one of your own, "
+            f"first call sounddetect.register_augmentation({name!r}, ...)"
+        )
     if nearest:
         return f"unknown key {key}; did you mean {nearest}?"
     return f"unknown key {key}; config.yaml lists the keys"

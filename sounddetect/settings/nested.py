@@ -17,14 +17,19 @@ def value_at(settings: object, key: str) -> object:
 
 
 def set_value(settings: dict, key: str, value: object) -> None:
-    """Set a dotted key; groups on the way to it are made. Raises `ValueError` where something else stands on the way."""
+    """Set a dotted key; groups on the way to it are made.
+
+    Raises `ValueError` where something else stands on the way.
+    """
     *path, last = key.split(".")
     for name in path:
         if settings.get(name) is None:
             settings[name] = {}
         settings = settings[name]
         if not isinstance(settings, dict):
-            raise ValueError(f"{key} cannot be set: {name} is {settings!r}, not a group of settings")
+            raise ValueError(
+                f"{key} cannot be set: {name} is {settings!r}, not a group of settings"
+            )
     settings[last] = value
 
 

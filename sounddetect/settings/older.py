@@ -29,25 +29,48 @@ MOVED = {  # older key: key of today
     "preprocessing.augmentation": "training.augmentation",
 }
 GONE = (  # older keys that nothing replaces; a name alone stands for all below it
-    "project", "logging", "server", "websocket", "sample_generation", "audio.chunk_size", "audio.format",
-    "audio.channels", "audio.detection_interval", "data.use_data_generator", "data.prefetch_buffer_size",
-    "data.pin_memory", "data.num_workers", "preprocessing.filter_type", "model.num_classes",
-    "colab.cache_size_limit", "colab.aggressive_memory_cleanup", "colab.monitor_memory_every_n_batches",
+    "project",
+    "logging",
+    "server",
+    "websocket",
+    "sample_generation",
+    "audio.chunk_size",
+    "audio.format",
+    "audio.channels",
+    "audio.detection_interval",
+    "data.use_data_generator",
+    "data.prefetch_buffer_size",
+    "data.pin_memory",
+    "data.num_workers",
+    "preprocessing.filter_type",
+    "model.num_classes",
+    "colab.cache_size_limit",
+    "colab.aggressive_memory_cleanup",
+    "colab.monitor_memory_every_n_batches",
     "training.augmentation.pitch_shift_range",
 )
-CROSS_ENTROPY = ("binary_crossentropy", "categorical_crossentropy", "cross_entropy")    # one loss under three names
-SAVED_AS = "best_model"       # what the older program called a model in the folder `data.model_save_path`
+# one loss under three names
+CROSS_ENTROPY = ("binary_crossentropy", "categorical_crossentropy", "cross_entropy")
+# what the older program called a model in the folder `data.model_save_path`
+SAVED_AS = "best_model"
 
 # %% ../../nbs/00_foundation/02_settings/07_older.ipynb #4301ee70
 def _refuse_lost_meaning(settings: dict) -> None:
     filter_type = value_at(settings, "preprocessing.filter_type")
     if filter_type not in (None, "butterworth"):
-        raise ValueError(f"preprocessing.filter_type is {filter_type!r}: the filter is always a Butterworth filter, "
-                         "leave the key out or set preprocessing.apply_filter: false")
-    n_classes, classes = value_at(settings, "model.num_classes"), value_at(settings, "data.classes") or ["OK", "NG"]
+        raise ValueError(
+            f"preprocessing.filter_type is {filter_type!r}: the filter is always a "
+            "Butterworth filter, leave the key out or set preprocessing.apply_filter: false"
+        )
+    n_classes, classes = (
+        value_at(settings, "model.num_classes"),
+        value_at(settings, "data.classes") or ["OK", "NG"],
+    )
     if n_classes is not None and isinstance(classes, list) and n_classes != len(classes):
-        raise ValueError(f"model.num_classes is {n_classes!r}, data.classes has {len(classes)} names: "
-                         "leave model.num_classes out and name the classes in data.classes")
+        raise ValueError(
+            f"model.num_classes is {n_classes!r}, data.classes has {len(classes)} names: "
+            "leave model.num_classes out and name the classes in data.classes"
+        )
 
 # %% ../../nbs/00_foundation/02_settings/07_older.ipynb #e53ce50e
 def _place_of_copy(old: str, value: object) -> object:
@@ -73,7 +96,8 @@ def _moved_value(old: str, value: object, present: object) -> object:
 def modernise(settings: dict) -> list[str]:
     """Bring older settings, nested, to their new places; returns the keys that have no successor.
 
-    Raises `ValueError` where an older key and its successor disagree, and for what has lost its meaning.
+    Raises `ValueError` where an older key and its successor disagree, and for
+    what has lost its meaning.
     """
     _refuse_lost_meaning(settings)
     for old, new in MOVED.items():
@@ -83,7 +107,9 @@ def modernise(settings: dict) -> list[str]:
         present = value_at(settings, new)
         value = _moved_value(old, value, present)
         if present is not None and present != value and not isinstance(value, (list, dict)):
-            raise ValueError(f"{old} (older name) is {value!r} and {new} is {present!r}: keep one of them")
+            raise ValueError(
+                f"{old} (older name) is {value!r} and {new} is {present!r}: keep one of them"
+            )
         set_value(settings, new, value)
     loss = value_at(settings, "training.loss_function")
     if isinstance(loss, str):
@@ -105,13 +131,24 @@ def modernise_overrides(overrides: Mapping[str, object]) -> tuple[dict, list[str
         set_value(single, key, deepcopy(value))
         lost = modernise(single)
         older = lost or value_at(single, key) != value
-        moves = [(new, moved) for new, moved in flat(single) if moved != {}] if older else [(key, value)]
+        moves = (
+            [(new, moved) for new, moved in flat(single) if moved != {}]
+            if older
+            else [(key, value)]
+        )
         for new, moved in moves:
             before = today.get(new)
-            if isinstance(before, list) and isinstance(moved, list) and new == "output.copy_detector_to":
+            if (
+                isinstance(before, list)
+                and isinstance(moved, list)
+                and new == "output.copy_detector_to"
+            ):
                 moved = list(dict.fromkeys(before + moved))
             elif before is not None and before != moved:
-                raise ValueError(f"{key} sets {new} to {moved!r}, which is set to {before!r} as well: keep one of them")
+                raise ValueError(
+                    f"{key} sets {new} to {moved!r}, "
+                    f"which is set to {before!r} as well: keep one of them"
+                )
             today[new] = moved
         gone += lost
     return today, gone

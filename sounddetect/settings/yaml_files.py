@@ -24,7 +24,9 @@ class _StrictLoader(yaml.SafeLoader):
         for key_node, _ in node.value:
             key = self.construct_object(key_node, deep=True)
             if key in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"the key {key} stands twice", key_node.start_mark)
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key {key} stands twice", key_node.start_mark
+                )
             seen.add(key)
         return super().construct_mapping(node, deep)
 
@@ -33,7 +35,9 @@ MAX_VALUES = 100_000        # in one file, each alias counted as what it stands 
 
 
 def n_values(value: object, known: dict[int, float] | None = None) -> float:
-    """How many values there are in a value, each alias counted as what it stands for; one that holds itself has no end.
+    """How many values there are in a value, each alias counted as what it stands for.
+
+    One that holds itself has no end.
 
     Args:
         value: what YAML made of a text.
@@ -52,34 +56,47 @@ def n_values(value: object, known: dict[int, float] | None = None) -> float:
 def read_yaml(path: str | os.PathLike) -> dict:
     """Settings of a file as nested dicts.
 
-    Raises `FileNotFoundError`, or `ValueError` for what is no YAML, not in UTF-8, or holds a key twice.
+    Raises `FileNotFoundError`, or `ValueError` for what is no YAML, not in
+    UTF-8, or holds a key twice.
     """
     if Path(path).exists() and not Path(path).is_dir():
         refuse_special(path)
     try:
         text = Path(path).read_text(encoding="utf-8-sig")
     except UnicodeDecodeError:
-        raise ValueError(f"{path} is not written in UTF-8: save it as UTF-8 in your editor") from None
+        raise ValueError(
+            f"{path} is not written in UTF-8: save it as UTF-8 in your editor"
+        ) from None
     except IsADirectoryError:
-        raise ValueError(f"{path} is a folder, a configuration is a file such as config.yaml") from None
+        raise ValueError(
+            f"{path} is a folder, a configuration is a file such as config.yaml"
+        ) from None
     except FileNotFoundError:
         raise FileNotFoundError(
-            f"no configuration at {path}: give --config FILE, or leave it out for the defaults") from None
+            f"no configuration at {path}: give --config FILE, or leave it out for the defaults"
+        ) from None
     try:
         settings = yaml.load(text, Loader=_StrictLoader) or {}
         n = n_values(settings)
     except (yaml.YAMLError, TypeError, ValueError, RecursionError) as error:
-        raise ValueError(f"{path} is not readable as YAML: {' '.join(str(error).split())}") from None
+        raise ValueError(
+            f"{path} is not readable as YAML: {' '.join(str(error).split())}"
+        ) from None
     if n > MAX_VALUES:
-        raise ValueError(f"{path} unfolds to more than {MAX_VALUES:,} values by its aliases (*name): write them out")
+        raise ValueError(f"{path} unfolds to more than {MAX_VALUES:,} values by its aliases "
+                         "(*name): write them out")
     if not isinstance(settings, dict):
-        raise ValueError(f"{path} needs settings of the form `key: value`, got {type(settings).__name__}")
+        raise ValueError(
+            f"{path} needs settings of the form `key: value`, got {type(settings).__name__}"
+        )
     return settings
 
 # %% ../../nbs/00_foundation/02_settings/06_yaml_files.ipynb #bb99aeda
 def _flow(value):
     """A value in one line of YAML."""
-    text = yaml.safe_dump(value, default_flow_style=True, width=10**6, allow_unicode=True, sort_keys=False)
+    text = yaml.safe_dump(
+        value, default_flow_style=True, width=10**6, allow_unicode=True, sort_keys=False
+    )
     return text.removesuffix("\n").removesuffix("\n...")
 
 
@@ -95,7 +112,12 @@ def yaml_lines(
     indent: str = "",     # blanks in front of each line
 ) -> Iterator[str]:
     """The YAML of a section, a line at a time."""
-    covered = {key for name, keys in section.STANDS_FOR.items() if getattr(section, name) is not None for key in keys}
+    covered = {
+        key
+        for name, keys in section.STANDS_FOR.items()
+        if getattr(section, name) is not None
+        for key in keys
+    }
     for name in [*type(section).model_fields, *(section.model_extra or {})]:
         value, comment = getattr(section, name), f"  # {section.comment_of(name)}"
         if isinstance(value, Section):

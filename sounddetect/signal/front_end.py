@@ -32,9 +32,10 @@ class FrontEnd(nn.Module):
 
     def forward(
         self,
-        windows: Tensor,                 # float32 `(batch, channel, time)`, zeros behind the end of a short recording
-        lengths: Tensor | None = None,   # samples that were recorded, int64 `(batch,)`; None: all
-        seed: Tensor | None = None,      # of each window, int64 `(batch,)`: augment; None: do not
+        # float32 `(batch, channel, time)`, zeros behind the end of a short recording
+        windows: Tensor,
+        lengths: Tensor | None = None,  # samples that were recorded, int64 `(batch,)`; None: all
+        seed: Tensor | None = None,     # of each window, int64 `(batch,)`: augment; None: do not
     ) -> Tensor:
         if seed is None or self.augmentations is None:
             return self.features(self.preprocessing(windows, lengths), lengths)
@@ -45,11 +46,16 @@ class FrontEnd(nn.Module):
 
 # %% ../../nbs/02b_signal/06_front_end.ipynb #30dfce08
 def front_end_of(config: Config) -> FrontEnd:
-    """The front end that a configuration describes. Raises `ValueError` for a feature that nobody has registered."""
+    """The front end that a configuration describes.
+
+    Raises `ValueError` for a feature that nobody has registered.
+    """
     inputs = window_inputs(config)
     features = find("feature", config.features.kind).build(config.features, inputs)
     shape = getattr(features, "shape", None)
     if shape is None:
         with torch.inference_mode():
             shape = features(torch.zeros(1, *inputs.shape), None).shape[1:]
-    return FrontEnd(preprocessor_of(config), features, tuple(shape), Augmentations(config.training.augmentation))
+    return FrontEnd(
+        preprocessor_of(config), features, tuple(shape), Augmentations(config.training.augmentation)
+    )

@@ -17,7 +17,8 @@ from .preparation import n_channels_of
 class Inputs:
     """What comes in, one window at a time."""
 
-    shape: tuple[int, ...]        # without the batch: `(channel, time)`, or of features such as `(channel, mel, frame)`
+    # without the batch: `(channel, time)`, or of features such as `(channel, mel, frame)`
+    shape: tuple[int, ...]
     sample_rate: int              # Hz, of the windows
     band: tuple[float, float]     # what preprocessing lets pass: lowest and highest frequency, Hz
     memory: Memory                # what to save memory on

@@ -18,7 +18,8 @@ def as_samples(
 ) -> np.ndarray:             # float32, the same shape
     """Numbers as float32 samples: 16-bit integers divided by 32768, all others unchanged."""
     numbers = np.asarray(numbers)
-    with np.errstate(over="ignore", invalid="ignore"):      # `check_samples` finds what is too large
+    # `check_samples` finds what is too large
+    with np.errstate(over="ignore", invalid="ignore"):
         samples = numbers.astype(np.float32, copy=False)
     return samples / np.float32(32768) if numbers.dtype == np.int16 else samples
 
@@ -29,11 +30,14 @@ _MAX_RATIO = 1_000_000      # the filter has twenty taps for each
 def _ratio(sample_rate: int, new_sample_rate: int) -> tuple[int, int]:
     """`up` and `down`. Raises `ValueError` for rates that are not positive."""
     if min(sample_rate, new_sample_rate) <= 0:
-        raise ValueError(f"a sample rate needs to be positive, got {sample_rate} and {new_sample_rate} Hz")
+        raise ValueError(
+            f"a sample rate needs to be positive, got {sample_rate} and {new_sample_rate} Hz"
+        )
     common = gcd(sample_rate, new_sample_rate)
     if max(sample_rate, new_sample_rate) // common > _MAX_RATIO:
-        raise ValueError(f"{sample_rate} Hz cannot be resampled to {new_sample_rate} Hz, which have too little in common: correct the rate "
-                         "by a manifest (sample_rate), or choose audio.sample_rate by it")
+        raise ValueError(f"{sample_rate} Hz cannot be resampled to {new_sample_rate} Hz, which have "
+                         "too little in common: correct the rate by a manifest (sample_rate), or "
+                         "choose audio.sample_rate by it")
     return new_sample_rate // common, sample_rate // common
 
 
@@ -90,7 +94,8 @@ def resample_part(
     """New samples `start` to `stop` of a recording; old samples behind `part` count as zeros."""
     up, down = _ratio(sample_rate, new_sample_rate)
     taps = _taps(up, down)
-    # Distance from the first old sample to the filter's centre at the first new one, in steps of the common rate.
+    # Distance from the first old sample to the filter's centre at the first new one, in
+    # steps of the common rate.
     ahead = len(taps) // 2 + start * down - first * up
     skipped, shift = -(-ahead // down), -ahead % down
     shifted = np.concatenate([np.zeros(shift, np.float32), taps])

@@ -21,13 +21,21 @@ from pathlib import Path
 
 # %% ../../nbs/09b_tracking/01_clearml_server.ipynb #37af09f2
 VARIABLES = {
-    "CLEARML_API_HOST": "api_server", "CLEARML_WEB_HOST": "web_server", "CLEARML_FILES_HOST": "files_server",
-    "CLEARML_API_ACCESS_KEY": "access_key", "CLEARML_API_SECRET_KEY": "secret_key"}
+    "CLEARML_API_HOST": "api_server",
+    "CLEARML_WEB_HOST": "web_server",
+    "CLEARML_FILES_HOST": "files_server",
+    "CLEARML_API_ACCESS_KEY": "access_key",
+    "CLEARML_API_SECRET_KEY": "secret_key",
+}
 
 
 def _beside(api_server, name, port):
     """Where a server's web page or file store is by custom, from the address of its API."""
-    return api_server.removesuffix("8008") + port if api_server.endswith(":8008") else api_server.replace("://api.", f"://{name}.", 1)
+    return (
+        api_server.removesuffix("8008") + port
+        if api_server.endswith(":8008")
+        else api_server.replace("://api.", f"://{name}.", 1)
+    )
 
 # %% ../../nbs/09b_tracking/01_clearml_server.ipynb #a952c11b
 @dataclass(frozen=True)
@@ -42,30 +50,65 @@ class Keys:
 
     def __post_init__(self):
         for name, value in vars(self).items():
-            good = re.fullmatch(r"https?://[^\s\"{}]+" if name.endswith("server") else r"[^\s\"\\{}]+", value or "")
+            good = re.fullmatch(
+                r"https?://[^\s\"{}]+" if name.endswith("server") else r"[^\s\"\\{}]+", value or ""
+            )
             if not good:
-                raise ValueError(f"{name} of ClearML needs to be an address such as https://api.clear.ml, got {value!r}" if name.endswith("server")
-                                 else f"{name} of ClearML needs to be one word of letters and digits; what was given is not (it is not shown here)")
+                raise ValueError(
+                    f"{name} of ClearML needs to be an address such as https://api.clear.ml, got"
+                    f" {value!r}"
+                    if name.endswith("server")
+                    else (
+                        f"{name} of ClearML needs to be one word of letters and digits; "
+                        "what was given is not (it is not shown here)"
+                    )
+                )
 
     @classmethod
     def from_text(cls, text: str) -> "Keys":
         """From a pasted `api { ... }` block. Raises `ValueError` when a key is missing."""
-        return cls._from(dict(re.findall(r'"?\b(\w+_(?:key|server))\b"?\s*[:=]\s*"?([^"\s,}]+)', re.sub(r"(?m)^\s*(#|//).*$", "", text))), "the block")
+        return cls._from(
+            dict(
+                re.findall(
+                    r'"?\b(\w+_(?:key|server))\b"?\s*[:=]\s*"?([^"\s,}]+)',
+                    re.sub(r"(?m)^\s*(#|//).*$", "", text),
+                )
+            ),
+            "the block",
+        )
 
     @classmethod
     def from_variables(cls, look_up: Callable[[str], str | None]) -> "Keys | None":
-        """From the five CLEARML_* variables, as `look_up` finds them: in the environment, among Colab's secrets; None without keys."""
-        found = {name: value for variable, name in VARIABLES.items() if (value := look_up(variable))}
-        return cls._from(found, "the variables") if {"access_key", "secret_key"} <= set(found) else None
+        """From the five CLEARML_* variables, as `look_up` finds them: in the environment, among
+        Colab's secrets; None without keys.
+        """
+        found = {
+            name: value for variable, name in VARIABLES.items() if (value := look_up(variable))
+        }
+        return (
+            cls._from(found, "the variables")
+            if {"access_key", "secret_key"} <= set(found)
+            else None
+        )
 
     @classmethod
     def _from(cls, found, where):
         for name in ("access_key", "secret_key"):
             if name not in found:
-                raise ValueError(f"{where} needs {name}; copy it whole from Settings, Workspace, Create new credentials of ClearML's web page")
-        given = {name: found[name].rstrip("/") if name.endswith("server") else found[name] for name in VARIABLES.values() if name in found}
+                raise ValueError(
+                    f"{where} needs {name}; copy it whole from Settings, "
+                    "Workspace, Create new credentials of ClearML's web page"
+                )
+        given = {
+            name: found[name].rstrip("/") if name.endswith("server") else found[name]
+            for name in VARIABLES.values()
+            if name in found
+        }
         if "api_server" in given:           # a server of one's own has the other two beside it
-            given = {"web_server": _beside(given["api_server"], "app", "8080"), "files_server": _beside(given["api_server"], "files", "8081")} | given
+            given = {
+                "web_server": _beside(given["api_server"], "app", "8080"),
+                "files_server": _beside(given["api_server"], "files", "8081"),
+            } | given
         return cls(**given)
 
 
@@ -73,30 +116,47 @@ class Keys:
 # %% ../../nbs/09b_tracking/01_clearml_server.ipynb #1ee58b52
 def configuration_path(environ: Mapping[str, str] = os.environ) -> Path:
     """The file that ClearML reads."""
-    return Path(environ.get("CLEARML_CONFIG_FILE") or Path(environ.get("HOME") or Path.home(), "clearml.conf")).expanduser()
+    return Path(
+        environ.get("CLEARML_CONFIG_FILE")
+        or Path(environ.get("HOME") or Path.home(), "clearml.conf")
+    ).expanduser()
 
 
 def has_keys(environ: Mapping[str, str] = os.environ) -> bool:
     """True when ClearML has been set up: both keys as variables, or a file."""
-    return all(environ.get(name) for name in ("CLEARML_API_ACCESS_KEY", "CLEARML_API_SECRET_KEY")) or configuration_path(environ).is_file()
+    return (
+        all(environ.get(name) for name in ("CLEARML_API_ACCESS_KEY", "CLEARML_API_SECRET_KEY"))
+        or configuration_path(environ).is_file()
+    )
 
 
 def write_configuration(keys: Keys, path: str | os.PathLike, force: bool = False) -> Path | None:
-    """Write the file for ClearML, mode 0600; where the file that it replaced is kept, None when there was none.
+    """Write the file for ClearML, mode 0600; where the file that it replaced is kept,
+    None when there was none.
 
     Raises `FileExistsError` when there is one, unless `force`.
     """
     path, kept = Path(path), None
     if path.exists() and not force:
-        raise FileExistsError(f"{path} exists already and is not overwritten; --force replaces it and keeps a copy")
+        raise FileExistsError(
+            f"{path} exists already and is not overwritten; --force replaces it and keeps a copy"
+        )
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, draft = tempfile.mkstemp(dir=path.parent, prefix=f"{path.name}.", suffix=".tmp")      # made with mode 0600
+    # made with mode 0600
+    handle, draft = tempfile.mkstemp(dir=path.parent, prefix=f"{path.name}.", suffix=".tmp")
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(f'api {{\n  web_server: "{keys.web_server}"\n  api_server: "{keys.api_server}"\n  files_server: "{keys.files_server}"\n'
-                       f'  credentials {{\n    "access_key" = "{keys.access_key}"\n    "secret_key" = "{keys.secret_key}"\n  }}\n}}\n')
+            file.write(
+                f'api {{\n  web_server: "{keys.web_server}"\n  api_server: "{keys.api_server}"\n '
+                f' files_server: "{keys.files_server}"\n  credentials {{\n    "access_key" ='
+                f' "{keys.access_key}"\n    "secret_key" = "{keys.secret_key}"\n  }}\n}}\n'
+            )
         if path.exists():
-            kept = next(place for n in range(1, 1000) if not (place := path.with_name(f"{path.name}.{n}")).exists())
+            kept = next(
+                place
+                for n in range(1, 1000)
+                if not (place := path.with_name(f"{path.name}.{n}")).exists()
+            )
             path.replace(kept)
         os.replace(draft, path)
     finally:
@@ -107,7 +167,8 @@ def write_configuration(keys: Keys, path: str | os.PathLike, force: bool = False
 def log_in(keys: Keys, seconds: float = 3, verify: bool = True) -> None:
     """Try the keys, within `seconds`; `verify`: mind the certificate.
 
-    Raises `PermissionError` when they are refused, `ConnectionError` when something else is wrong; neither tells a key.
+    Raises `PermissionError` when they are refused, `ConnectionError` when something else is
+    wrong; neither tells a key.
     """
     outcome: list[Exception | None] = []
 
@@ -137,9 +198,12 @@ class _StayHere(urllib.request.HTTPRedirectHandler):
 
 def _log_in(keys, seconds, verify):
     pair = base64.b64encode(f"{keys.access_key}:{keys.secret_key}".encode()).decode()
-    request = urllib.request.Request(f"{keys.api_server}/auth.login", headers={"Authorization": f"Basic {pair}"})
+    request = urllib.request.Request(
+        f"{keys.api_server}/auth.login", headers={"Authorization": f"Basic {pair}"}
+    )
     context = ssl.create_default_context() if verify else ssl._create_unverified_context()
-    if (bundle := os.environ.get("REQUESTS_CA_BUNDLE")) and verify:        # where ClearML's own client looks as well
+    # where ClearML's own client looks as well
+    if (bundle := os.environ.get("REQUESTS_CA_BUNDLE")) and verify:
         context.load_verify_locations(**{"capath" if os.path.isdir(bundle) else "cafile": bundle})
     opener = urllib.request.build_opener(_StayHere, urllib.request.HTTPSHandler(context=context))
     with opener.open(request, timeout=seconds) as answer:
@@ -157,26 +221,37 @@ def _in_words(server, error):
     if isinstance(error, TimeoutError):
         return f"{server} does not answer in time"
     if isinstance(error, (OSError, ssl.SSLError)):
-        return f"{server} cannot be reached ({getattr(error, 'verify_message', None) or error.strerror or error})"
+        return (
+            f"{server} cannot be reached "
+            f"({getattr(error, 'verify_message', None) or error.strerror or error})"
+        )
     return f"{server} answers, but not as a ClearML server ({type(error).__name__})"
 
 # %% ../../nbs/09b_tracking/01_clearml_server.ipynb #62a34f32
 def set_up_clearml(
-    look_up: Callable[[str], str | None] = os.environ.get,     # finds CLEARML_* variables; on Colab the secrets of the notebook
-    ask: Callable[[str], str] | None = None,                   # shows a question and returns the answer; None: nobody is there to ask
-    force: bool = False,                                       # replace a file that is there, and keep a copy
-    path: str | os.PathLike | None = None,                     # None: the file that ClearML reads
-) -> str:                                                      # what was done, without any key
+    # finds CLEARML_* variables; on Colab the secrets of the notebook
+    look_up: Callable[[str], str | None] = os.environ.get,
+    # shows a question and returns the answer; None: nobody is there to ask
+    ask: Callable[[str], str] | None = None,
+    force: bool = False,                    # replace a file that is there, and keep a copy
+    path: str | os.PathLike | None = None,  # None: the file that ClearML reads
+) -> str:                                   # what was done, without any key
     """Write ClearML's configuration file and try the keys.
 
-    Raises `FileExistsError` when there is one already, `ValueError` when keys are missing, `PermissionError` when they are refused.
+    Raises `FileExistsError` when there is one already, `ValueError` when keys are missing,
+    `PermissionError` when they are refused.
     """
     path = Path(path or configuration_path())
     if path.exists() and not force:
-        raise FileExistsError(f"{path} exists already and is not overwritten; --force replaces it and keeps a copy")
+        raise FileExistsError(
+            f"{path} exists already and is not overwritten; --force replaces it and keeps a copy"
+        )
     keys = Keys.from_variables(look_up)
     if keys is None and ask is None:
-        raise ValueError(f"ClearML needs keys: set {', '.join(list(VARIABLES)[3:])} (and {', '.join(list(VARIABLES)[:3])} for a server of your own)")
+        raise ValueError(
+            f"ClearML needs keys: set {', '.join(list(VARIABLES)[3:])} (and "
+            f"{', '.join(list(VARIABLES)[:3])} for a server of your own)"
+        )
     keys = keys or _asked(ask)
     try:
         log_in(keys)
@@ -184,13 +259,24 @@ def set_up_clearml(
     except ConnectionError as error:
         outcome = f"they could not be tried: {error}"
     kept = write_configuration(keys, path, force)
-    return f"keys for ClearML are in {path}" + (f" (the file before is {kept})" if kept else "") + f"; {outcome}"
+    return (
+        f"keys for ClearML are in {path}"
+        + (f" (the file before is {kept})" if kept else "")
+        + f"; {outcome}"
+    )
 
 
 def _asked(ask):
-    answer = ask("access key of ClearML, or the block api { ... } from Settings, Workspace, Create new credentials: ").strip()
+    answer = ask(
+        "access key of ClearML, or the block api { ... "
+        "} from Settings, Workspace, Create new credentials: "
+    ).strip()
     if re.fullmatch(r"[^\s{}:=]+", answer):
-        found = {"access_key": answer, "secret_key": ask("secret key: ").strip(), "api_server": ask("API server (Enter for https://api.clear.ml): ").strip()}
+        found = {
+            "access_key": answer,
+            "secret_key": ask("secret key: ").strip(),
+            "api_server": ask("API server (Enter for https://api.clear.ml): ").strip(),
+        }
         return Keys._from({name: value for name, value in found.items() if value}, "ClearML")
     lines = [answer]
     while "\n".join(lines).count("{") > "\n".join(lines).count("}") or not any(lines):

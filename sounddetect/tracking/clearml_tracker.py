@@ -21,20 +21,62 @@ from .guard import Say
 
 # %% ../../nbs/09b_tracking/02_clearml_tracker.ipynb #f94750c9
 OFFLINE_FILE = "clearml_offline.zip"
-_QUIET = {"auto_connect_frameworks": {name: False for name in ("detect_repository", "matplotlib", "tensorflow", "tensorboard", "pytorch", "xgboost", "scikit", "fastai",
-                                                               "lightgbm", "hydra", "catboost", "gradio", "megengine", "joblib", "jsonargparse")},
-          "auto_connect_arg_parser": False, "auto_resource_monitoring": False, "auto_connect_streams": False, "reuse_last_task_id": False}
-_SETTINGS = {"api": {"http": {"retries": {"total": 2, "connect": 2, "read": 2, "status": 2, "backoff_factor": 0.5, "backoff_max": 2},
-                              "wait_on_maintenance_forever": False}},
-             "sdk": {"development": {"report_use_subprocess": False}}}
+_QUIET = {
+    "auto_connect_frameworks": {
+        name: False
+        for name in (
+            "detect_repository",
+            "matplotlib",
+            "tensorflow",
+            "tensorboard",
+            "pytorch",
+            "xgboost",
+            "scikit",
+            "fastai",
+            "lightgbm",
+            "hydra",
+            "catboost",
+            "gradio",
+            "megengine",
+            "joblib",
+            "jsonargparse",
+        )
+    },
+    "auto_connect_arg_parser": False,
+    "auto_resource_monitoring": False,
+    "auto_connect_streams": False,
+    "reuse_last_task_id": False,
+}
+_SETTINGS = {
+    "api": {
+        "http": {
+            "retries": {
+                "total": 2,
+                "connect": 2,
+                "read": 2,
+                "status": 2,
+                "backoff_factor": 0.5,
+                "backoff_max": 2,
+            },
+            "wait_on_maintenance_forever": False,
+        }
+    },
+    "sdk": {"development": {"report_use_subprocess": False}},
+}
 
 
 def _load_clearml(cache):
-    """The library, set up for this process alone; its notes about sessions go into `cache`. Raises `ImportError` with the line that installs it."""
+    """The library, set up for this process alone; its notes about sessions go into `cache`.
+
+    Raises `ImportError` with the line that installs it.
+    """
     try:
         import clearml
     except ImportError as error:
-        raise ImportError(f"ClearML is asked for but cannot be loaded ({error}); install it by: pip install clearml") from None
+        raise ImportError(
+            f"ClearML is asked for but cannot be loaded ({error}); "
+            "install it by: pip install clearml"
+        ) from None
     from clearml.backend_api import Session
     from clearml.config import ConfigWrapper
     from clearml.config.cache import SessionCache
@@ -49,7 +91,10 @@ def _find_keys(settings) -> Keys | None:
     """The keys that ClearML would use; from then on known to `without_secrets` too."""
     from clearml.backend_api import Session
 
-    names = {"CLEARML_API_ACCESS_KEY": "api.credentials.access_key", "CLEARML_API_SECRET_KEY": "api.credentials.secret_key"}
+    names = {
+        "CLEARML_API_ACCESS_KEY": "api.credentials.access_key",
+        "CLEARML_API_SECRET_KEY": "api.credentials.secret_key",
+    }
     pair = [os.environ.get(variable) or settings.get(key, None) for variable, key in names.items()]
     if not all(pair):
         return None
@@ -64,7 +109,9 @@ class _Reports:
         """`train_loss` and `val_loss` share a diagram."""
         for name, value in values.items():
             if math.isfinite(value):
-                self.logger.report_scalar(name.removeprefix("train_").removeprefix("val_"), name, value, epoch)
+                self.logger.report_scalar(
+                    name.removeprefix("train_").removeprefix("val_"), name, value, epoch
+                )
 
     def summary(self, values: dict[str, float]) -> None:
         """Single values."""
@@ -78,7 +125,9 @@ class _Reports:
 
     def picture(self, name: str, path: str) -> None:
         """A plot that shows the picture."""
-        self.logger.report_plotly(name, "picture", figure=_as_plotly(name, Path(path).read_bytes()), iteration=0)
+        self.logger.report_plotly(
+            name, "picture", figure=_as_plotly(name, Path(path).read_bytes()), iteration=0
+        )
 
     def file(self, path: str) -> None:
         """An artifact."""
@@ -91,15 +140,21 @@ class _Reports:
         else:
             import clearml
 
-            clearml.OutputModel(task=self.task, name=self.run, framework="PyTorch").update_weights_package(
-                weights_path=path, auto_delete_file=False, async_enable=False)
+            clearml.OutputModel(
+                task=self.task, name=self.run, framework="PyTorch"
+            ).update_weights_package(weights_path=path, auto_delete_file=False, async_enable=False)
 
 # %% ../../nbs/09b_tracking/02_clearml_tracker.ipynb #0c4f4f74
 class ClearMLTracker(_Reports):
     """A `Tracker` that reports to a task of ClearML, on its server or offline."""
 
     def __init__(self, say: Say, project_name: str, task_name: str | None, output_uri: str | None):
-        self.say, self.project_name, self.task_name, self.output_uri = say, project_name, task_name, output_uri
+        self.say, self.project_name, self.task_name, self.output_uri = (
+            say,
+            project_name,
+            task_name,
+            output_uri,
+        )
 
     def start(self, about: dict) -> None:
         """Open the task; one that is new is told what was before."""
@@ -113,8 +168,11 @@ class ClearMLTracker(_Reports):
         self.logger = self.task.get_logger()
         _listen_to_complaints(self.say)
         if self.server is None:
-            self.say("note", f"ClearML: {reason}, so the task is kept offline, in {self.folder / OFFLINE_FILE}; to send it later: "
-                             f"clearml-task --import-offline-session {self.folder / OFFLINE_FILE}")
+            self.say(
+                "note",
+                f"ClearML: {reason}, so the task is kept offline, "
+                f"in {self.folder / OFFLINE_FILE}; to send it later: "
+                f"clearml-task --import-offline-session {self.folder / OFFLINE_FILE}")
         else:
             self.say("note", f"ClearML: {self.task.get_output_log_web_page()}")
             self.say("remember", {"task_id": self.task.id, "server": self.server})
@@ -145,12 +203,19 @@ def _open(self, clearml, remembered):
     name = self.task_name or self.run
     if self.server and remembered.get("server") == self.server:
         try:
-            self.task = clearml.Task.init(self.project_name, name, continue_last_task=remembered["task_id"], output_uri=self.output_uri, **_QUIET)
+            self.task = clearml.Task.init(
+                self.project_name, name, continue_last_task=remembered["task_id"],
+                output_uri=self.output_uri, **_QUIET)
             self.task.set_initial_iteration(0)
             return True
         except Exception as error:
-            self.say("note", f"ClearML: the task {remembered['task_id']} cannot go on ({type(error).__name__}), so there is a new one")
-    self.task = clearml.Task.init(self.project_name, name, tags=[self.run], output_uri=self.output_uri, **_QUIET)
+            self.say(
+                "note",
+                f"ClearML: the task {remembered['task_id']} cannot go "
+                f"on ({type(error).__name__}), so there is a new one")
+    self.task = clearml.Task.init(
+        self.project_name, name, tags=[self.run], output_uri=self.output_uri, **_QUIET
+    )
     return False
 
 
@@ -158,7 +223,8 @@ def _close(self, state):
     identity = self.task.id
     self.task.close()
     file = self.folder / OFFLINE_FILE
-    if self.server is None and not (file.exists() and file.stat().st_mtime > self.begun):      # else a later session, which tells more, was quicker
+    # else a later session, which tells more, was quicker
+    if self.server is None and not (file.exists() and file.stat().st_mtime > self.begun):
         with replacing(file) as draft:
             shutil.copyfile(Path(self.cache, "offline", f"{identity}.zip"), draft)
             os.utime(draft, (self.begun, self.begun))
@@ -172,8 +238,21 @@ def _close(self, state):
 def _as_plotly(title, png):
     """A PNG as a figure of plotly: that is what ClearML's plots are."""
     width, height = struct.unpack(">II", png[16:24])
-    image = {"source": data_uri(png, "image/png"), "xref": "x", "yref": "y", "x": 0, "y": height, "sizex": width, "sizey": height, "sizing": "contain", "layer": "below"}
-    axes = {"xaxis": {"visible": False, "range": [0, width]}, "yaxis": {"visible": False, "range": [0, height], "scaleanchor": "x"}}
+    image = {
+        "source": data_uri(png, "image/png"),
+        "xref": "x",
+        "yref": "y",
+        "x": 0,
+        "y": height,
+        "sizex": width,
+        "sizey": height,
+        "sizing": "contain",
+        "layer": "below",
+    }
+    axes = {
+        "xaxis": {"visible": False, "range": [0, width]},
+        "yaxis": {"visible": False, "range": [0, height], "scaleanchor": "x"},
+    }
     return {"data": [], "layout": {"title": title, "images": [image], "showlegend": False, **axes}}
 
 # %% ../../nbs/09b_tracking/02_clearml_tracker.ipynb #11f92f5e
@@ -186,7 +265,13 @@ def _listen_to_complaints(say):
         def emit(self, record):
             if not self.told:
                 self.told = True
-                say("warning", f"ClearML does not get everything ({record.getMessage()}); all metrics are in results.csv")
+                say(
+                    "warning",
+                    f"ClearML does not get everything ({record.getMessage()}); "
+                    "all metrics are in results.csv")
 
-    for name in ("clearml", *(name for name in logging.root.manager.loggerDict if name.startswith("clearml."))):
+    for name in (
+        "clearml",
+        *(name for name in logging.root.manager.loggerDict if name.startswith("clearml.")),
+    ):
         logging.getLogger(name).addHandler(Listener(logging.WARNING))

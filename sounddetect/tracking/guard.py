@@ -26,13 +26,16 @@ Say = Callable[[str, object], None]     # say("note" or "warning", text), say("r
 
 
 class Tracker(Protocol):
-    """Made in a process of its own as `tracker(say, **options)`; any of its methods may raise or take long."""
+    """Made in a process of its own as `tracker(say, **options)`; any of its
+    methods may raise or take long.
+    """
 
     def start(self, about: dict) -> None:
         """Before all else.
 
-        `about`: `run`, its name; `folder`, its path; `settings`, nested; `config`, the same as YAML; `earlier`, calls that were made for this run before, for a
-        tracker that begins anew; `remembered` by this tracker, or None.
+        `about`: `run`, its name; `folder`, its path; `settings`, nested; `config`, the same as
+        YAML; `earlier`, calls that were made for this run before, for a tracker that begins anew;
+        `remembered` by this tracker, or None.
         """
 
     def scalars(self, epoch: int, values: dict[str, float]) -> None:
@@ -61,15 +64,23 @@ LINGER = 60     # seconds that closing may take in the background
 
 
 def without_secrets(text: str, environ: Mapping[str, str] = os.environ) -> str:
-    """`text` with the values of environment variables that are called a key, a secret, a token or a password taken out."""
-    secrets = [value for name, value in environ.items() if name.upper().endswith(("KEY", "SECRET", "TOKEN", "PASSWORD")) and len(value) > 3]
+    """`text` with the values of environment variables that are called a key, a secret, a token
+    or a password taken out.
+    """
+    secrets = [
+        value
+        for name, value in environ.items()
+        if name.upper().endswith(("KEY", "SECRET", "TOKEN", "PASSWORD")) and len(value) > 3
+    ]
     for secret in sorted(secrets, key=len, reverse=True):
         text = text.replace(secret, "***")
     return text
 
 
 def serve() -> None:
-    """Make the tracker that the first line of standard input names, then call what each further line says. Does not return."""
+    """Make the tracker that the first line of standard input names, then call what each further
+    line says. Does not return.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     with open(os.devnull, "w") as nowhere:
@@ -81,7 +92,8 @@ def serve() -> None:
     except BaseException as error:
         code = 1
         _answer(answers, "failed", f"{type(error).__name__}: {error}")
-    os._exit(code)                      # what the library left for the end of the process could hang
+    # what the library left for the end of the process could hang
+    os._exit(code)
 
 # %% ../../nbs/09b_tracking/00_guard.ipynb #c2b7b51d
 def _answer(answers, kind, value):
@@ -91,7 +103,8 @@ def _answer(answers, kind, value):
         answers.write(json.dumps({kind: value}) + "\n")
         answers.flush()
     except OSError:
-        pass                            # the training is gone; its tracker still closes in good order
+        # the training is gone; its tracker still closes in good order
+        pass
 
 
 def _serve(lines, answer):
@@ -119,8 +132,10 @@ def _start_process():
     """A Python that serves; in a session of its own, so that Ctrl-C does not reach it."""
     root = str(Path(sounddetect.__file__).parents[1])
     paths = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
-    return subprocess.Popen([sys.executable, "-c", "from sounddetect.tracking.guard import serve; serve()"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                            stderr=subprocess.DEVNULL, env=os.environ | {"PYTHONPATH": paths}, encoding="utf-8", start_new_session=True)
+    return subprocess.Popen(
+        [sys.executable, "-c", "from sounddetect.tracking.guard import serve; serve()"],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+        env=os.environ | {"PYTHONPATH": paths}, encoding="utf-8", start_new_session=True)
 
 
 class _Channel:
@@ -147,7 +162,15 @@ class _Channel:
             if not self.on:
                 return
             self.on = False
-        self._said.put(("warning", f"{self.name} receives no more of this run: {why}. The training continues, and all metrics are in results.csv"))
+        self._said.put(
+            (
+                "warning",
+                (
+                    f"{self.name} receives no more of this run: {why}. "
+                    "The training continues, and all metrics are in results.csv"
+                ),
+            )
+        )
         if self._process is None:
             self._ended.set()
         else:
@@ -183,13 +206,17 @@ class Guarded(_Channel):
             self._put([call, arguments])
 
     def looks_well(self) -> bool:
-        """False when it is off; one that has not answered for `patience` seconds is switched off here."""
+        """False when it is off; one that has not answered for `patience`
+        seconds is switched off here.
+        """
         if self.on and self._asked > self._done and time.monotonic() - self._since > self.patience:
             self.switch_off(f"it has not answered for {self.patience:g} s")
         return self.on
 
     def said(self) -> list[tuple[str, object]]:
-        """What it has said since the last time: ("note", text), ("warning", text), ("remember", dict)."""
+        """What it has said since the last time: ("note", text), ("warning",
+        text), ("remember", dict).
+        """
         return [self._said.get() for _ in range(self._said.qsize())]
 
     def close(self, state: str) -> None:
@@ -198,9 +225,13 @@ class Guarded(_Channel):
         self._put(None)
 
     def wait(self, seconds: float) -> None:
-        """Wait at most so long until what was closed has ended; what is left to send goes on beside, for at most a minute."""
+        """Wait at most so long until what was closed has ended; what is left to send goes on
+        beside, for at most a minute.
+        """
         if not self._ended.wait(seconds) and self.on:
-            self._said.put(("note", f"{self.name} is still sending, beside, for at most {LINGER} s"))
+            self._said.put(
+                ("note", f"{self.name} is still sending, beside, for at most {LINGER} s")
+            )
         self.on = False
 
 # %% ../../nbs/09b_tracking/00_guard.ipynb #9e9d7825

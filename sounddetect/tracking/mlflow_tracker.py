@@ -46,17 +46,25 @@ class MLflowTracker(_Files):
 
     def start(self, about: dict) -> None:
         """Begin an entry, or go on with the one of before."""
-        os.environ |= {"MLFLOW_ALLOW_FILE_STORE": "true", "MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true"}
+        os.environ |= {
+            "MLFLOW_ALLOW_FILE_STORE": "true",
+            "MLFLOW_DISABLE_TELEMETRY": "true",
+            "DO_NOT_TRACK": "true",
+        }
         try:
             from mlflow.tracking import MlflowClient
         except ImportError as error:
-            raise ImportError(f"MLflow is asked for but cannot be loaded ({error}); install it by: pip install 'sounddetect[tracking]'") from None
+            raise ImportError(
+                f"MLflow is asked for but cannot be loaded ({error}); "
+                "install it by: pip install 'sounddetect[tracking]'"
+            ) from None
         self.client = MlflowClient(self.store.as_uri())
         try:
             self.id = (about["remembered"] or {})["run_id"]
             self.client.update_run(self.id, status="RUNNING")
             return
-        except Exception:                           # none before, or it was deleted: MLflow raises what it likes
+        # none before, or it was deleted: MLflow raises what it likes
+        except Exception:
             self.id = self._begin(about["run"])
         self.say("remember", {"run_id": self.id})
         for name, value in _flat(about["settings"]):
@@ -66,7 +74,11 @@ class MLflowTracker(_Files):
 
     def _begin(self, name):
         experiment = self.client.get_experiment_by_name(self.project_name)
-        number = experiment.experiment_id if experiment else self.client.create_experiment(self.project_name)
+        number = (
+            experiment.experiment_id
+            if experiment
+            else self.client.create_experiment(self.project_name)
+        )
         return self.client.create_run(number, run_name=name).info.run_id
 
     def scalars(self, epoch: int, values: dict[str, float]) -> None:

@@ -30,27 +30,52 @@ def trackers_of(config: Config) -> dict[str, dict]:
     """Trackers that a run has beside `results.csv`: name in `TRACKERS` and options of the class."""
     clearml, others, wanted = config.clearml, config.tracking, {}
     if clearml.enabled is True or clearml.enabled == "auto" and has_keys():
-        wanted["clearml"] = {"project_name": clearml.project_name, "task_name": clearml.task_name, "output_uri": clearml.output_uri}
+        wanted["clearml"] = {
+            "project_name": clearml.project_name,
+            "task_name": clearml.task_name,
+            "output_uri": clearml.output_uri,
+        }
     if others.tensorboard:
         wanted["tensorboard"] = {}
     if others.mlflow is not None:
-        wanted["mlflow"] = {"folder": str(Path(others.mlflow).absolute()), "project_name": clearml.project_name}
+        wanted["mlflow"] = {
+            "folder": str(Path(others.mlflow).absolute()),
+            "project_name": clearml.project_name,
+        }
     return wanted
 
 # %% ../../nbs/09b_tracking/05_run_tracking.ipynb #db9889a5
-CLOSING = 5     # seconds that the end of a training, or an evaluation, waits for all trackers together
+# seconds that the end of a training, or an evaluation, waits for all trackers together
+CLOSING = 5
 
 
 class _Told:
     """The trackers of one run folder. `tell` takes a kind, note or warning, and a text."""
 
-    def __init__(self, path: Path, config: Config, names: list[str], earlier: list, tell: Callable[[str, str], None]):
+    def __init__(
+        self,
+        path: Path,
+        config: Config,
+        names: list[str],
+        earlier: list,
+        tell: Callable[[str, str], None],
+    ):
         self.file, self.say = path / "tracking.json", tell
         self.remembered = read_object(self.file) if self.file.exists() else {}
-        self.guarded = {name: Guarded(*TRACKERS[name], options) for name, options in trackers_of(config).items() if name in names}
+        self.guarded = {
+            name: Guarded(*TRACKERS[name], options)
+            for name, options in trackers_of(config).items()
+            if name in names
+        }
         if set(self.guarded) - set(self.remembered):
             self._remember({name: self.remembered.get(name, {}) for name in self.guarded})
-        about = {"run": path.name, "folder": str(path), "settings": config.model_dump(mode="json"), "config": config.to_yaml(), "earlier": earlier}
+        about = {
+            "run": path.name,
+            "folder": str(path),
+            "settings": config.model_dump(mode="json"),
+            "config": config.to_yaml(),
+            "earlier": earlier,
+        }
         for name, guarded in self.guarded.items():
             guarded.tell("start", about | {"remembered": self.remembered[name] or None})
 
@@ -90,20 +115,31 @@ def _epoch_call(row: dict) -> list:
 
 
 def _calls_for(folder: Path, *names: str) -> list:
-    """A call for each of these files or folders that is there: pictures, the detector, other files."""
+    """A call for each of these files or folders that is there: pictures, the detector, other files.
+    """
     calls = []
     for path in (path for name in names for path in sorted(folder.glob(name))):
-        kind = ["picture", path.stem] if path.suffix == ".png" else ["model"] if path.is_dir() else ["file"]
+        kind = (
+            ["picture", path.stem]
+            if path.suffix == ".png"
+            else ["model"]
+            if path.is_dir()
+            else ["file"]
+        )
         calls.append([kind[0], [*kind[1:], str(path.absolute())]])
     return calls
 
 
 def _after_training(folder: Path) -> list:
-    return _calls_for(folder, "config.yaml", "data.json", "results.csv", "log.txt", "evaluation/training_curves.png", "evaluation/examples.png", "model")
+    return _calls_for(
+        folder, "config.yaml", "data.json", "results.csv", "log.txt",
+        "evaluation/training_curves.png", "evaluation/examples.png", "model")
 
 # %% ../../nbs/09b_tracking/05_run_tracking.ipynb #e9df9917
 class RunTracking:
-    """Listener that tells the trackers of a run; `emit` takes what they have to say, as `Trainer.emit` does."""
+    """Listener that tells the trackers of a run; `emit` takes what they have to
+    say, as `Trainer.emit` does.
+    """
 
     def __init__(self, path: Path, config: Config, emit: Callable[..., None]):
         self.path, self.config, self.emit, self._told = path, config, emit, None
@@ -112,7 +148,9 @@ class RunTracking:
         kind = event["event"]
         if kind == "start":
             earlier = [_epoch_call(row) for row in event["history"]]
-            self._told = _Told(self.path, self.config, list(TRACKERS), earlier, lambda kind, text: self.emit(kind, message=text))
+            self._told = _Told(
+                self.path, self.config, list(TRACKERS), earlier,
+                lambda kind, text: self.emit(kind, message=text))
         if self._told is None:
             return
         if kind == "epoch":
@@ -141,16 +179,32 @@ def track_evaluation(
     run: Run,
     metrics: dict,          # those that are numbers are reported
 ) -> None:
-    """Tell the trackers that this run has what its `evaluation/` holds. Warns of those that fail."""
+    """Tell the trackers that this run has what its `evaluation/` holds.
+
+    Warns of those that fail.
+    """
     file = run.path / "tracking.json"
     if not file.exists():
         return
     names = list(read_object(file))
-    earlier = [_epoch_call(row) for row in run.results.to_dict("records")] + _after_training(run.path)
-    told = _Told(run.path, run.config, names, earlier, lambda kind, text: warnings.warn(text, stacklevel=4) if kind == "warning" else None)
-    told.tell("summary", {name: value for name, value in metrics.items() if isinstance(value, (int, float)) and not isinstance(value, bool)})
+    earlier = [_epoch_call(row) for row in run.results.to_dict("records")] + _after_training(
+        run.path
+    )
+    told = _Told(
+        run.path, run.config, names, earlier,
+        lambda kind, text: warnings.warn(text, stacklevel=4) if kind == "warning" else None)
+    told.tell(
+        "summary",
+        {
+            name: value
+            for name, value in metrics.items()
+            if isinstance(value, (int, float)) and not isinstance(value, bool)
+        },
+    )
     pictures = {tuple(call[1]) for call in _after_training(run.path)}
-    for call in _calls_for(run.path / "evaluation", "*.png", "metrics.json", "predictions.csv", "report.html"):
+    for call in _calls_for(
+        run.path / "evaluation", "*.png", "metrics.json", "predictions.csv", "report.html"
+    ):
         if tuple(call[1]) not in pictures:
             told.tell(*_spread(call))
     told.close("finished")

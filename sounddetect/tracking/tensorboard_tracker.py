@@ -22,13 +22,20 @@ class _Events:
         from tensorboard.plugins.text.metadata import create_summary_metadata
 
         tensor = TensorProto(dtype=7, string_val=[text.encode()])         # 7: string
-        self._write(0, tag=tag, tensor=tensor, metadata=create_summary_metadata(display_name=tag, description=""))
+        self._write(
+            0,
+            tag=tag,
+            tensor=tensor,
+            metadata=create_summary_metadata(display_name=tag, description=""),
+        )
 
     def _write(self, step, **value):
         from tensorboard.compat.proto.event_pb2 import Event
         from tensorboard.compat.proto.summary_pb2 import Summary
 
-        self.writer.add_event(Event(wall_time=time.time(), step=step, summary=Summary(value=[Summary.Value(**value)])))
+        self.writer.add_event(
+            Event(wall_time=time.time(), step=step, summary=Summary(value=[Summary.Value(**value)]))
+        )
         self.writer.flush()
 
 # %% ../../nbs/09b_tracking/03_tensorboard_tracker.ipynb #5908b7ba
@@ -43,11 +50,15 @@ class TensorBoardTracker(_Events):
         try:
             from tensorboard.summary.writer.event_file_writer import EventFileWriter
         except ImportError as error:
-            raise ImportError(f"TensorBoard is asked for but cannot be loaded ({error}); install it by: pip install 'sounddetect[tracking]'") from None
+            raise ImportError(
+                f"TensorBoard is asked for but cannot be loaded ({error}); "
+                "install it by: pip install 'sounddetect[tracking]'"
+            ) from None
         folder = Path(about["folder"], "tensorboard")
         fresh = not folder.exists()
         self.writer = EventFileWriter(str(folder))
-        self._text("config.yaml", "    " + about["config"].replace("\n", "\n    "))       # indented: code, as TensorBoard's Markdown has it
+        # indented: code, as TensorBoard's Markdown has it
+        self._text("config.yaml", "    " + about["config"].replace("\n", "\n    "))
         for call, arguments in about["earlier"] if fresh else ():
             getattr(self, call)(*arguments)
 
@@ -71,7 +82,11 @@ class TensorBoardTracker(_Events):
 
         png = Path(path).read_bytes()
         width, height = struct.unpack(">II", png[16:24])
-        self._write(0, tag=name, image=Summary.Image(height=height, width=width, colorspace=3, encoded_image_string=png))
+        self._write(
+            0,
+            tag=name,
+            image=Summary.Image(height=height, width=width, colorspace=3, encoded_image_string=png),
+        )
 
     def file(self, path: str) -> None:
         """It lies in the run folder."""

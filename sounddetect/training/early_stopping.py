@@ -12,7 +12,9 @@ from dataclasses import dataclass
 # %% ../../nbs/07_training/01_early_stopping.ipynb #dfd416bf
 @dataclass
 class EarlyStopping:
-    """Counts epochs without a better loss; `patience` None never stops, but still knows the best epoch."""
+    """Counts epochs without a better loss; `patience` None never stops, but
+    still knows the best epoch.
+    """
 
     patience: int | None
     best: float = math.inf

@@ -14,7 +14,8 @@ Listener = Callable[[dict], None]
 
 
 class StopTraining(Exception):
-    """Raised by a listener: end the training after the current step, for the reason given as text."""
+    """Raised by a listener: end the training after the current step, for the reason given as text.
+    """
 
 
 class Events:
@@ -23,8 +24,9 @@ class Events:
     def __init__(
         self,
         listeners: Iterable[Listener] = (),
-        on_stop: Callable[[str], object] = lambda reason: None,   # called with the text of a `StopTraining`
-        silent: bool = False,                                     # tell nobody: of several processes, the first one does
+        # called with the text of a `StopTraining`
+        on_stop: Callable[[str], object] = lambda reason: None,
+        silent: bool = False,  # tell nobody: of several processes, the first one does
     ):
         self.listeners, self.on_stop, self.silent = list(listeners), on_stop, silent
 
@@ -37,4 +39,6 @@ class Events:
             except Exception as error:
                 name = getattr(listener, "__name__", type(listener).__name__)
                 problem = f"{type(error).__name__} {error}"
-                warnings.warn(f"the listener {name} failed at the event {event}: {problem}", stacklevel=2)
+                warnings.warn(
+                    f"the listener {name} failed at the event {event}: {problem}", stacklevel=2
+                )

@@ -45,7 +45,11 @@ class Pace:
 
     def seconds_left(self, epochs: int, steps: int) -> float:
         """Time for `epochs` whole epochs and `steps` steps of the current one."""
-        return epochs * self.epoch_seconds() + steps * self._step() + (self._validation() if steps else 0)
+        return (
+            epochs * self.epoch_seconds()
+            + steps * self._step()
+            + (self._validation() if steps else 0)
+        )
 
     def _step(self):
         return self.step_seconds / max(1, self.steps - self.WARM_UP)
@@ -57,31 +61,45 @@ class Pace:
 
 # %% ../../nbs/07_training/04_pace.ipynb #cd375236
 class PaceReport:
-    """Send the event `forecast`, and one `warning` when the session will end before the training."""
+    """Send the event `forecast`, and one `warning` when the session will end before the training.
+    """
 
     def __init__(
         self,
         pace: Pace,
-        epochs: int,                                # of the whole training
-        deadline: float,                            # end of the session, on the clock of `time.time()`
-        emit: Callable[..., None],                  # `emit(event, **values)`
+        epochs: int,                # of the whole training
+        deadline: float,            # end of the session, on the clock of `time.time()`
+        emit: Callable[..., None],  # `emit(event, **values)`
     ):
         self.pace, self.epochs, self.deadline, self.emit = pace, epochs, deadline, emit
         self.told = self.warned = False
 
     def after_step(self, epoch: int, step: int, seconds: float) -> None:
-        """Take the time of a step, the number `step` of its epoch, and send a forecast when it is due."""
+        """Take the time of a step, the number `step` of its epoch, and send a
+        forecast when it is due.
+        """
         self.pace.add_step(seconds)
         if self.pace.known and (not self.told or step == self.pace.n_steps):
             self._tell(epoch, self.pace.seconds_left(self.epochs - epoch, self.pace.n_steps - step))
 
     def _tell(self, epoch: int, left: float) -> None:
         one = self.pace.epoch_seconds()
-        self.emit("forecast", seconds_left=round(left, 1), epoch_seconds=round(one, 3), first=not self.told)
+        self.emit(
+            "forecast",
+            seconds_left=round(left, 1),
+            epoch_seconds=round(one, 3),
+            first=not self.told,
+        )
         self.told = True
         if self.warned or time.time() + left <= self.deadline:
             return
         self.warned = True
         possible = epoch - 1 + math.floor(max(0.0, self.deadline - time.time()) / max(one, 1e-9))
-        self.emit("warning", message=f"all {self.epochs} epochs take {left / 3600:.1f} h more, and the session ends before that; about "
-                                     f"{possible} will be done. Training will stop in time and can continue in the next session")
+        self.emit(
+            "warning",
+            message=(
+                f"all {self.epochs} epochs take {left / 3600:.1f} h more, "
+                f"and the session ends before that; about {possible} will be done. "
+                "Training will stop in time and can continue in the next session"
+            ),
+        )

@@ -34,7 +34,10 @@ class PassStep:
         processes: Processes = Processes(),
     ):
         if processes.size > 1:
-            raise ValueError(f"{type(pipeline.network).__name__} learns in passes, which one process makes: start it without torchrun")
+            raise ValueError(
+                f"{type(pipeline.network).__name__} learns in passes, "
+                "which one process makes: start it without torchrun"
+            )
         self.pipeline, self.device, self.processes = pipeline, device, processes
         self.dtype = torch.float32
         self._begun = self._learned()
@@ -46,11 +49,14 @@ class PassStep:
     def __call__(
         self,
         samples: Sequence[Sample],
-        seed: Sequence[int],                      # not used: nothing is random here
-        micro_batch: int,                         # windows at a time
-        smaller: Callable[[int], None],           # called with the new size when memory runs out
-    ) -> tuple[float, float]:                     # 0, as there is no loss, and the sum of the weights
-        """Take in these windows. Raises `MemoryError` when memory does not suffice for one window."""
+        seed: Sequence[int],             # not used: nothing is random here
+        micro_batch: int,                # windows at a time
+        smaller: Callable[[int], None],  # called with the new size when memory runs out
+    ) -> tuple[float, float]:            # 0, as there is no loss, and the sum of the weights
+        """Take in these windows.
+
+        Raises `MemoryError` when memory does not suffice for one window.
+        """
         done = 0
 
         def take_in(size):

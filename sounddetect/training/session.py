@@ -24,7 +24,9 @@ def session_start() -> float:
 
 
 def session_deadline(config: Config) -> float:
-    """Time at which training has to stop, on the clock of `time.time()`; infinity where a session has no limit."""
+    """Time at which training has to stop, on the clock of `time.time()`; infinity
+    where a session has no limit.
+    """
     if config.session.max_hours is None:
         return math.inf
     return session_start() + config.session.max_hours * 3600 - config.session.reserve_minutes * 60
@@ -34,9 +36,11 @@ def learning_rate_at(
     epoch: int,          # from 1
     config: Config,
 ) -> float:
-    """Learning rate of an epoch. After Loshchilov & Hutter (2017), *SGDR*, one descent without restarts.
+    """Learning rate of an epoch. After Loshchilov & Hutter (2017), *SGDR*, one
+    descent without restarts.
 
-    The configured rates belong to steps of 16 windows when the batch size was found automatically, see `learning_rate_for`.
+    The configured rates belong to steps of 16 windows when the batch size was found automatically,
+    see `learning_rate_for`.
     """
     settings, schedule = config.training, config.training.lr_scheduler
     rate = settings.learning_rate

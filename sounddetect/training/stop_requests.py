@@ -35,7 +35,9 @@ class StopRequests:
         self.reason = None
 
     def pending(self, step_seconds: float) -> bool:
-        """True when a stop was requested, here or by the file, or when the session has no room for another step."""
+        """True when a stop was requested, here or by the file, or when the session has
+        no room for another step.
+        """
         now = time.monotonic()                 # which no one sets back
         if time.time() + 2 * step_seconds > self.deadline:
             self.request("end of the session")
@@ -48,7 +50,10 @@ class StopRequests:
 
     @contextmanager
     def by_signals(self) -> Iterator[None]:
-        """Within, Ctrl-C, SIGTERM and SIGHUP request a stop; the second of them acts as it did before. Only in the main thread."""
+        """Within, Ctrl-C, SIGTERM and SIGHUP request a stop; the second acts as it did before.
+
+        Only in the main thread.
+        """
         if threading.current_thread() is not threading.main_thread():
             yield
             return

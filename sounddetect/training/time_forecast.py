@@ -43,12 +43,20 @@ class _Meter(TorchDispatchMode):
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         result = func(*args, **(kwargs or {}))
-        tensors = {id(leaf): leaf for leaf in tree_leaves((args, kwargs, result)) if isinstance(leaf, Tensor)}.values()
+        tensors = {
+            id(leaf): leaf
+            for leaf in tree_leaves((args, kwargs, result))
+            if isinstance(leaf, Tensor)
+        }.values()
         if not func.is_view and tensors:
             formula = flop_registry.get(func.overloadpacket)
             flops = 0 if formula is None else formula(*args, **(kwargs or {}), out_val=result)
             half = any(tensor.dtype in (torch.float16, torch.bfloat16) for tensor in tensors)
-            self.operations.append(Operation(flops, sum(tensor.numel() * tensor.element_size() for tensor in tensors), half))
+            self.operations.append(
+                Operation(
+                    flops, sum(tensor.numel() * tensor.element_size() for tensor in tensors), half
+                )
+            )
         return result
 
 # %% ../../nbs/07_training/08_time_forecast.ipynb #2b93cdd4
@@ -69,8 +77,11 @@ def count_work(
 
     def both(model, ledger):
         step = fake_steps(config, model, dtype)
-        step(batch_size, n_micro)                                          # the first one sets up the optimizer
-        return counted(lambda: step(batch_size, n_micro)), counted(lambda: fake_answer(config, model, batch_size))
+        # the first one sets up the optimizer
+        step(batch_size, n_micro)
+        return counted(lambda: step(batch_size, n_micro)), counted(
+            lambda: fake_answer(config, model, batch_size)
+        )
 
     step, answer = fake_run(config, True, both)
     n_samples = batch_size * config.model.input_length
@@ -93,7 +104,11 @@ SLOW = Efficiency(0.1, 0.4, 25e-6, 30e-9)
 def _seconds(work, gpu, efficiency):
     peaks = {True: gpu.half * efficiency.arithmetic, False: gpu.float32 * efficiency.arithmetic}
     bandwidth = gpu.bandwidth * efficiency.memory
-    on_gpu = sum(max(operation.flops / peaks[operation.half], operation.n_bytes / bandwidth) + efficiency.start for operation in work.operations)
+    on_gpu = sum(
+        max(operation.flops / peaks[operation.half], operation.n_bytes / bandwidth)
+        + efficiency.start
+        for operation in work.operations
+    )
     return on_gpu + work.n_samples * efficiency.sample
 
 
@@ -112,7 +127,10 @@ def epoch_seconds(
     n_train: int,                # recordings to train on; each gives one window an epoch
     n_validation: int,           # windows to validate on
 ) -> tuple[float, float]:        # seconds at the good and at the bad end
-    """How long an epoch takes: steps and validation. Reading recordings for the first time is not part of it."""
+    """How long an epoch takes: steps and validation.
+
+    Reading recordings for the first time is not part of it.
+    """
     step, answer = count_work(config, batch_size, gpu)
     n_steps = -(-n_train // (batch_size * config.training.gradient_accumulation_steps))
     n_batches = -(-n_validation // batch_size)

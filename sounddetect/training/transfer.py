@@ -16,13 +16,13 @@ from ..models.capabilities import Transfers, require
 # %% ../../nbs/07_training/10_transfer.ipynb #5cdaa8f5
 @torch.no_grad()
 def take_over(
-    network: nn.Module,     # new, of the classes of `config`
-    config: Config,         # with `training.base`
-) -> list[nn.Parameter]:    # those that were taken over; the frozen ones no longer ask for gradients
+    network: nn.Module,   # new, of the classes of `config`
+    config: Config,       # with `training.base`
+) -> list[nn.Parameter]:  # those that were taken over; the frozen ones no longer ask for gradients
     """Fill a network with what it can use of the detector at `training.base`.
 
-    Raises `FileNotFoundError` and `ValueError` as `Detector.load` does, and `ValueError` when the network cannot be transferred or the
-    layers differ.
+    Raises `FileNotFoundError` and `ValueError` as `Detector.load` does, and `ValueError` when the
+    network cannot be transferred or the layers differ.
     """
     base = Detector.load(config.training.base, "cpu")
     new_classes = base.classes != list(config.data.classes)
@@ -46,16 +46,25 @@ def _refuse_other_layers(own, values, config, base):
     differ = [name for name in sorted({*own, *values})
               if name not in own or name not in values or own[name].shape != values[name].shape]
     if differ:
-        raise ValueError(f"{config.training.base} has other layers ({differ[0]} and {len(differ) - 1} more differ): take model.size or model.cnn_layers, "
-                         "attention and fully_connected from its config.yaml")
+        raise ValueError(
+            f"{config.training.base} has other layers ({differ[0]} and "
+            f"{len(differ) - 1} more differ): take model.size or model.cnn_layers, "
+            "attention and fully_connected from its config.yaml"
+        )
     if config.audio.sample_rate != base.audio.sample_rate:
-        raise ValueError(f"{config.training.base} listens at {base.audio.sample_rate} Hz, audio.sample_rate is {config.audio.sample_rate}: its filters "
-                         f"would mean other frequencies; set audio.sample_rate: {base.audio.sample_rate}")
+        raise ValueError(
+            f"{config.training.base} listens at {base.audio.sample_rate} Hz, "
+            f"audio.sample_rate is {config.audio.sample_rate}: its filters would "
+            f"mean other frequencies; set audio.sample_rate: {base.audio.sample_rate}"
+        )
 
 
 def _freeze(network, n_layers: int) -> None:
     layers = network.layers
     if n_layers > len(layers):
-        raise ValueError(f"training.frozen_layers is {n_layers}, the network has {len(layers)} layers that can be frozen")
+        raise ValueError(
+            f"training.frozen_layers is {n_layers}, "
+            f"the network has {len(layers)} layers that can be frozen"
+        )
     for layer in layers[:n_layers]:
         layer.requires_grad_(False)

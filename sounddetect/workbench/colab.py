@@ -32,9 +32,11 @@ def in_colab() -> bool:
 
 # %% ../../nbs/11b_workbench/01_colab.ipynb #f8400f7d
 class DriveError(OSError):
-    """Google Drive cannot be used; the message names the reason and the remedy, `reason` is one word for it.
+    """Google Drive cannot be used; the message names the reason and the remedy,
+    `reason` is one word for it.
 
-    `reason`: `not_colab`, `not_authorised`, `timeout`, `lost`, `full`, `unreadable`, `missing` or `unknown`.
+    `reason`: `not_colab`, `not_authorised`, `timeout`, `lost`, `full`,
+    `unreadable`, `missing` or `unknown`.
     """
 
     def __init__(self, message: str, reason: str = "unknown"):
@@ -44,20 +46,55 @@ class DriveError(OSError):
 
 REASONS = {
     "not_colab": "there is no Google Drive outside of Colab: give the path of a folder instead",
-    "not_authorised": "Google Drive was not opened, because the permission was refused, or the window that asks for it was closed or blocked. "
-                      "Run this step again, allow all that is asked for, and allow pop-ups of colab.research.google.com",
-    "timeout": "Google Drive did not answer in time. Wait a minute and try again; if that does not help: Runtime > Disconnect and delete runtime, then run all again",
-    "lost": "the connection to Google Drive is lost (transport endpoint is not connected). Open Drive again (this step); nothing that was saved is gone",
-    "full": "Google Drive is full. Delete something there, empty its bin, which counts too, and go on",
-    "unreadable": "this folder of Google Drive cannot be read: it holds too many files, or belongs to somebody else. Put the recordings into a ZIP file, "
-                  "or into folders of at most some thousand files",
+    "not_authorised": (
+        "Google Drive was not opened, because the permission was refused, "
+        "or the window that asks for it was closed or blocked. Run this step again, "
+        "allow all that is asked for, and allow pop-ups of colab.research.google.com"
+    ),
+    "timeout": (
+        "Google Drive did not answer in time. Wait a minute and try again; "
+        "if that does not help: Runtime > Disconnect and delete runtime, then run all again"
+    ),
+    "lost": (
+        "the connection to Google Drive is lost (transport endpoint is not connected). "
+        "Open Drive again (this step); nothing that was saved is gone"
+    ),
+    "full": (
+        "Google Drive is full. Delete something there, empty its bin, which counts too, and go on"
+    ),
+    "unreadable": (
+        "this folder of Google Drive cannot be read: "
+        "it holds too many files, or belongs to somebody else. "
+        "Put the recordings into a ZIP file, or into folders of at most some thousand files"
+    ),
     "missing": "this folder is not on Google Drive (any more)",
     "unknown": "Google Drive cannot be used",
 }
-_NUMBERS = {errno.ENOTCONN: "lost", errno.ECONNABORTED: "lost", errno.ESTALE: "lost", errno.ENOSPC: "full", errno.EDQUOT: "full", errno.EIO: "unreadable",
-            errno.EACCES: "unreadable", errno.EPERM: "unreadable", errno.ENOENT: "missing", errno.ENOTDIR: "missing", errno.ETIMEDOUT: "timeout"}
-_WORDS = {"credential": "not_authorised", "oauth": "not_authorised", "denied": "not_authorised", "authoriz": "not_authorised", "popup": "not_authorised",
-          "timeout": "timeout", "timed out": "timeout", "transport endpoint": "lost", "quota": "full", "no space": "full"}
+_NUMBERS = {
+    errno.ENOTCONN: "lost",
+    errno.ECONNABORTED: "lost",
+    errno.ESTALE: "lost",
+    errno.ENOSPC: "full",
+    errno.EDQUOT: "full",
+    errno.EIO: "unreadable",
+    errno.EACCES: "unreadable",
+    errno.EPERM: "unreadable",
+    errno.ENOENT: "missing",
+    errno.ENOTDIR: "missing",
+    errno.ETIMEDOUT: "timeout",
+}
+_WORDS = {
+    "credential": "not_authorised",
+    "oauth": "not_authorised",
+    "denied": "not_authorised",
+    "authoriz": "not_authorised",
+    "popup": "not_authorised",
+    "timeout": "timeout",
+    "timed out": "timeout",
+    "transport endpoint": "lost",
+    "quota": "full",
+    "no space": "full",
+}
 
 
 def drive_error(error: BaseException, place: str | os.PathLike | None = None) -> DriveError:
@@ -65,9 +102,13 @@ def drive_error(error: BaseException, place: str | os.PathLike | None = None) ->
     if isinstance(error, DriveError):
         return error
     text = str(error).partition("\n")[0]
-    reason = _NUMBERS.get(getattr(error, "errno", None)) or next((reason for word, reason in _WORDS.items() if word in text.lower()), "unknown")
+    reason = _NUMBERS.get(getattr(error, "errno", None)) or next(
+        (reason for word, reason in _WORDS.items() if word in text.lower()), "unknown"
+    )
     shown = f"{place}: " if place is not None else ""
-    return DriveError(f"{shown}{REASONS[reason]} ({type(error).__name__}: {text or 'no message'})", reason)
+    return DriveError(
+        f"{shown}{REASONS[reason]} ({type(error).__name__}: {text or 'no message'})", reason
+    )
 
 # %% ../../nbs/11b_workbench/01_colab.ipynb #13c5353f
 def mount_drive(
@@ -132,7 +173,14 @@ def drive_folders(
     """Folders in a folder, by name. Raises `DriveError` when it cannot be read."""
     def look():
         with os.scandir(path) as entries:
-            return sorted((Path(entry) for entry in entries if not entry.name.startswith(".") and entry.is_dir()), key=lambda folder: folder.name.lower())[:most]
+            return sorted(
+                (
+                    Path(entry)
+                    for entry in entries
+                    if not entry.name.startswith(".") and entry.is_dir()
+                ),
+                key=lambda folder: folder.name.lower(),
+            )[:most]
 
     try:
         return _in_time(look, timeout)
@@ -155,7 +203,10 @@ def keep_files(
     files = [(_safe_name(name), content) for name, content in files]
     total = sum(len(content) for _, content in files)
     if total > most_bytes:
-        raise ValueError(f"an upload may have {most_bytes / 1e6:.0f} MB, this one has {total / 1e6:.0f} MB: put the recordings on Google Drive, or give a path")
+        raise ValueError(
+            f"an upload may have {most_bytes / 1e6:.0f} MB, this one has {total / 1e6:.0f} MB: "
+            "put the recordings on Google Drive, or give a path"
+        )
     folder = Path(into)
     folder.mkdir(parents=True, exist_ok=True)
     written = []
@@ -168,14 +219,19 @@ def keep_files(
 
 def _safe_name(name: str) -> str:
     last = str(name).replace("\\", "/").rpartition("/")[2]
-    last = "".join(letter for letter in last if letter.isprintable() and letter not in '<>:"|?*').strip()
+    last = "".join(
+        letter for letter in last if letter.isprintable() and letter not in '<>:"|?*'
+    ).strip()
     if not last.strip(".") or len(last.encode()) > 255:
         raise ValueError(f"a file needs a name of at most 255 bytes, got {str(name)[:80]!r}")
     return last
 
 
 def _free_name(path: Path) -> Path:
-    candidates = (path, *(path.with_name(f"{path.stem} ({number}){path.suffix}") for number in range(1, 10_000)))
+    candidates = (
+        path,
+        *(path.with_name(f"{path.stem} ({number}){path.suffix}") for number in range(1, 10_000)),
+    )
     return next(candidate for candidate in candidates if not candidate.exists())
 
 # %% ../../nbs/11b_workbench/01_colab.ipynb #89e9eeff
@@ -185,7 +241,9 @@ def upload(into: str | os.PathLike = "uploads", most_bytes: int = MAX_UPLOAD) ->
     Raises `ValueError` outside of Colab, for too much, and when the browser blocks Colab's window.
     """
     if not in_colab():
-        raise ValueError("this upload is Colab's own; elsewhere use the button of the workbench, or give a path")
+        raise ValueError(
+            "this upload is Colab's own; elsewhere use the button of the workbench, or give a path"
+        )
     from google.colab import files
 
     with tempfile.TemporaryDirectory() as draft:
@@ -193,37 +251,53 @@ def upload(into: str | os.PathLike = "uploads", most_bytes: int = MAX_UPLOAD) ->
             files.upload(target_dir=draft)
         except Exception as error:
             text = str(error).partition("\n")[0]
-            raise ValueError(f"nothing was uploaded ({type(error).__name__}: {text}). If no window appeared, allow cookies of third parties for "
-                             "colab.research.google.com, or put the recordings on Google Drive") from None
-        arrived = sorted(path for path in Path(draft).rglob("*") if path.is_file() and not path.is_symlink())
+            raise ValueError(
+                f"nothing was uploaded ({type(error).__name__}: {text}). If no window appeared, "
+                "allow cookies of third parties for colab.research.google.com, "
+                "or put the recordings on Google Drive"
+            ) from None
+        arrived = sorted(
+            path for path in Path(draft).rglob("*") if path.is_file() and not path.is_symlink()
+        )
         total = sum(path.stat().st_size for path in arrived)
         if total > most_bytes:
-            raise ValueError(f"an upload may have {most_bytes / 1e6:.0f} MB, this one has {total / 1e6:.0f} MB: put the recordings on Google Drive")
+            raise ValueError(
+                f"an upload may have {most_bytes / 1e6:.0f} MB, this one has {total / 1e6:.0f} MB: "
+                "put the recordings on Google Drive"
+            )
         folder = Path(into)
         folder.mkdir(parents=True, exist_ok=True)
-        return [Path(shutil.move(path, _free_name(folder / _safe_name(path.name)))) for path in arrived]
+        return [
+            Path(shutil.move(path, _free_name(folder / _safe_name(path.name)))) for path in arrived
+        ]
 
 # %% ../../nbs/11b_workbench/01_colab.ipynb #9424ecd2
-MAX_FILES, MAX_RATIO = 100_000, 200     # of an archive: files, and bytes unpacked for a byte packed; recordings shrink to a half or a tenth
+# of an archive: files, and bytes unpacked for a byte packed; recordings shrink to a half or a tenth
+MAX_FILES, MAX_RATIO = 100_000, 200
 _CHUNK = 2**20
 
 
 def unpack(
     archive: str | os.PathLike,
-    into: str | os.PathLike,                # folder that is not there yet, or is empty
-    most_bytes: int | None = None,          # unpacked; None: nine tenths of what is free on the disk
+    into: str | os.PathLike,        # folder that is not there yet, or is empty
+    most_bytes: int | None = None,  # unpacked; None: nine tenths of what is free on the disk
     most_files: int = MAX_FILES,
     most_ratio: float = MAX_RATIO,
 ) -> list[Path]:
     """Unpack a ZIP file; the files in it, in its order.
 
-    Raises `ValueError` for what is no ZIP file, names that lead out of the folder, links, passwords, and more than the limits; then nothing is left behind.
+    Raises `ValueError` for what is no ZIP file, names that lead out of the folder, links,
+    passwords, and more than the limits; then nothing is left behind.
     """
     into = Path(into)
     if into.exists() and any(into.iterdir()):
-        raise ValueError(f"{into} holds something already: give a folder that is empty, or not there yet")
+        raise ValueError(
+            f"{into} holds something already: give a folder that is empty, or not there yet"
+        )
     into.parent.mkdir(parents=True, exist_ok=True)
-    most_bytes = int(shutil.disk_usage(into.parent).free * 0.9) if most_bytes is None else most_bytes
+    most_bytes = (
+        int(shutil.disk_usage(into.parent).free * 0.9) if most_bytes is None else most_bytes
+    )
     draft = Path(tempfile.mkdtemp(prefix=f".{into.name}.", dir=into.parent))
     try:
         with zipfile.ZipFile(archive) as content:
@@ -242,7 +316,9 @@ def unpack(
     return [into / name for _, name in members]
 
 # %% ../../nbs/11b_workbench/01_colab.ipynb #328586f1
-def _members(content: zipfile.ZipFile, archive, most_files: int) -> list[tuple[zipfile.ZipInfo, str]]:
+def _members(
+    content: zipfile.ZipFile, archive, most_files: int
+) -> list[tuple[zipfile.ZipInfo, str]]:
     """Files of an archive with the names that they get, in the order of the archive."""
     members, taken = [], set()
     for info in content.infolist():
@@ -250,12 +326,23 @@ def _members(content: zipfile.ZipFile, archive, most_files: int) -> list[tuple[z
         parts = PurePosixPath(name).parts
         kind = stat.S_IFMT(info.external_attr >> 16)
         if name.startswith("/") or ".." in parts or "\0" in name or ":" in (parts or ("",))[0]:
-            raise ValueError(f"{archive} holds {name!r}, which leads out of the folder: unpack it by hand, and look what it is")
+            raise ValueError(
+                f"{archive} holds {name!r}, which leads out of the folder: "
+                "unpack it by hand, and look what it is"
+            )
         if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
-            raise ValueError(f"{archive} holds {name!r}, which is a link or a device: put the files themselves into the archive")
+            raise ValueError(
+                f"{archive} holds {name!r}, which is a link or a device: "
+                "put the files themselves into the archive"
+            )
         if info.flag_bits & 1:
             raise ValueError(f"{archive} is protected by a password: make one without")
-        if info.is_dir() or not parts or parts[0] == "__MACOSX" or parts[-1] in (".DS_Store", "Thumbs.db"):
+        if (
+            info.is_dir()
+            or not parts
+            or parts[0] == "__MACOSX"
+            or parts[-1] in (".DS_Store", "Thumbs.db")
+        ):
             continue
         if name in taken:
             raise ValueError(f"{archive} holds {name!r} twice: nobody knows which is meant")
@@ -264,7 +351,10 @@ def _members(content: zipfile.ZipFile, archive, most_files: int) -> list[tuple[z
     if not members:
         raise ValueError(f"{archive} holds no files")
     if len(members) > most_files:
-        raise ValueError(f"{archive} holds {len(members)} files, at most {most_files} are unpacked: give several archives, or one JSON or WAV file for many recordings")
+        raise ValueError(
+            f"{archive} holds {len(members)} files, at most {most_files} are unpacked: "
+            "give several archives, or one JSON or WAV file for many recordings"
+        )
     return members
 
 
@@ -280,23 +370,33 @@ def _name_of(info: zipfile.ZipInfo) -> str:
     return name.replace("\\", "/")
 
 
-def _unpack_one(content: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path, room: int, archive) -> int:
+def _unpack_one(
+    content: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path, room: int, archive
+) -> int:
     """Write one file; how many bytes may still come."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with content.open(info) as source, open(path, "wb") as target:
         while chunk := source.read(_CHUNK):
             room -= len(chunk)
             if room < 0:
-                raise ValueError(f"{archive} unfolds to more than this disk or good sense allows ({MAX_RATIO} times its own size): unpack it by hand, and look what it is")
+                raise ValueError(
+                    f"{archive} unfolds to more than this disk or good sense allows "
+                    f"({MAX_RATIO} times its own size): unpack it by hand, and look what it is"
+                )
             target.write(chunk)
     return room
 
 # %% ../../nbs/11b_workbench/01_colab.ipynb #b57a2d46
 def download(path: str | os.PathLike) -> None:
-    """Hand a file to the browser (Colab only). Raises `ValueError` outside of Colab, `FileNotFoundError` when there is no such file."""
+    """Hand a file to the browser (Colab only).
+
+    Raises `ValueError` outside of Colab, `FileNotFoundError` when there is no such file.
+    """
     path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f"there is no file {path} to download; a folder is packed into a ZIP file first")
+        raise FileNotFoundError(
+            f"there is no file {path} to download; a folder is packed into a ZIP file first"
+        )
     if not in_colab():
         raise ValueError(f"this download is Colab's own; here the file lies at {path}")
     from google.colab import files
@@ -304,12 +404,17 @@ def download(path: str | os.PathLike) -> None:
     try:
         files.download(str(path))
     except Exception as error:
-        raise ValueError(f"the browser did not take {path.name} ({type(error).__name__}: {str(error).partition(chr(10))[0]}). It lies at {path}: "
-                         "open the list of files at the left, and download it there") from None
+        raise ValueError(
+            f"the browser did not take {path.name} ({type(error).__name__}: "
+            f"{str(error).partition(chr(10))[0]}). It lies at {path}: "
+            "open the list of files at the left, and download it there"
+        ) from None
 
 # %% ../../nbs/11b_workbench/01_colab.ipynb #addb2599
 def secret(name: str) -> str | None:
-    """A secret of Colab's store, or of the environment; None when there is none, or the notebook may not read it, which is warned of."""
+    """A secret of Colab's store, or of the environment; None when there is none, or the notebook
+    may not read it, which is warned of.
+    """
     if in_colab():
         from google.colab import userdata
 
@@ -318,18 +423,30 @@ def secret(name: str) -> str | None:
         except Exception as error:
             kind = type(error).__name__
             if kind != "SecretNotFoundError":
-                remedy = "allow this notebook to read it: the picture of a key at the left, Notebook access" if kind == "NotebookAccessError" else "run this step again"
-                warnings.warn(f"the secret {name} could not be read ({kind}): {remedy}", stacklevel=2)
+                remedy = (
+                    "allow this notebook to read it: the picture of a key at the left, Notebook"
+                    " access"
+                    if kind == "NotebookAccessError"
+                    else "run this step again"
+                )
+                warnings.warn(
+                    f"the secret {name} could not be read ({kind}): {remedy}", stacklevel=2
+                )
     return os.environ.get(name) or None
 
 # %% ../../nbs/11b_workbench/01_colab.ipynb #2718307d
 def last_run(folder: str | os.PathLike) -> Run | None:
-    """The run in a folder, or in its folder `runs`, that was worked on last, finished or not; None when there is none.
+    """The run in a folder, or in its folder `runs`, that was worked on last, finished or not;
+    None when there is none.
 
     Raises `DriveError` when the folder cannot be read.
     """
     try:
-        found = [path.parent for pattern in ("*/config.yaml", "runs/*/config.yaml") for path in Path(folder).glob(pattern)]
+        found = [
+            path.parent
+            for pattern in ("*/config.yaml", "runs/*/config.yaml")
+            for path in Path(folder).glob(pattern)
+        ]
         return Run(max(found, key=_worked_on)) if found else None
     except OSError as error:
         raise drive_error(error, folder) from None

@@ -34,8 +34,12 @@ def _renamed(table: pd.DataFrame, names: dict[str, str]) -> pd.DataFrame:
     """The table with new names of sources, in keys and in groups made from them too."""
     of_name = (table["group"] == table["key"]) | (table["group"] == table["source"])
     keys = [_renamed_key(key, names) for key in table["key"]]
-    groups = [_renamed_key(group, names) if own else group for group, own in zip(table["group"], of_name)]
-    return table.assign(key=keys, group=groups, source=[names.get(source, source) for source in table["source"]])
+    groups = [
+        _renamed_key(group, names) if own else group for group, own in zip(table["group"], of_name)
+    ]
+    return table.assign(
+        key=keys, group=groups, source=[names.get(source, source) for source in table["source"]]
+    )
 
 
 def _renamed_key(key: str, names: dict[str, str]) -> str:
@@ -48,8 +52,10 @@ def _refuse_different_channels(collections: Sequence[Recordings]) -> None:
     for number, other in enumerate(counts[1:], 2):
         if other != counts[0]:
             first, second = (" and ".join(map(str, some)) for some in (counts[0], other))
-            raise ValueError(f"collections 1 and {number} have recordings of {first} and of {second} "
-                             "channels: bring them to one number first, such as by .channel(0)")
+            raise ValueError(
+                f"collections 1 and {number} have recordings of {first} and of {second} channels: "
+                "bring them to one number first, such as by .channel(0)"
+            )
 
 # %% ../../../nbs/01_data/3_collection/05_joining.ipynb #16b9bb4c
 def concatenate(*collections: Recordings | Iterable[Recordings]) -> Recordings:
@@ -69,8 +75,10 @@ def concatenate(*collections: Recordings | Iterable[Recordings]) -> Recordings:
         collections = tuple(collections[0])
     wrong = [type(each).__name__ for each in collections if not isinstance(each, Recordings)]
     if wrong or not collections:
-        raise TypeError(f"concatenate needs Recordings, got {', '.join(wrong) or 'none'}: make them "
-                        "by load_recordings(paths) or Recordings.from_arrays(waveforms, sample_rate)")
+        raise TypeError(
+            f"concatenate needs Recordings, got {', '.join(wrong) or 'none'}: "
+            "make them by load_recordings(paths) or Recordings.from_arrays(waveforms, sample_rate)"
+        )
     _refuse_different_channels(collections)
     tables, places, stores, problems = [], [], [], []
     known, sources, paths = {}, {}, {}
@@ -79,7 +87,9 @@ def concatenate(*collections: Recordings | Iterable[Recordings]) -> Recordings:
         tables.append(_renamed(each.table, names))
         sources |= {names.get(key, key): path for key, path in each.sources.items()}
         paths |= dict.fromkeys(each.paths)
-        problems += [problem | {"key": _renamed_key(problem["key"], names)} for problem in each.problems]
+        problems += [
+            problem | {"key": _renamed_key(problem["key"], names)} for problem in each.problems
+        ]
         moved = each._places.copy()
         moved["store"] += len(stores)
         places.append(moved)

@@ -21,13 +21,33 @@ import pandas as pd
 from ...config import Config
 from .conditions import condition_of_name, set_conditions
 from ..store.caching import cached_sources, file_size, read_once
-from .labels import CLASSES, canonical_label, classes_of_folders, find_classes, label_of_path
+from sounddetect.data.collection.labels import (
+    CLASSES,
+    canonical_label,
+    classes_of_folders,
+    find_classes,
+    label_of_path,
+)
 from .manifest import Entry, read_manifest
 from .naming import describe_name
 from ..readers.numeric_csv import csv_kind
-from .recordings import COLUMNS, PLACE, Origin, Recordings, cut_out, one_channel, places_of
+from sounddetect.data.collection.recordings import (
+    COLUMNS,
+    PLACE,
+    Origin,
+    Recordings,
+    cut_out,
+    one_channel,
+    places_of,
+)
 from ..readers.reading import kind_of
-from ..readers.sources import as_paths, describe_not_read, files_below, find_sources, source_of
+from sounddetect.data.readers.sources import (
+    as_paths,
+    describe_not_read,
+    files_below,
+    find_sources,
+    source_of,
+)
 
 # %% ../../../nbs/01_data/3_collection/06_loading.ipynb #e8864238
 @dataclass
@@ -57,8 +77,11 @@ def _find(paths) -> _Found:
         _read_manifest(found, key, path)
     if not found.sources and not found.problems:
         others = {suffix: count for suffix, count in not_read.items() if suffix != ".csv"}
-        raise ValueError(f"{', '.join(map(str, as_paths(paths)[:3]))}: no recordings found; the CSV files there are neither columns of numbers nor a manifest "
-                         f"(a table with a column path). {describe_not_read(others)}".rstrip())
+        raise ValueError(
+            f"{', '.join(map(str, as_paths(paths)[:3]))}: no recordings found; the CSV files there"
+            " are neither columns of numbers nor a manifest (a table with a column path)."
+            f" {describe_not_read(others)}".rstrip()
+        )
     return found
 
 
@@ -70,24 +93,41 @@ def _role(path: Path) -> str:
         kind = csv_kind(path)
     except (OSError, ValueError):
         return "recordings"                     # damaged, or cannot be opened: its reader says why
-    return kind if kind == "manifest" or kind == "table" and kind_of(path) == "csv" else "recordings"
+    return (
+        kind if kind == "manifest" or kind == "table" and kind_of(path) == "csv" else "recordings"
+    )
 
 # %% ../../../nbs/01_data/3_collection/06_loading.ipynb #cde688c5
 def _read_manifest(found: _Found, key: str, path: Path) -> None:
-    """Add what a manifest says; of several lines for a file, those that name it most exactly count."""
+    """Add what a manifest says; of several lines for a file, those that name it most exactly count.
+    """
     try:
         entries, problems = read_manifest(path)
     except (ValueError, OSError) as error:
-        found.problems.append({"key": key, "problem": getattr(error, "strerror", None) or str(error)})
+        found.problems.append(
+            {"key": key, "problem": getattr(error, "strerror", None) or str(error)}
+        )
         return
-    found.problems += [{"key": key, "problem": f"line {problem['line']}: {problem['problem']}"} for problem in problems]
+    found.problems += [
+        {"key": key, "problem": f"line {problem['line']}: {problem['problem']}"}
+        for problem in problems
+    ]
     exactness, chosen = {}, defaultdict(list)
     for entry in entries:
         files = _files_of(entry, key, path)
         if not files:
-            found.problems.append({"key": key, "problem": f"line {entry.line}: {entry.path[:200]} does not exist, or holds no recordings"})
+            found.problems.append(
+                {
+                    "key": key,
+                    "problem": (
+                        f"line {entry.line}: "
+                        f"{entry.path[:200]} does not exist, or holds no recordings"
+                    ),
+                }
+            )
         for name, file in files.items():
-            exact = 1000 if file == path.parent / entry.path else 1 + len(PurePosixPath(entry.path).parts)
+            parts = PurePosixPath(entry.path).parts
+            exact = 1000 if file == path.parent / entry.path else 1 + len(parts)
             if exact > exactness.get(name, 0):
                 exactness[name], chosen[name] = exact, []
             if exact == exactness[name]:
@@ -95,25 +135,43 @@ def _read_manifest(found: _Found, key: str, path: Path) -> None:
                 found.sources[name] = file
     for name, entries in chosen.items():
         if name in found.entries:
-            found.problems.append({"key": key, "problem": f"line {entries[0].line}: another manifest speaks of {name} too; keep one of them"})
+            found.problems.append(
+                {
+                    "key": key,
+                    "problem": (
+                        f"line {entries[0].line}: "
+                        f"another manifest speaks of {name} too; keep one of them"
+                    ),
+                }
+            )
         found.entries.setdefault(name, entries)
 
 
 def _files_of(entry: Entry, key: str, path: Path) -> dict[str, Path]:
     """{key: file} that a line of the manifest `key` at `path` names."""
     target = path.parent / entry.path
-    if not os.path.exists(target):                # a name too long to be one is none, where Path.exists raises
+    # a name too long to be one is none, where Path.exists raises
+    if not os.path.exists(target):
         return {}
     if target.is_file():
         return {_key_of(entry.path, key): target} if kind_of(target) else {}
-    return {_key_of(f"{entry.path}/{file.relative_to(target).as_posix()}", key): file for file in files_below(target)
-            if kind_of(file) and _role(file) == "recordings"}
+    return {
+        _key_of(f"{entry.path}/{file.relative_to(target).as_posix()}", key): file
+        for file in files_below(target)
+        if kind_of(file) and _role(file) == "recordings"
+    }
 
 
 def _key_of(written: str, key: str) -> str:
-    """Key of a file that a manifest calls `written`: below the manifest's folder as if found there, elsewhere as written."""
+    """Key of a file that a manifest calls `written`: below the manifest's folder as if found
+    there, elsewhere as written.
+    """
     normal = os.path.normpath(written).replace(os.sep, "/")
-    return normal if normal.startswith(("/", "..")) else (PurePosixPath(key).parent / normal).as_posix()
+    return (
+        normal
+        if normal.startswith(("/", ".."))
+        else (PurePosixPath(key).parent / normal).as_posix()
+    )
 
 # %% ../../../nbs/01_data/3_collection/06_loading.ipynb #d1a79355
 def _gather(found: _Found, stored: dict) -> tuple[Recordings, list]:
@@ -133,15 +191,21 @@ def _gather(found: _Found, stored: dict) -> tuple[Recordings, list]:
     places = np.concatenate([np.empty(0, PLACE), *places])
     rates = np.concatenate([np.empty(0, "i4"), *(rows["sample_rate"] for rows in rows_of)])
     hashes = [f"{digest:016x}" for rows in rows_of for digest in rows["content_hash"].tolist()]
-    table = pd.DataFrame({"key": keys, "label": pd.Series([None] * len(keys), dtype=object), "group": pd.Series(groups, dtype=object), "sample_rate": rates,
-                          "n_channels": places["n_channels"], "n_samples": places["n_samples"], "content_hash": hashes, "source": sources})
+    table = pd.DataFrame(
+        {
+            "key": keys, "label": pd.Series([None] * len(keys), dtype=object),
+            "group": pd.Series(groups, dtype=object), "sample_rate": rates,
+            "n_channels": places["n_channels"], "n_samples": places["n_samples"],
+            "content_hash": hashes, "source": sources}
+    )
     return Recordings(_with_columns(table, said), stores, places), spellings
 
 
 def _said_of(key: str, path: Path, meta: dict, numbers: list[int]) -> list[dict]:
     """What a file and its name say besides of each of its rows."""
     named = describe_name(key)
-    if "machine_id" in named or "section" in named:         # a type stands above the folder that was given
+    # a type stands above the folder that was given
+    if "machine_id" in named or "section" in named:
         named = describe_name(path.absolute().as_posix()) | named
     named.pop("label", None)
     condition = condition_of_name(named)
@@ -154,28 +218,49 @@ def _said_of(key: str, path: Path, meta: dict, numbers: list[int]) -> list[dict]
 
 
 def _plain(meta: dict) -> dict:
-    """Values that fit into a table: lists and objects as JSON text. What a file calls `label` or `key` is not ours."""
-    return {f"meta_{name}" if name in COLUMNS else name: orjson.dumps(value).decode() if isinstance(value, list | dict) else value
-            for name, value in meta.items()}
+    """Values that fit into a table: lists and objects as JSON text.
+
+    What a file calls `label` or `key` is not ours.
+    """
+    return {
+        f"meta_{name}" if name in COLUMNS else name: orjson.dumps(value).decode()
+        if isinstance(value, list | dict)
+        else value
+        for name, value in meta.items()
+    }
 
 
 def _with_columns(table: pd.DataFrame, said: list[dict]) -> pd.DataFrame:
     """The table with further columns; a `group` among them counts where there is none."""
     for name in sorted({name for values in said for name in values}):
         values = pd.Series([values.get(name) for values in said], dtype=object)
-        table[name] = table["group"].where(table["group"].notna(), values) if name == "group" else values.infer_objects()
+        table[name] = (
+            table["group"].where(table["group"].notna(), values)
+            if name == "group"
+            else values.infer_objects()
+        )
     return table
 
 # %% ../../../nbs/01_data/3_collection/06_loading.ipynb #449c9a36
-def _apply_entries(recordings: Recordings, spellings: list, found: _Found, default_rate: int) -> tuple[Recordings, list, list]:
+def _apply_entries(
+    recordings: Recordings, spellings: list, found: _Found, default_rate: int
+) -> tuple[Recordings, list, list]:
     """The recordings, their spellings and the entry of each (None: no manifest speaks of it)."""
-    picked = [(i, entry) for i, source in enumerate(recordings.table["source"]) for entry in found.entries.get(source, [None])]
+    picked = [
+        (i, entry)
+        for i, source in enumerate(recordings.table["source"])
+        for entry in found.entries.get(source, [None])
+    ]
     parts = []
     for i, entry in picked:
         try:
             parts.append((i, *_span(recordings, i, entry, default_rate), entry))
         except ValueError as error:
-            found.problems.append({"key": recordings.table["key"].iloc[i], "problem": f"manifest, line {entry.line}: {error}"})
+            found.problems.append(
+                {
+                    "key": recordings.table["key"].iloc[i],
+                    "problem": f"manifest, line {entry.line}: {error}"}
+            )
     if not found.entries:
         return recordings, spellings, [None] * len(recordings)
     rows, starts, stops, entries = zip(*parts) if parts else ((), (), (), ())
@@ -183,38 +268,68 @@ def _apply_entries(recordings: Recordings, spellings: list, found: _Found, defau
     cut = one_channel(cut, [entry.channel if entry else None for entry in entries])
     twice = cut.table["key"].duplicated().to_numpy()
     if twice.any():
-        found.problems += [{"key": cut.table["key"][i], "problem": f"manifest, line {entries[i].line}: an earlier line names the same recording"} for i in np.flatnonzero(twice)]
-        cut, rows, entries = cut[~twice], np.array(rows)[~twice], [entry for entry, doubled in zip(entries, twice) if not doubled]
+        found.problems += [
+            {
+                "key": cut.table["key"][i],
+                "problem": (
+                    f"manifest, line {entries[i].line}: an earlier line names the same recording"
+                ),
+            }
+            for i in np.flatnonzero(twice)
+        ]
+        cut, rows, entries = (
+            cut[~twice],
+            np.array(rows)[~twice],
+            [entry for entry, doubled in zip(entries, twice) if not doubled],
+        )
     _take_columns(cut.table, entries)
     return cut, [spellings[i] for i in rows], list(entries)
 
 # %% ../../../nbs/01_data/3_collection/06_loading.ipynb #835881d8
 def _take_columns(table: pd.DataFrame, entries: Sequence[Entry | None]) -> None:
     """Put rates, groups and further columns of the entries into the table."""
-    table["sample_rate"] = [entry.sample_rate if entry and entry.sample_rate else rate for entry, rate in zip(entries, table["sample_rate"].tolist())]
-    said = [{name: value for name, value in entry.columns.items() if name != "label"} if entry else {} for entry in entries]
+    table["sample_rate"] = [
+        entry.sample_rate if entry and entry.sample_rate else rate
+        for entry, rate in zip(entries, table["sample_rate"].tolist())
+    ]
+    said = [
+        {name: value for name, value in entry.columns.items() if name != "label"} if entry else {}
+        for entry in entries
+    ]
     if any("group" in values for values in said):
-        table["group"] = [values.get("group") or group for values, group in zip(said, table["group"])]
+        table["group"] = [
+            values.get("group") or group for values, group in zip(said, table["group"])
+        ]
     for name in sorted({name for values in said for name in values} - {"group"}):
         own = table[name] if name in table else [None] * len(said)
         if name == "condition":
             table[name] = [values.get(name) or value for values, value in zip(said, own)]
             continue
-        table[name if name not in COLUMNS else f"meta_{name}"] = _typed([values.get(name, value) for values, value in zip(said, own)])
+        table[name if name not in COLUMNS else f"meta_{name}"] = _typed(
+            [values.get(name, value) for values, value in zip(said, own)]
+        )
 
 
 def _span(recordings, i, entry, default_rate):
     """First sample, and the one behind the last, of what a line says of recording `i`."""
-    n_samples, n_channels = int(recordings.n_samples[i]), int(recordings.table["n_channels"].iloc[i])
+    n_samples, n_channels = (
+        int(recordings.n_samples[i]),
+        int(recordings.table["n_channels"].iloc[i]),
+    )
     if entry is None:
         return 0, n_samples
     rate = entry.sample_rate or int(recordings.table["sample_rate"].iloc[i]) or default_rate
     start = round((entry.start_s or 0) * rate)
     stop = n_samples if entry.end_s is None else round(entry.end_s * rate)
     if not start < stop <= n_samples:
-        raise ValueError(f"the recording ends at {n_samples / rate:g} s, the line asks for {start / rate:g} to {stop / rate:g} s")
+        raise ValueError(
+            f"the recording ends at {n_samples / rate:g} s, "
+            f"the line asks for {start / rate:g} to {stop / rate:g} s"
+        )
     if entry.channel is not None and entry.channel >= n_channels:
-        raise ValueError(f"the recording has channels 0 to {n_channels - 1}, the line asks for {entry.channel}")
+        raise ValueError(
+            f"the recording has channels 0 to {n_channels - 1}, the line asks for {entry.channel}"
+        )
     return start, stop
 
 
@@ -222,13 +337,23 @@ def _typed(values: list) -> list:
     """Text as numbers where all of it is; 00 is a name."""
     texts = [value for value in values if isinstance(value, str)]
     if texts and all(re.fullmatch(r"-?(0|[1-9]\d*)(\.\d+)?", text) for text in texts):
-        return [float(value) if isinstance(value, str) and "." in value else int(value) if isinstance(value, str) else value for value in values]
+        return [
+            float(value)
+            if isinstance(value, str) and "." in value
+            else int(value)
+            if isinstance(value, str)
+            else value
+            for value in values
+        ]
     return values
 
 # %% ../../../nbs/01_data/3_collection/06_loading.ipynb #fefcc599
 def _classes_among(recordings: Recordings, spellings: list, entries: list, labels) -> list[str]:
     """Names of the classes, as files and manifests say, else names of files, else folders."""
-    said = [entry.columns["label"] if entry and "label" in entry.columns else spelling for spelling, entry in zip(spellings, entries)]
+    said = [
+        entry.columns["label"] if entry and "label" in entry.columns else spelling
+        for spelling, entry in zip(spellings, entries)
+    ]
     if any(spelling is not None for spelling in said):
         return find_classes(said, labels)
     sources = recordings.table["source"].unique()
@@ -239,16 +364,24 @@ def _classes_among(recordings: Recordings, spellings: list, entries: list, label
 
 # %% ../../../nbs/01_data/3_collection/06_loading.ipynb #26d543fb
 def _label(
-    recordings: Recordings,     # whose labels are filled in
-    spellings: list,            # of the label of each, as the files have it; those of manifests are filled in
-    entries: list,              # of manifests
+    recordings: Recordings,  # whose labels are filled in
+    spellings: list,  # of the label of each, as the files have it; those of manifests are filled in
+    entries: list,           # of manifests
     classes: Sequence[str],
     labels: Mapping[str, str] | None,
 ) -> tuple[list, dict[str, list[int]]]:
-    """Spelling of each label that counts, and for each message of what is not known the recordings that are meant."""
+    """Spelling of each label that counts, and for each message of what is not known the
+    recordings that are meant.
+    """
     table = recordings.table
-    says = set(source for source, spelling in zip(table["source"], spellings) if spelling is not None)
-    by_path = {source: _label_by_path(source, classes, labels) for source in table["source"].unique() if source not in says}
+    says = set(
+        source for source, spelling in zip(table["source"], spellings) if spelling is not None
+    )
+    by_path = {
+        source: _label_by_path(source, classes, labels)
+        for source in table["source"].unique()
+        if source not in says
+    }
     known, wrong, names = {}, defaultdict(list), []
     for i, (source, spelling, entry) in enumerate(zip(table["source"], spellings, entries)):
         if entry and "label" in entry.columns:
@@ -256,7 +389,8 @@ def _label(
         elif source in by_path:
             names.append(by_path[source])
             continue
-        as_typed = type(spelling), spelling                 # 1 and True are equal, and mean different things
+        # 1 and True are equal, and mean different things
+        as_typed = type(spelling), spelling
         if as_typed not in known:
             known[as_typed] = _known(spelling, classes, labels)
         name, message = known[as_typed]
@@ -277,14 +411,22 @@ def _known(spelling, classes, labels) -> tuple[str | None, str | None]:
 
 def _label_by_path(source: str, classes, labels) -> str | None:
     by_folder = label_of_path(source, classes, labels)
-    return by_folder if by_folder is not None else _known(describe_name(source).get("label"), classes, labels)[0]
+    return (
+        by_folder
+        if by_folder is not None
+        else _known(describe_name(source).get("label"), classes, labels)[0]
+    )
 
 # %% ../../../nbs/01_data/3_collection/06_loading.ipynb #71f3ee92
 def _groups(table, group_by):
     """The group of each recording."""
     if group_by == "auto":
         files_per_class = table.groupby("label")["source"].nunique()
-        group_by = "file" if len(table) and (files_per_class.min() >= 3 or not len(files_per_class)) else "row"
+        group_by = (
+            "file"
+            if len(table) and (files_per_class.min() >= 3 or not len(files_per_class))
+            else "row"
+        )
     own = table["source"] if group_by == "file" else table["key"]
     return table["group"].where(table["group"].notna(), own)
 
@@ -326,11 +468,16 @@ USUAL_RATE = 44100      # Hz
 # %% ../../../nbs/01_data/3_collection/06_loading.ipynb #122acae1
 @dataclass
 class Loaded:
-    """Recordings with everything that was noticed on the way; `load_recordings` returns the first half, a check wants the second."""
+    """Recordings with everything that was noticed on the way; `load_recordings` returns the first
+    half, a check wants the second.
+    """
 
-    recordings: Recordings                  # all of them; label None where the spelling is not known
-    spellings: list                         # of each label, as written; None: by the folder, or none
-    unknown: dict[str, list[int]]           # {what is wrong with a spelling: the recordings that have it}
+    # all of them; label None where the spelling is not known
+    recordings: Recordings
+    # of each label, as written; None: by the folder, or none
+    spellings: list
+    # {what is wrong with a spelling: the recordings that have it}
+    unknown: dict[str, list[int]]
     assumed_rate: np.ndarray                # bool `(recording,)`: the source does not say its rate
     not_read: dict[str, int]                # {suffix: number of files in forms that are not read}
     n_bytes: int = 0                        # of the files, where they are read in parts
@@ -340,29 +487,49 @@ class Loaded:
 def load_everything(
     paths: str | os.PathLike | Sequence[str | os.PathLike],
     how: Loading,
-    compare: bool = False,      # what was read before with its check sums, which takes as long as reading it
+    # what was read before with its check sums, which takes as long as reading it
+    compare: bool = False,
 ) -> Loaded:
-    """All that can be read at or below `paths`. Raises as `load_recordings` does, but not for labels."""
+    """All that can be read at or below `paths`.
+
+    Raises as `load_recordings` does, but not for labels.
+    """
     found = _find(paths)
-    stored, unreachable = cached_sources(found.sources, how.cache_dir, how.store_dtype, how.variable,
-                                         compare=compare)
+    stored, unreachable = cached_sources(
+        found.sources, how.cache_dir, how.store_dtype, how.variable, compare=compare
+    )
     return _understand(paths, how, found, stored, unreachable, strict=True)
 
 
 def _understand(paths, how: Loading, found: _Found, stored: dict, unreachable: dict[str, str],
                 strict: bool = False) -> Loaded:
-    """What was read, and what it means; `strict` raises `ValueError` when `how.condition` fits nothing."""
+    """What was read, and what it means; `strict` raises `ValueError` when
+    `how.condition` fits nothing.
+    """
     recordings, spellings = _gather(found, stored)
     recordings, spellings, entries = _apply_entries(recordings, spellings, found, how.usual_rate)
     assumed = recordings.table["sample_rate"].to_numpy() == 0
     recordings.table.loc[assumed, "sample_rate"] = how.usual_rate
-    classes = _classes_among(recordings, spellings, entries, how.labels) if how.classes == "auto" else list(how.classes)
+    classes = (
+        _classes_among(recordings, spellings, entries, how.labels)
+        if how.classes == "auto"
+        else list(how.classes)
+    )
     spellings, unknown = _label(recordings, spellings, entries, classes, how.labels)
     recordings.table["group"] = _groups(recordings.table, how.group_by)
     set_conditions(recordings.table, how.condition, strict)
-    problems = [*found.problems, *({"key": key, "problem": why} for key, why in unreachable.items()), *(
-        {"key": key if item["row"] is None else f"{key}#{item['row']}", "problem": item["problem"]}
-        for key, (_, source) in stored.items() for item in source["problems"])]
+    problems = [
+        *found.problems,
+        *({"key": key, "problem": why} for key, why in unreachable.items()),
+        *(
+            {
+                "key": key if item["row"] is None else f"{key}#{item['row']}",
+                "problem": item["problem"],
+            }
+            for key, (_, source) in stored.items()
+            for item in source["problems"]
+        ),
+    ]
     order = {key: k for k, key in enumerate(found.sources)}
     problems.sort(key=lambda problem: order.get(source_of(problem["key"]), -1))
     origin = Origin([path.resolve() for path in as_paths(paths)], found.sources, problems)
@@ -372,9 +539,10 @@ def _understand(paths, how: Loading, found: _Found, stored: dict, unreachable: d
 # %% ../../../nbs/01_data/3_collection/06_loading.ipynb #6fbdf352
 def load_in_parts(
     paths: str | os.PathLike | Sequence[str | os.PathLike],
-    how: Loading,                                            # `cache_dir`, `store_dtype` and clips play no part
-) -> tuple[int, Iterator[Loaded]]:                           # bytes of all files; some recordings at a time, in order
-    """The recordings at or below `paths`, each read once and kept nowhere. Raises as `load_everything` does.
+    how: Loading,                   # `cache_dir`, `store_dtype` and clips play no part
+) -> tuple[int, Iterator[Loaded]]:  # bytes of all files; some recordings at a time, in order
+    """The recordings at or below `paths`, each read once and kept nowhere. Raises
+    as `load_everything` does.
 
     What is wrong with manifests, and what was not read, stands in the first part.
     """
@@ -384,7 +552,9 @@ def load_in_parts(
         problems, not_read = found.problems, found.not_read
         for stored, unreachable in read_once(found.sources, how.variable):
             sources = {key: found.sources[key] for key in (*stored, *unreachable)}
-            loaded = _understand(paths, how, _Found(sources, found.entries, problems, not_read), stored, unreachable)
+            loaded = _understand(
+                paths, how, _Found(sources, found.entries, problems, not_read), stored, unreachable
+            )
             yield replace(loaded, n_bytes=sum(map(file_size, sources.values())))
             del loaded
             problems, not_read = [], {}
@@ -398,13 +568,17 @@ def load_in_parts(
 class Noticed:
     """What is to be said of recordings that were loaded; `add` takes one part after the other."""
 
-    unknown: dict[str, list] = field(default_factory=dict)       # {what is wrong with a label: [first key, number of recordings]}
-    n_assumed: int = 0                                           # recordings that do not say their rate
+    # {what is wrong with a label: [first key, number of recordings]}
+    unknown: dict[str, list] = field(default_factory=dict)
+    # recordings that do not say their rate
+    n_assumed: int = 0
     not_read: Counter = field(default_factory=Counter)           # {suffix: number of files}
 
     def add(self, loaded: Loaded) -> "Noticed":
         for message, rows in loaded.unknown.items():
-            known = self.unknown.setdefault(message, [loaded.recordings.table["key"].iloc[rows[0]], 0])
+            known = self.unknown.setdefault(
+                message, [loaded.recordings.table["key"].iloc[rows[0]], 0]
+            )
             known[1] += len(rows)
         self.n_assumed += int(loaded.assumed_rate.sum())
         self.not_read.update(loaded.not_read)
@@ -412,13 +586,20 @@ class Noticed:
 
     def labels(self) -> str:
         """What is wrong with labels, and where; empty: nothing."""
-        return "; ".join([f"{key}{f' and {count - 1} more' if count > 1 else ''}: {message}" for message, (key, count) in self.unknown.items()][:20])
+        return "; ".join(
+            [
+                f"{key}{f' and {count - 1} more' if count > 1 else ''}: {message}"
+                for message, (key, count) in self.unknown.items()
+            ][:20]
+        )
 
     def warn(self, how: Loading) -> None:
         if self.unknown and how.unknown_labels == "ignore":
             warnings.warn(f"labels were ignored: {self.labels()}", stacklevel=3)
         if self.n_assumed:
-            warnings.warn(f"{self.n_assumed} recordings do not say their sample rate and are taken to have {how.usual_rate} Hz (audio.sample_rate)", stacklevel=3)
+            warnings.warn(
+                f"{self.n_assumed} recordings do not say their sample rate "
+                f"and are taken to have {how.usual_rate} Hz (audio.sample_rate)", stacklevel=3)
         if self.not_read:
             warnings.warn(describe_not_read(self.not_read), stacklevel=3)
 
@@ -472,8 +653,9 @@ def load_recordings(
     """
     how = Loading.of(
         config, sample_rate=sample_rate, classes=classes, labels=labels, group_by=group_by,
-        condition=condition, variable=variable, clip_duration=clip_duration, clip_overlap=clip_overlap,
-        unknown_labels=unknown_labels, store_dtype=store_dtype, cache_dir=cache_dir)
+        condition=condition, variable=variable, clip_duration=clip_duration,
+        clip_overlap=clip_overlap, unknown_labels=unknown_labels, store_dtype=store_dtype,
+        cache_dir=cache_dir)
     loaded = load_everything(paths, how)
     noticed = Noticed().add(loaded)
     if loaded.unknown and how.unknown_labels == "refuse":
@@ -482,12 +664,22 @@ def load_recordings(
     recordings = loaded.recordings
     if loaded.unknown and how.unknown_labels == "skip":
         recordings = _without(recordings, loaded.unknown)
-    return recordings if how.clip_duration is None else recordings.cut(how.clip_duration, how.clip_overlap)
+    return (
+        recordings
+        if how.clip_duration is None
+        else recordings.cut(how.clip_duration, how.clip_overlap)
+    )
 
 
 def _without(recordings: Recordings, unknown: dict[str, list[int]]) -> Recordings:
     """The recordings but for those of unknown label, which become problems."""
-    problems = [{"key": recordings.table["key"].iloc[i], "problem": message} for message, rows in unknown.items() for i in rows]
+    problems = [
+        {"key": recordings.table["key"].iloc[i], "problem": message}
+        for message, rows in unknown.items()
+        for i in rows
+    ]
     origin = Origin(recordings.paths, recordings.sources, [*recordings.problems, *problems])
-    kept = recordings[np.setdiff1d(np.arange(len(recordings)), [i for rows in unknown.values() for i in rows])]
+    kept = recordings[
+        np.setdiff1d(np.arange(len(recordings)), [i for rows in unknown.values() for i in rows])
+    ]
     return Recordings(kept.table, kept._stores, kept._places, origin)

@@ -28,7 +28,8 @@ class Entry:
     end_s: float | None = None
     channel: int | None = None          # from 0; None: all
     sample_rate: int | None = None      # Hz
-    columns: dict = field(default_factory=dict)     # label, group and further columns as text; None for an empty cell
+    # label, group and further columns as text; None for an empty cell
+    columns: dict = field(default_factory=dict)
 
 # %% ../../../nbs/01_data/3_collection/02_manifest.ipynb #b6bd1af1
 def _text(path: Path) -> str:
@@ -42,8 +43,16 @@ def _text(path: Path) -> str:
 
 
 _COLUMNS = ("path", "label", "start_s", "end_s", "channel", "group", "sample_rate")
-_ALSO = {"class": "label", "start": "start_s", "end": "end_s", "stop": "end_s", "rate": "sample_rate",
-         "fs": "sample_rate", "sr": "sample_rate", "begin": "start_s"}      # what others call them
+_ALSO = {
+    "class": "label",
+    "start": "start_s",
+    "end": "end_s",
+    "stop": "end_s",
+    "rate": "sample_rate",
+    "fs": "sample_rate",
+    "sr": "sample_rate",
+    "begin": "start_s",
+}  # what others call them
 
 
 def _column(name: str) -> str:
@@ -87,8 +96,11 @@ def read_manifest(path: str | Path) -> tuple[list[Entry], list[dict]]:
     header, lines = _lines(_text(Path(path)))
     for name, meant in ((name, _meant(name)) for name in header):
         if meant and meant not in header:
-            warnings.warn(f"{Path(path).name}: the column {name} says nothing here; if it is meant to "
-                          f"be {meant}, call it {meant}", stacklevel=2)
+            warnings.warn(
+                f"{Path(path).name}: the column {name} says nothing here; "
+                f"if it is meant to be {meant}, call it {meant}",
+                stacklevel=2,
+            )
     entries, problems = [], []
     for line, cells in lines:
         if not any(cells):
@@ -114,8 +126,15 @@ def _entry(line: int, cells: dict[str, str]) -> Entry:
     channel, rate = cells.pop("channel", ""), cells.pop("sample_rate", "")
     if not re.fullmatch(r"\d{0,4}", channel):
         raise ValueError(f"channel needs to be a number from 0, got {channel!r}")
-    return Entry(line, path, start_s, end_s, int(channel) if channel else None,
-                 check_rate(_number("sample_rate", rate), "sample_rate") if rate else None, {name: cell or None for name, cell in cells.items()})
+    return Entry(
+        line,
+        path,
+        start_s,
+        end_s,
+        int(channel) if channel else None,
+        check_rate(_number("sample_rate", rate), "sample_rate") if rate else None,
+        {name: cell or None for name, cell in cells.items()},
+    )
 
 
 def _seconds(name: str, cell: str) -> float | None:

@@ -15,6 +15,7 @@ _DCASE = [re.compile(pattern, re.ASCII) for pattern in (
     r"(?P<section>section_\d\d)_(?P<domain>source|target)_(?P<subset>train)_(?P<label>normal)_\d{4}(_(?P<attributes>[\w.-]*))?\.wav",
     r"(?P<section>section_\d\d)_(?P<domain>source|target)_(?P<subset>test)_(?P<label>normal|anomaly)_\d{4}(_(?P<attributes>[\w.-]*))?\.wav",
     r"(?P<section>section_\d\d)_((?P<domain>source|target)_(?=test))?((?P<subset>test)_)?\d{4}\.wav",
+    r"(?P<section>section_\d\d)_(?P<attributes>machine|noise)_\d{4}(_[\w.-]*)?\.wav",
 )]
 
 
@@ -24,9 +25,12 @@ def _dcase(path: PurePosixPath) -> dict:
     if not match:
         return {}
     said = {name: value for name, value in match.groupdict().items() if value}
-    folder = re.fullmatch(r"train|((source|target)_)?test", path.parent.name)
+    folder = re.fullmatch(r"((source|target)_)?(?P<subset>train|test|supplemental)(_rename)?",
+                          path.parent.name)
     if folder:
-        said = {"machine_type": path.parent.parent.name, "subset": path.parent.name.split("_")[-1]} | said
+        said = {"machine_type": path.parent.parent.name, "subset": folder["subset"]} | said
+    if said.get("attributes") in ("machine", "noise") and "domain" not in said:
+        said["subset"] = "supplemental"
     if "section" in said:
         said.setdefault("subset", "test")                  # only evaluation names leave it out
     return {name: value for name, value in said.items() if value}
@@ -57,7 +61,7 @@ def describe_name(
 ) -> dict:       # those known of `label`, `fold` (int), `group`, `take`, `machine_type`, `machine_id`, `section`, `domain`, `subset`, `attributes`
     """What a file name of DCASE Task 2, ESC-50 or ESC-10 says; empty when it is of another kind.
 
-    `label` is as written there (`normal`, `anomaly`, a class name), `domain` is source or target, `subset` train or test,
+    `label` is as written there (`normal`, `anomaly`, a class name), `domain` is source or target, `subset` train, test or supplemental,
     `group` the Freesound clip, and all but `fold` is text.
     """
     path = PurePosixPath(key)

@@ -50,11 +50,22 @@ class Recording:
     meta: dict = field(default_factory=dict)
 
 # %% ../../../nbs/01_data/3_collection/04_recordings.ipynb #ea59f81f
-PLACE = np.dtype([("store", "i4"), ("offset", "i8"), ("n_samples", "i8"), ("n_channels", "i2"), ("channel", "i2"), ("scale", "f4")])
+PLACE = np.dtype(
+    [
+        ("store", "i4"),
+        ("offset", "i8"),
+        ("n_samples", "i8"),
+        ("n_channels", "i2"),
+        ("channel", "i2"),
+        ("scale", "f4"),
+    ]
+)
 
 
 def places_of(rows: np.ndarray, store: int) -> np.ndarray:
-    """Where rows of a store (the number of which is `store`) lie: structured array, -1 for all channels."""
+    """Where rows of a store (the number of which is `store`) lie: structured
+    array, -1 for all channels.
+    """
     places = np.zeros(len(rows), PLACE)
     for name in ("offset", "n_samples", "n_channels", "scale"):
         places[name] = rows[name]
@@ -68,11 +79,21 @@ class Origin:
 
     paths: Sequence[Path] = ()                              # files and folders that were given
     sources: dict[str, Path] = field(default_factory=dict)  # {key of a file: its path}
-    problems: Sequence[dict] = ()                           # what could not be read: key and problem
+    # what could not be read: key and problem
+    problems: Sequence[dict] = ()
 
 # %% ../../../nbs/01_data/3_collection/04_recordings.ipynb #77682066
 MAX_CLIPS = 2_000_000       # more are a mistake in their settings
-COLUMNS = ("key", "label", "group", "sample_rate", "n_channels", "n_samples", "content_hash", "source")
+COLUMNS = (
+    "key",
+    "label",
+    "group",
+    "sample_rate",
+    "n_channels",
+    "n_samples",
+    "content_hash",
+    "source",
+)
 
 
 class Recordings:
@@ -150,7 +171,11 @@ class Recordings:
             if values is not None and len(values) != len(rows):
                 raise ValueError(f"{name} needs one entry for each of the {len(rows)} waveforms, "
                                  f"got {len(values)}")
-        keys = [f"{ARRAY}#{k}" for k in range(len(rows))] if keys is None else [str(key) for key in keys]
+        keys = (
+            [f"{ARRAY}#{k}" for k in range(len(rows))]
+            if keys is None
+            else [str(key) for key in keys]
+        )
         _refuse_doubled(keys)
         groups = [text_or_none(group) for group in groups] if groups is not None else keys
         labels = [None] * len(rows) if labels is None else class_names(labels, classes)
@@ -197,7 +222,9 @@ class Recordings:
             further = self.table.columns.difference(COLUMNS)
             meta = {name: row[name] for name in further if pd.notna(row[name])}
             label = row["label"] if isinstance(row["label"], str) else None
-            return Recording(waveform, int(row["sample_rate"]), label, row["key"], row["group"], meta)
+            return Recording(
+                waveform, int(row["sample_rate"]), label, row["key"], row["group"], meta
+            )
         if not isinstance(chosen, slice):
             chosen = np.asarray(chosen)
             chosen = chosen if chosen.size else chosen.astype(int)      # an empty list: none
@@ -241,7 +268,10 @@ class Recordings:
             if name == "condition":
                 values = pd.Series([condition_text(value) for value in values], dtype=object)
             if name == "group":
-                values = [key if pd.isna(value) else str(value) for key, value in zip(table["key"], values)]
+                values = [
+                    key if pd.isna(value) else str(value)
+                    for key, value in zip(table["key"], values)
+                ]
             table[name] = values
         return Recordings(table, self._stores, self._places, self.origin)
 
@@ -296,8 +326,8 @@ class Recordings:
             hop, last = max(1, round(length * (1 - overlap))), max(n_samples - length, 0)
             n_clips += last // hop + 2
             if n_clips > MAX_CLIPS:
-                raise ValueError(f"clips of {duration:g} s that overlap by {overlap:g} are more than "
-                                 f"{MAX_CLIPS:,}: raise data.clip_duration, or lower "
+                raise ValueError(f"clips of {duration:g} s that overlap by {overlap:g} are more "
+                                 f"than {MAX_CLIPS:,}: raise data.clip_duration, or lower "
                                  "data.clip_overlap")
             starts = np.unique(np.append(np.arange(0, last + 1, hop), last))
             stops = np.minimum(starts + length, n_samples)
@@ -378,15 +408,21 @@ def _refuse_doubled(keys: Sequence[str]) -> None:
 # %% ../../../nbs/01_data/3_collection/04_recordings.ipynb #c02118c5
 def derive_recordings(
     recordings: Recordings,
-    change: Callable[[np.ndarray, int], tuple[np.ndarray, int]],  # (samples `(channel, time)`, Hz) -> the same, changed
-    name: str,                                                    # what `change` does: part of the store's name
+    # (samples `(channel, time)`, Hz) -> the same, changed
+    change: Callable[[np.ndarray, int], tuple[np.ndarray, int]],
+    name: str,    # what `change` does: part of the store's name
     cache_dir: str | os.PathLike,
-) -> Recordings:                                                  # `key`, `label`, `group`, `content_hash` of the originals
-    """The same recordings changed one by one, in a store of their own, which is used again if it is there already."""
+) -> Recordings:  # `key`, `label`, `group`, `content_hash` of the originals
+    """The same recordings changed one by one, in a store of their own, which is used
+    again if it is there already.
+    """
     rates = recordings.table["sample_rate"].tolist()
     dtypes = sorted({store.dtype.name for store in recordings._stores}) or ["float32"]
     identity = orjson.dumps([name, recordings.table["content_hash"].tolist(), rates, dtypes])
-    source, folder = f"derived {hashlib.blake2b(identity, digest_size=16).hexdigest()}", Path(cache_dir) / "stores"
+    source, folder = (
+        f"derived {hashlib.blake2b(identity, digest_size=16).hexdigest()}",
+        Path(cache_dir) / "stores",
+    )
     if source not in find_stores(folder):
         with StoreWriter(folder, dtypes[0]) as writer:
             writer.add(source, _changed(recordings, change, rates), About())
@@ -394,7 +430,9 @@ def derive_recordings(
     rows = store.rows[found["first"]:found["first"] + found["n_rows"]]
     if len(rows) != len(rates):
         raise ValueError(f"{name}: {found['problems'][0]['problem']}")
-    table = recordings.table.assign(**{column: rows[column] for column in ("sample_rate", "n_channels", "n_samples")})
+    table = recordings.table.assign(
+        **{column: rows[column] for column in ("sample_rate", "n_channels", "n_samples")}
+    )
     return Recordings(table, [store], places_of(rows, 0), recordings.origin)
 
 
@@ -419,14 +457,20 @@ def cut_out(
     starts: np.ndarray,         # first sample of each, int `(part,)`
     stops: np.ndarray,          # sample behind the last, int `(part,)`
 ) -> Recordings:
-    """Parts of recordings as recordings of their own; a part that is the whole keeps its key and hash."""
+    """Parts of recordings as recordings of their own; a part that is the
+    whole keeps its key and hash.
+    """
     cut = recordings[rows]
     is_part = (starts > 0) | (stops < cut.n_samples)
     spans = [f"{start}-{stop}" if part else "" for start, stop, part in zip(starts, stops, is_part)]
     table = cut.table.assign(
         key=[f"{key}@{span}" if span else key for key, span in zip(cut.table["key"], spans)],
-        content_hash=[_hash_of_part(known, span) if span else known for known, span in zip(cut.table["content_hash"], spans)],
-        n_samples=stops - starts)
+        content_hash=[
+            _hash_of_part(known, span) if span else known
+            for known, span in zip(cut.table["content_hash"], spans)
+        ],
+        n_samples=stops - starts,
+    )
     places = cut._places.copy()
     places["offset"] += starts * places["n_channels"]
     places["n_samples"] = stops - starts
@@ -438,13 +482,19 @@ def _hash_of_part(content: str, part: str) -> str:
 
 # %% ../../../nbs/01_data/3_collection/04_recordings.ipynb #e47fbd37
 def one_channel(recordings: Recordings, channels: Sequence[int | None]) -> Recordings:
-    """The channel with the given number (from 0) of each recording, None for all. Raises `ValueError` for one that is not there."""
+    """The channel with the given number (from 0) of each recording, None for all.
+
+    Raises `ValueError` for one that is not there.
+    """
     table, places = recordings.table.copy(), recordings._places.copy()
     for i, channel in enumerate(channels):
         if channel is None or table["n_channels"].iloc[i] == 1 and channel == 0:
             continue
         if not 0 <= channel < table["n_channels"].iloc[i]:
-            raise ValueError(f"{table['key'].iloc[i]} has channels 0 to {table['n_channels'].iloc[i] - 1}, asked for {channel}")
+            raise ValueError(
+                f"{table['key'].iloc[i]} has channels 0 to "
+                f"{table['n_channels'].iloc[i] - 1}, asked for {channel}"
+            )
         places["channel"][i] = channel
         table.loc[i, "content_hash"] = _hash_of_part(table["content_hash"][i], f"channel {channel}")
         table.loc[i, "key"] = f"{table['key'][i]}@channel{channel}"
@@ -453,18 +503,25 @@ def one_channel(recordings: Recordings, channels: Sequence[int | None]) -> Recor
 
 # %% ../../../nbs/01_data/3_collection/04_recordings.ipynb #f209510d
 def recordings_to_json(recordings: Recordings, path: str | os.PathLike, form: str = "new") -> None:
-    """Write one JSON file, exact to float32. Raises `ValueError` for several channels or several rates.
+    """Write one JSON file, exact to float32. Raises `ValueError` for several
+    channels or several rates.
 
-    Members that all recordings share (`metric`) are written too; columns that differ between them are not part of the form, which is
-    warned of.
+    Members that all recordings share (`metric`) are written too; columns that differ between them
+    are not part of the form, which is warned of.
     """
     table = recordings.table
     several = table.loc[table["n_channels"] > 1, "key"]
     if len(several):
-        raise ValueError(f"{several.iloc[0]} has several channels, a JSON row holds one ({len(several)} such): write them by to_wav, or give one channel each")
+        raise ValueError(
+            f"{several.iloc[0]} has several channels, a JSON row holds one ({len(several)} such): "
+            "write them by to_wav, or give one channel each"
+        )
     rates = sorted(set(table["sample_rate"]))
     if len(rates) > 1 and form == "new":
-        raise ValueError(f"a JSON file has one rate, these recordings have {', '.join(map(str, rates))} Hz: write a file for each, or use to_wav")
+        raise ValueError(
+            f"a JSON file has one rate, these recordings have {', '.join(map(str, rates))} Hz: "
+            "write a file for each, or use to_wav"
+        )
     meta, left_out = {}, []
     for name in table.columns.difference(COLUMNS):
         values = table[name].drop_duplicates().tolist()
@@ -475,19 +532,37 @@ def recordings_to_json(recordings: Recordings, path: str | os.PathLike, form: st
         else:
             left_out.append(name)
     if left_out:
-        warnings.warn(f"{path}: the columns {', '.join(left_out)} are not part of the {form} form and were left out", stacklevel=3)
+        warnings.warn(
+            f"{path}: the columns {', '.join(left_out)} are "
+            f"not part of the {form} form and were left out",
+            stacklevel=3,
+        )
     waveforms = (recordings.read(i)[0] for i in range(len(recordings)))
-    write_json_recordings(path, waveforms, recordings.labels, table["group"].tolist(), rates[0] if rates else 1, form, meta)
+    write_json_recordings(
+        path,
+        waveforms,
+        recordings.labels,
+        table["group"].tolist(),
+        rates[0] if rates else 1,
+        form,
+        meta,
+    )
 
 # %% ../../../nbs/01_data/3_collection/04_recordings.ipynb #393d21f1
 def recordings_to_wav(recordings: Recordings, folder: str | os.PathLike) -> None:
-    """Write a new folder of float32 WAV files, one folder a label, with `manifest.csv`. Raises `FileExistsError` if it is there."""
+    """Write a new folder of float32 WAV files, one folder a label, with `manifest.csv`.
+
+    Raises `FileExistsError` if it is there.
+    """
     table = recordings.table
 
     def blocks(i, size=1 << 20):
         for start in range(0, int(recordings.n_samples[i]), size):
             yield recordings.read(i, start, min(start + size, int(recordings.n_samples[i]))).T
 
-    items = ((blocks(i), int(rate), int(n_channels)) for i, (rate, n_channels) in enumerate(zip(table["sample_rate"], table["n_channels"])))
+    items = (
+        (blocks(i), int(rate), int(n_channels))
+        for i, (rate, n_channels) in enumerate(zip(table["sample_rate"], table["n_channels"]))
+    )
     kept = ["key", "label", "group", *table.columns.difference(COLUMNS)]
     write_wav_folder(folder, items, table[kept])

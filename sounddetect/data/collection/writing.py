@@ -24,17 +24,26 @@ from ...files import replacing
 # %% ../../../nbs/01_data/3_collection/03_writing.ipynb #abe709bf
 def write_json_recordings(
     path: str | os.PathLike,
-    waveforms: Iterable[np.ndarray],    # float32 `(time,)`, one a recording
+    waveforms: Iterable[np.ndarray],  # float32 `(time,)`, one a recording
     labels: Sequence[str | None],
-    groups: Sequence[str] | None,       # None: none are written
-    sample_rate: int,                   # Hz, of all
-    form: str = "new",                  # new or legacy
-    meta: dict | None = None,           # further members of the new form, such as {"metric": "RMS"}; `conditions`: one a recording
+    groups: Sequence[str] | None,     # None: none are written
+    sample_rate: int,                 # Hz, of all
+    form: str = "new",                # new or legacy
+    # further members of the new form, such as {"metric": "RMS"}; `conditions`: one a recording
+    meta: dict | None = None,
 ) -> None:
-    """Write recordings as one JSON file of the new or the legacy form. The legacy form takes OK, NG and None as labels."""
+    """Write recordings as one JSON file of the new or the legacy form.
+
+    The legacy form takes OK, NG and None as labels.
+    """
     items = map(_json_of, waveforms)
     if form == "new":
-        members = {"labels": list(labels), "fs": sample_rate, **({"groups": list(groups)} if groups is not None else {}), **(meta or {})}
+        members = {
+            "labels": list(labels),
+            "fs": sample_rate,
+            **({"groups": list(groups)} if groups is not None else {}),
+            **(meta or {}),
+        }
         tail = b"]," + orjson.dumps(members)[1:]
         head = b'{"waveforms":['
     elif form == "legacy":
@@ -51,12 +60,17 @@ def write_json_recordings(
 
 
 def _json_of(waveform: np.ndarray) -> bytes:
-    return orjson.dumps(np.ascontiguousarray(waveform, np.float32), option=orjson.OPT_SERIALIZE_NUMPY)
+    return orjson.dumps(
+        np.ascontiguousarray(waveform, np.float32), option=orjson.OPT_SERIALIZE_NUMPY
+    )
 
 
 def _legacy_label(label: str | None) -> int | None:
     if label is not None and label not in CLASSES:
-        raise ValueError(f"the legacy form knows the classes {' and '.join(CLASSES)} only, not {label}: write the new form")
+        raise ValueError(
+            f"the legacy form knows the classes {' and '.join(CLASSES)} only, "
+            f"not {label}: write the new form"
+        )
     return None if label is None else CLASSES.index(label)
 
 # %% ../../../nbs/01_data/3_collection/03_writing.ipynb #2dd2f7fe
@@ -64,12 +78,17 @@ def file_names(keys: Sequence[str], labels: Sequence[str | None]) -> list[str]:
     """A name for each recording: POSIX, below one folder, usable everywhere, no two the same."""
     names, taken = [], set()
     for key, label in zip(keys, labels):
-        parts = [re.sub(r'[#@<>:"|?*\\\x00-\x1f]', "_", part) for part in PurePosixPath(key).parts if part not in ("/", "..")]
+        parts = [
+            re.sub(r'[#@<>:"|?*\\\x00-\x1f]', "_", part)
+            for part in PurePosixPath(key).parts
+            if part not in ("/", "..")
+        ]
         parts[-1] = re.sub(r"(?i)\.(wav|flac|ogg|json|csv|mat)(?=_|$)", "", parts[-1])
         folder = re.sub(r'[<>:"|?*\\/\x00-\x1f]', "_", label or "unlabelled")
         stem = "/".join(parts if parts[0] == folder else [folder, *parts])
         name, number = stem, 1
-        while name.casefold() in taken:                     # some disks take A.wav and a.wav for one
+        # some disks take A.wav and a.wav for one
+        while name.casefold() in taken:
             number += 1
             name = f"{stem}_{number}"
         taken.add(name.casefold())
@@ -79,26 +98,35 @@ def file_names(keys: Sequence[str], labels: Sequence[str | None]) -> list[str]:
 # %% ../../../nbs/01_data/3_collection/03_writing.ipynb #32d87dce
 def write_wav_folder(
     folder: str | os.PathLike,              # must not exist yet
-    recordings: Iterable[tuple[Iterable[np.ndarray], int, int]],  # of each: blocks float32 `(time, channel)`, Hz, number of channels
-    table: pd.DataFrame,                    # a row for each: `key`, `label`, `group` and further columns for the manifest
+    # of each: blocks float32 `(time, channel)`, Hz, number of channels
+    recordings: Iterable[tuple[Iterable[np.ndarray], int, int]],
+    # a row for each: `key`, `label`, `group` and further columns for the manifest
+    table: pd.DataFrame,
 ) -> None:
-    """Write float32 WAV files and their `manifest.csv`. Raises `FileExistsError` rather than add to a folder that is there."""
+    """Write float32 WAV files and their `manifest.csv`.
+
+    Raises `FileExistsError` rather than add to a folder that is there.
+    """
     folder = Path(folder)
     if folder.exists():
         raise FileExistsError(f"{folder} exists already: choose another name, or remove it")
     labels = [label if isinstance(label, str) else None for label in table["label"]]
     names = file_names(table["key"].tolist(), labels)
     draft = folder.with_name(f"{folder.name}.tmp")
-    shutil.rmtree(draft, ignore_errors=True)                # left over from a writing that was killed
+    # left over from a writing that was killed
+    shutil.rmtree(draft, ignore_errors=True)
     try:
         for name, (blocks, sample_rate, n_channels) in zip(names, recordings):
             (draft / name).parent.mkdir(parents=True, exist_ok=True)
-            with soundfile.SoundFile(draft / name, "w", sample_rate, n_channels, "FLOAT", format="WAV") as file:
+            with soundfile.SoundFile(
+                draft / name, "w", sample_rate, n_channels, "FLOAT", format="WAV"
+            ) as file:
                 for block in blocks:
                     file.write(block)
         manifest = table.drop(columns="key")
         manifest.insert(0, "path", names)
-        manifest.to_csv(draft / "manifest.csv", index=False, lineterminator="\r\n")        # then line ends inside of names are quoted
+        # then line ends inside of names are quoted
+        manifest.to_csv(draft / "manifest.csv", index=False, lineterminator="\r\n")
         draft.rename(folder)
     finally:
         shutil.rmtree(draft, ignore_errors=True)

@@ -38,7 +38,8 @@ class Finding:
     """One thing that was noticed."""
 
     severity: str           # error, warning or note
-    key: str                # recording or file it is about, the worst where it is about several; empty: about all together
+    # recording or file it is about, the worst where it is about several; empty: about all together
+    key: str
     problem: str            # what, and where in the recording
     consequence: str        # what happens if nothing is done
     remedy: str
@@ -47,7 +48,12 @@ class Finding:
     def headline(self) -> str:
         """What and where, in one line."""
         others = [key for key in self.keys if key != self.key and key not in self.problem]
-        more = f" (also {', '.join(others[:3])}{f' and {len(others) - 3} more' if len(others) > 3 else ''})" if others else ""
+        more = (
+            " (also"
+            f" {', '.join(others[:3])}{f' and {len(others) - 3} more' if len(others) > 3 else ''})"
+            if others
+            else ""
+        )
         return f"{self.severity}: {self.key}{': ' * bool(self.key)}{self.problem}{more}"
 
     def advice(self) -> str:
@@ -76,30 +82,49 @@ class Checked:
 # %% ../../../nbs/01_data/4_inspection/02_checking.ipynb #fd8f50b2
 def _unreadable(checked: Checked) -> Iterator[Finding]:
     for problem in checked.loaded.recordings.problems:
-        yield Finding("error", problem["key"], problem["problem"], "Training refuses", "mend or remove it, or go on without it by --skip-bad (data.skip_bad: true)")
+        yield Finding(
+            "error", problem["key"], problem["problem"], "Training refuses",
+            "mend or remove it, or go on without it by --skip-bad (data.skip_bad: true)")
 
 
 def _unknown_labels(checked: Checked) -> Iterator[Finding]:
-    table, classes, labels = checked.loaded.recordings.table, checked.config.data.classes, checked.config.data.labels
+    table, classes, labels = (
+        checked.loaded.recordings.table,
+        checked.config.data.classes,
+        checked.config.data.labels,
+    )
     for rows in checked.loaded.unknown.values():
         spelling = checked.loaded.spellings[rows[0]]
-        spelling = f"{spelling[:40]}..." if isinstance(spelling, str) and len(spelling) > 40 else spelling
+        spelling = (
+            f"{spelling[:40]}..." if isinstance(spelling, str) and len(spelling) > 40 else spelling
+        )
         alike = similar_label(str(spelling), classes, labels)
-        guess = f"it looks like {alike}; if it is, set data.labels: {{{spelling}: {alike}}}" if alike else (
-            f"say what it is in data.labels, such as {{{spelling}: {good_class(classes)}}}, or add it to data.classes")
+        guess = (
+            f"it looks like {alike}; if it is, set data.labels: {{{spelling}: {alike}}}"
+            if alike
+            else (
+                "say what it is in data.labels, "
+                f"such as {{{spelling}: {good_class(classes)}}}, or add it to data.classes"
+            )
+        )
         keys = tuple(table["key"].iloc[rows])
-        yield Finding("error", keys[0], f"the label {spelling!r} is not known", "Training refuses; --skip-bad leaves these recordings out", guess, keys)
+        yield Finding(
+            "error", keys[0], f"the label {spelling!r} is not known",
+            "Training refuses; --skip-bad leaves these recordings out", guess, keys)
 
 
 def similar_label(spelling: str, classes: Sequence[str], labels: dict[str, str]) -> str | None:
     """The class whose name or spelling `spelling` resembles, or None."""
     known = {_bare(name): target for name, target in SPELLINGS.items() if target in classes}
-    known |= {_bare(name): name for name in classes} | {_bare(str(name)): target for name, target in labels.items()}
+    known |= {_bare(name): name for name in classes} | {
+        _bare(str(name)): target for name, target in labels.items()
+    }
     bare, meant = _bare(spelling), meaning(unicodedata.normalize("NFKC", spelling))
     if bare in known or meant in classes:
         return known.get(bare, meant)
     names = [name for name in known if len(name) > 1]
-    if any(name in bare or name.endswith(bare) for name in names if bare):      # the opposite, perhaps: 不良品, unnormal
+    # the opposite, perhaps: 不良品, unnormal
+    if any(name in bare or name.endswith(bare) for name in names if bare):
         return None
     alike = get_close_matches(bare, names, n=1, cutoff=0.75)
     return known[alike[0]] if alike else None
@@ -112,20 +137,32 @@ def _bare(spelling: str) -> str:
 # %% ../../../nbs/01_data/4_inspection/02_checking.ipynb #f44122ce
 def _other_forms(checked: Checked) -> Iterator[Finding]:
     for suffix, count in sorted(checked.loaded.not_read.items()):
-        named = f"{count} {suffix or 'nameless'} {'file was' if count == 1 else 'files were'} not read"
-        yield Finding("warning" if suffix in NOT_READ else "note", "", named, "What is in there is missing",
-                      NOT_READ.get(suffix, "none, unless they are recordings: convert these to WAV"))
+        named = (
+            f"{count} {suffix or 'nameless'} {'file was' if count == 1 else 'files were'} not read"
+        )
+        yield Finding(
+            "warning" if suffix in NOT_READ else "note", "", named, "What is in there is missing",
+            NOT_READ.get(suffix, "none, unless they are recordings: convert these to WAV"))
 
 
 def _spellings(checked: Checked) -> Iterator[Finding]:
     """Spellings that lead to the same class: right, if they were meant to."""
     loaded = checked.loaded
-    counts = pd.Series([None if spelling is None else str(spelling) for spelling in loaded.spellings], dtype=object).groupby(
-        loaded.recordings.table["label"].to_numpy(), dropna=True).value_counts()
+    counts = (
+        pd.Series(
+            [None if spelling is None else str(spelling) for spelling in loaded.spellings],
+            dtype=object)
+        .groupby(loaded.recordings.table["label"].to_numpy(), dropna=True)
+        .value_counts()
+    )
     for label, several in counts.groupby(level=0):
         if len(several) > 1:
-            listed = ", ".join(f"{spelling!r} ({count})" for (_, spelling), count in several.items())
-            yield Finding("note", "", f"{label} is spelt {listed}", "All count as one class", "none, if this is meant; otherwise give them classes of their own in data.labels")
+            listed = ", ".join(
+                f"{spelling!r} ({count})" for (_, spelling), count in several.items()
+            )
+            yield Finding(
+                "note", "", f"{label} is spelt {listed}", "All count as one class",
+                "none, if this is meant; otherwise give them classes of their own in data.labels")
 
 # %% ../../../nbs/01_data/4_inspection/02_checking.ipynb #bbddfa7d
 def _labels(checked: Checked) -> Iterator[Finding]:
@@ -137,15 +174,27 @@ def _labels(checked: Checked) -> Iterator[Finding]:
     elif unlabelled:
         severity = "warning" if len(unlabelled) == len(table) else "error"
         folders = sorted({key.split("/")[-2] for key in unlabelled if "/" in key})
-        named = f'say what the folders mean, such as --set "data.labels={_mapping(folders)}"' if folders else "put them into folders OK and NG"
-        yield Finding(severity, unlabelled[0], "there is no label", "It can be scored, but training refuses", f"{named}, or write a manifest", unlabelled)
+        named = (
+            f'say what the folders mean, such as --set "data.labels={_mapping(folders)}"'
+            if folders
+            else "put them into folders OK and NG"
+        )
+        yield Finding(
+            severity, unlabelled[0], "there is no label", "It can be scored, but training refuses",
+            f"{named}, or write a manifest", unlabelled)
 
 
 def _mapping(folders: Sequence[str], n_most: int = 4) -> str:
     """Labels to suggest for folders; where names tell one side only, people have to say it."""
     meant = {name: meaning(name) for name in folders[:n_most]}
     tells = set(meant.values()) >= set(CLASSES)
-    return "{" + ", ".join(f"{name}: {tells and side or ' or '.join(CLASSES)}" for name, side in meant.items()) + "}"
+    return (
+        "{"
+        + ", ".join(
+            f"{name}: {tells and side or ' or '.join(CLASSES)}" for name, side in meant.items()
+        )
+        + "}"
+    )
 
 
 def _split(checked: Checked) -> Iterator[Finding]:
@@ -164,70 +213,119 @@ def _split(checked: Checked) -> Iterator[Finding]:
             yield Finding("error", "", problem, "Training refuses", remedy or "see the message")
             return
     for warning in said:
-        yield Finding("warning", "", "each recording counts as a source of its own, because there are too few files to keep files together",
-                      "If neighbouring recordings are alike, the score is too good", "record more files, or say what belongs together: groups in JSON, group in a manifest, groups= for arrays")
+        yield Finding(
+            "warning", "",
+            "each recording counts as a source of its own, "
+            "because there are too few files to keep files together",
+            "If neighbouring recordings are alike, the score is too good",
+            "record more files, or say what belongs together: "
+            "groups in JSON, group in a manifest, groups= for arrays")
     n_groups = split.test.table["group"].nunique()
     if 0 < n_groups < 5:
-        yield Finding("note", "", f"the test part has {n_groups} groups", "Five are needed for intervals, so none are given", "record more machines or days, or raise data.test_split")
+        yield Finding(
+            "note", "", f"the test part has {n_groups} groups",
+            "Five are needed for intervals, so none are given",
+            "record more machines or days, or raise data.test_split")
 
 
 def _divided(recordings: Recordings, config: Config) -> Split:
     """The parts that a training would have."""
     fractions = config.data.test_split, config.training.validation_split, config.seed
     if config.task == "anomaly":
-        return split_good(recordings, recordings.table["label"].to_numpy() == good_class(config.data.classes), *fractions)
+        return split_good(
+            recordings, recordings.table["label"].to_numpy() == good_class(config.data.classes),
+            *fractions)
     return split_recordings(recordings, *fractions)
 
 
 def _imbalance(checked: Checked) -> Iterator[Finding]:
     counts = checked.recordings.table["label"].value_counts()
     if len(counts) > 1 and counts.iloc[0] >= 5 * counts.iloc[-1]:
-        yield Finding("warning", "", f"{counts.iloc[0]} are {counts.index[0]}, only {counts.iloc[-1]} are {counts.index[-1]}",
-                      f"A detector that always says {counts.index[0]} would be right in {counts.iloc[0] / counts.sum():.0%}",
-                      "record more of the rare class; training.loss_function.pos_weight: auto weighs it up; look at AUC and recall, not at accuracy")
+        yield Finding(
+            "warning", "",
+            f"{counts.iloc[0]} are {counts.index[0]}, "
+            f"only {counts.iloc[-1]} are {counts.index[-1]}",
+            f"A detector that always says {counts.index[0]} would "
+            f"be right in {counts.iloc[0] / counts.sum():.0%}",
+            "record more of the rare class; training.loss_function.pos_weight: "
+            "auto weighs it up; look at AUC and recall, not at accuracy")
 
 # %% ../../../nbs/01_data/4_inspection/02_checking.ipynb #1c8ac8f6
 def _rates(checked: Checked) -> Iterator[Finding]:
     table, rate = checked.recordings.table, checked.config.audio.sample_rate
     assumed = checked.loaded.assumed_rate.sum()
     if assumed:
-        yield Finding("warning", "", f"{assumed} recordings do not say their sample rate", f"They are taken to have {rate} Hz (audio.sample_rate); if that is wrong, so is every frequency",
-                      "set audio.sample_rate, or write the rate into the files (fs) or a manifest (sample_rate)")
+        yield Finding(
+            "warning", "", f"{assumed} recordings do not say their sample rate",
+            f"They are taken to have {rate} Hz (audio.sample_rate); "
+            "if that is wrong, so is every frequency",
+            "set audio.sample_rate, "
+            "or write the rate into the files (fs) or a manifest (sample_rate)")
     counts = table["sample_rate"].value_counts()
     if len(counts) > 1:
         rare = tuple(table.loc[table["sample_rate"] == counts.index[-1], "key"])
         listed = ", ".join(f"{count} at {value} Hz" for value, count in counts.items())
-        yield Finding("warning", rare[0], f"rates are mixed: {listed}", f"All are resampled to {rate} Hz (audio.sample_rate); those of lower rate have nothing above half of theirs",
-                      "none, if the rates are right; otherwise correct them by a manifest (sample_rate)", rare)
+        yield Finding(
+            "warning", rare[0], f"rates are mixed: {listed}",
+            f"All are resampled to {rate} Hz (audio.sample_rate); "
+            "those of lower rate have nothing above half of theirs",
+            "none, if the rates are right; otherwise correct them by a manifest (sample_rate)",
+            rare)
     low = counts.index[counts.index < rate]
-    if len(low) and checked.config.preprocessing.apply_filter and checked.config.preprocessing.filter_params.high_freq > low.min() / 2:
-        yield Finding("warning" if len(counts) > 1 else "note", "", f"recordings at {low.min()} Hz hold nothing above {low.min() / 2:g} Hz, audio.sample_rate is {rate} Hz",
-                      "Computing is spent on an empty band" + (", and its emptiness tells the rates apart" if len(counts) > 1 else ""),
-                      f"set audio.sample_rate: {low.min()}, or lower preprocessing.filter_params.high_freq")
+    if (
+        len(low)
+        and checked.config.preprocessing.apply_filter
+        and checked.config.preprocessing.filter_params.high_freq > low.min() / 2
+    ):
+        yield Finding(
+            "warning" if len(counts) > 1 else "note", "",
+            f"recordings at {low.min()} Hz hold nothing above {low.min() / 2:g} Hz, "
+            f"audio.sample_rate is {rate} Hz",
+            "Computing is spent on an empty band"
+            + (", and its emptiness tells the rates apart" if len(counts) > 1 else ""),
+            f"set audio.sample_rate: {low.min()}, or lower preprocessing.filter_params.high_freq")
 
 
 def _confounded(checked: Checked) -> Iterator[Finding]:
     """One number that tells a class from the others."""
     labels = checked.recordings.table["label"]
     classes = [name for name in checked.config.data.classes if (labels == name).sum() >= 5]
-    measures = {"loudness": ("rms", "preprocessing.normalize: true (the default) takes it away; keep it so"),
-                "length": ("duration_s", "cut them to one length by data.clip_duration"),
-                "sample rate": ("sample_rate", "bring all to the lowest rate by audio.sample_rate")}
+    measures = {
+        "loudness": (
+            "rms",
+            "preprocessing.normalize: true (the default) takes it away; keep it so",
+        ),
+        "length": ("duration_s", "cut them to one length by data.clip_duration"),
+        "sample rate": ("sample_rate", "bring all to the lowest rate by audio.sample_rate"),
+    }
     values = checked.quality.assign(sample_rate=checked.recordings.table["sample_rate"])
     for name, (column, remedy) in measures.items():
-        areas = {one: _area(values.loc[labels == one, column].to_numpy(),
-                            values.loc[labels.isin(classes) & (labels != one), column].to_numpy()) for one in classes if set(classes) - {one}}
+        areas = {
+            one: _area(
+                values.loc[labels == one, column].to_numpy(),
+                values.loc[labels.isin(classes) & (labels != one), column].to_numpy())
+            for one in classes
+            if set(classes) - {one}
+        }
         one = max(areas, key=lambda one: abs(areas[one] - 0.5), default=None)
         if one and abs(areas[one] - 0.5) > 0.4:
             others = " and ".join(other for other in classes if other != one)
-            yield Finding("warning", "", f"{name} alone tells {one} from {others} (AUC {max(areas[one], 1 - areas[one]):.2f})",
-                          "A detector may learn this and not the fault", f"record all classes under the same conditions; {remedy}")
+            yield Finding(
+                "warning", "",
+                f"{name} alone tells {one} from {others} "
+                f"(AUC {max(areas[one], 1 - areas[one]):.2f})",
+                "A detector may learn this and not the fault",
+                f"record all classes under the same conditions; {remedy}")
 
 
 def _area(low: np.ndarray, high: np.ndarray) -> float:
     """Fraction of pairs in which the one of `high` is larger, ties counted half."""
     ranked = np.sort(low)
-    return float((np.searchsorted(ranked, high, "left") + np.searchsorted(ranked, high, "right")).mean() / 2 / len(low))
+    return float(
+        (np.searchsorted(ranked, high, "left") + np.searchsorted(ranked, high, "right")).mean()
+        / 2
+        / len(low)
+    )
 
 
 def _lengths(checked: Checked) -> Iterator[Finding]:
@@ -236,22 +334,42 @@ def _lengths(checked: Checked) -> Iterator[Finding]:
     if short.any():
         key, keys = checked.worst(-checked.quality["duration_s"], short)
         shortest = int(checked.quality["duration_s"].min() * rate)
-        remedy = f"lower model.input_length to {shortest} or less" if shortest >= 128 else "remove those that are too short to be of use, or lower model.input_length"
-        yield Finding("warning" if short.mean() > 0.5 else "note", key, f"it is shorter than a window of {length} samples at {rate} Hz (model.input_length)",
-                      "Short ones are filled up with zeros", remedy, keys)
+        remedy = (
+            f"lower model.input_length to {shortest} or less"
+            if shortest >= 128
+            else "remove those that are too short to be of use, or lower model.input_length"
+        )
+        yield Finding(
+            "warning" if short.mean() > 0.5 else "note", key,
+            f"it is shorter than a window of {length} samples at {rate} Hz (model.input_length)",
+            "Short ones are filled up with zeros", remedy, keys)
 
 # %% ../../../nbs/01_data/4_inspection/02_checking.ipynb #12324d15
 def _signal(checked: Checked) -> Iterator[Finding]:
     quality = checked.quality
     for measure, bad, severity, problem, consequence, remedy in (
-        ("silent_channels", quality["silent_channels"] > 0, "warning", "a channel holds one and the same value throughout", "There is nothing to learn from it",
-         "check cable and amplifier; take another channel by audio.channel or a manifest"),
-        ("clipped_share", quality["clipped_share"] > 1e-4, "warning", "{value:.2%} of the samples are clipped", "Clipping adds overtones that no machine made",
-         "record again with less gain; if only one class is clipped, the detector may learn the clipping"),
-        ("longest_flat_s", (quality["longest_flat_s"] > 0.05) & (quality["silent_channels"] == 0), "warning", "the signal stands still for {value:.2f} s", "The sensor or the link failed there, or it was filled up",
-         "cut this part out by a manifest (start_s, end_s), or record again"),
-        ("dc_share", quality["dc_share"] > 0.9, "note", "{value:.0%} of the level is a constant offset", "The mean of each window is removed, nothing happens",
-         "none; if it should not be there, check the sensor's supply"),
+        (
+            "silent_channels", quality["silent_channels"] > 0, "warning",
+            "a channel holds one and the same value throughout",
+            "There is nothing to learn from it",
+            "check cable and amplifier; take another channel by audio.channel or a manifest"),
+        (
+            "clipped_share", quality["clipped_share"] > 1e-4, "warning",
+            "{value:.2%} of the samples are clipped",
+            "Clipping adds overtones that no machine made",
+            "record again with less gain; if only one class is clipped, "
+            "the detector may learn the clipping"),
+        (
+            "longest_flat_s",
+            (quality["longest_flat_s"] > 0.05) & (quality["silent_channels"] == 0), "warning",
+            "the signal stands still for {value:.2f} s",
+            "The sensor or the link failed there, or it was filled up",
+            "cut this part out by a manifest (start_s, end_s), or record again"),
+        (
+            "dc_share", quality["dc_share"] > 0.9, "note",
+            "{value:.0%} of the level is a constant offset",
+            "The mean of each window is removed, nothing happens",
+            "none; if it should not be there, check the sensor's supply"),
     ):
         if bad.any():
             key, keys = checked.worst(quality[measure], bad)
@@ -264,9 +382,14 @@ def _copies(checked: Checked) -> Iterator[Finding]:
         keys = tuple(copies["keys"])
         same = f"the same samples as {keys[1]}"
         if copies["labels_differ"]:
-            yield Finding("error", keys[0], f"{same}, but another label", "One of the labels is wrong; training refuses", "correct or remove one", keys)
+            yield Finding(
+                "error", keys[0], f"{same}, but another label",
+                "One of the labels is wrong; training refuses", "correct or remove one", keys)
         else:
-            yield Finding("warning", keys[0], same, "Copies count twice; they are kept in one part of the split", "remove the copies", keys)
+            yield Finding(
+                "warning", keys[0], same,
+                "Copies count twice; they are kept in one part of the split", "remove the copies",
+                keys)
 
 
 def _near_copies(checked: Checked) -> Iterator[Finding]:
@@ -274,12 +397,21 @@ def _near_copies(checked: Checked) -> Iterator[Finding]:
     pairs = find_near_duplicates(checked.recordings)
     label_of = dict(zip(checked.recordings.table["key"], checked.recordings.labels))
     for members in _sets(pairs[["key_a", "key_b"]].to_numpy()):
-        pair = next(pair for pair in pairs.itertuples() if pair.key_a in members)          # the most similar comes first
+        # the most similar comes first
+        pair = next(pair for pair in pairs.itertuples() if pair.key_a in members)
         shifted = f", {pair.shift_s:+.2f} s shifted" if abs(pair.shift_s) > 0.005 else ""
-        differ = ", and not all have the same label" if len({label_of[key] for key in members}) > 1 else ""
-        yield Finding("warning", pair.key_a, f"it holds the same sound as {pair.key_b} (similarity {pair.similarity:.2f}{shifted}){differ}",
-                      "One may be trained on and the other tested on: the test then measures memory",
-                      "give them the same group, in JSON (groups) or a manifest (group), or remove all but one", tuple(sorted(members)))
+        differ = (
+            ", and not all have the same label"
+            if len({label_of[key] for key in members}) > 1
+            else ""
+        )
+        yield Finding(
+            "warning", pair.key_a,
+            f"it holds the same sound as {pair.key_b} "
+            f"(similarity {pair.similarity:.2f}{shifted}){differ}",
+            "One may be trained on and the other tested on: the test then measures memory",
+            "give them the same group, "
+            "in JSON (groups) or a manifest (group), or remove all but one", tuple(sorted(members)))
 
 
 def _sets(pairs: np.ndarray) -> list[set]:
@@ -292,7 +424,20 @@ def _sets(pairs: np.ndarray) -> list[set]:
 
 
 _CHECKS: tuple[Callable[[Checked], Iterator[Finding]], ...] = (
-    _unreadable, _unknown_labels, _labels, _split, _copies, _near_copies, _signal, _confounded, _rates, _imbalance, _other_forms, _lengths, _spellings)
+    _unreadable,
+    _unknown_labels,
+    _labels,
+    _split,
+    _copies,
+    _near_copies,
+    _signal,
+    _confounded,
+    _rates,
+    _imbalance,
+    _other_forms,
+    _lengths,
+    _spellings,
+)
 
 # %% ../../../nbs/01_data/4_inspection/02_checking.ipynb #5ea4ab77
 class Report:
@@ -303,22 +448,30 @@ class Report:
         self.recordings: Recordings = checked.recordings
         self.quality: pd.DataFrame = checked.quality        # a row for each of `recordings`
         found = [finding for check in _CHECKS for finding in check(checked)]
-        self.findings: list[Finding] = sorted(found, key=lambda finding: SEVERITIES.index(finding.severity))
+        self.findings: list[Finding] = sorted(
+            found, key=lambda finding: SEVERITIES.index(finding.severity)
+        )
 
     @property
     def ok(self) -> bool:
         """True when training would not refuse."""
-        return bool(len(self.recordings)) and all(finding.severity != "error" for finding in self.findings)
+        return bool(len(self.recordings)) and all(
+            finding.severity != "error" for finding in self.findings
+        )
 
     @property
     def table(self) -> pd.DataFrame:
         """A row a finding: severity, key, n, problem, consequence, remedy."""
         columns = ["severity", "key", "n", "problem", "consequence", "remedy"]
-        return pd.DataFrame([asdict(finding) | {"n": max(1, len(finding.keys))} for finding in self.findings], columns=columns)
+        return pd.DataFrame(
+            [asdict(finding) | {"n": max(1, len(finding.keys))} for finding in self.findings],
+            columns=columns)
 
     @cached_property
     def sources(self) -> pd.DataFrame:
-        """A row a file: recordings, one column a class, seconds, rates, channels, level, and how many of its recordings have a finding."""
+        """A row a file: recordings, one column a class, seconds, rates, channels, level, and how
+        many of its recordings have a finding.
+        """
         return _sources(self)
 
     @property
@@ -329,7 +482,12 @@ class Report:
     def to_dict(self) -> dict:
         """Everything as plain values, for other programs."""
         findings = [asdict(finding) | {"keys": list(finding.keys)} for finding in self.findings]
-        return {"ok": self.ok, "summary": self.summary, "findings": findings, "sources": without_nan(self.sources.to_dict("records"))}
+        return {
+            "ok": self.ok,
+            "summary": self.summary,
+            "findings": findings,
+            "sources": without_nan(self.sources.to_dict("records")),
+        }
 
     def __str__(self) -> str:
         """The headline, and the first 20 findings of each severity."""
@@ -338,28 +496,48 @@ class Report:
             own = [finding for finding in self.findings if finding.severity == severity]
             for k, finding in enumerate(own[:20]):
                 lines.append(finding.headline())
-                if k + 1 == len(own[:20]) or own[k + 1].advice() != finding.advice():      # advice for several stands once
+                # advice for several stands once
+                if k + 1 == len(own[:20]) or own[k + 1].advice() != finding.advice():
                     lines.append(f"    {finding.advice()}")
-            lines += [f"{severity}: and {len(own) - 20} more, see .table or --json"] * (len(own) > 20)
+            lines += [f"{severity}: and {len(own) - 20} more, see .table or --json"] * (
+                len(own) > 20
+            )
         return "\n".join(lines)
 
     def _repr_html_(self) -> str:
         from sounddetect.html import html_table, render      # reading recordings needs no templates
 
-        return render("<p>{{ headline }}</p>{{ table }}", headline=_headline(self.summary), table=html_table(self.table))
+        return render(
+            "<p>{{ headline }}</p>{{ table }}", headline=_headline(self.summary),
+            table=html_table(self.table))
 
 # %% ../../../nbs/01_data/4_inspection/02_checking.ipynb #2435c718
 def _sources(report: Report) -> pd.DataFrame:
-    table = report.recordings.table.assign(seconds=report.quality["duration_s"], level_db=report.quality["level_db"])
-    concerned = {source_of(key) for finding in report.findings if finding.severity != "note" for key in (finding.keys or (finding.key,))}
+    table = report.recordings.table.assign(
+        seconds=report.quality["duration_s"], level_db=report.quality["level_db"]
+    )
+    concerned = {
+        source_of(key)
+        for finding in report.findings
+        if finding.severity != "note"
+        for key in (finding.keys or (finding.key,))
+    }
     every = table.groupby("source", sort=False)
-    sources = pd.DataFrame({"recordings": every.size(), "seconds": every["seconds"].sum(), "sample_rate": every["sample_rate"].agg(_listed),
-                            "channels": every["n_channels"].agg(_listed), "level_db": every["level_db"].median()})
+    sources = pd.DataFrame(
+        {
+            "recordings": every.size(), "seconds": every["seconds"].sum(),
+            "sample_rate": every["sample_rate"].agg(_listed),
+            "channels": every["n_channels"].agg(_listed), "level_db": every["level_db"].median()}
+    )
     counts = pd.crosstab(table["source"], table["label"].fillna("unlabelled"))
-    counts = counts.rename(columns={name: f"class {name}" for name in ("source", "findings", *sources)})
+    counts = counts.rename(
+        columns={name: f"class {name}" for name in ("source", "findings", *sources)}
+    )
     sources = sources.join(counts).rename_axis("source").reset_index()
     unread = [key for key in report.recordings.sources if key not in set(sources["source"])]
-    sources = pd.concat([sources, pd.DataFrame({"source": unread, "recordings": 0} | dict.fromkeys(counts, 0))], ignore_index=True)
+    sources = pd.concat(
+        [sources, pd.DataFrame({"source": unread, "recordings": 0} | dict.fromkeys(counts, 0))],
+        ignore_index=True)
     return sources.assign(findings=sources["source"].isin(concerned))
 
 
@@ -369,19 +547,40 @@ def _listed(values: pd.Series) -> str:
 
 def _summary(report: Report) -> dict:
     table = report.recordings.table
-    counts = {severity: sum(finding.severity == severity for finding in report.findings) for severity in SEVERITIES}
-    return {"recordings": len(table), "sources": len(report.recordings.sources), "groups": table["group"].nunique(),
-            "seconds": round(float(report.quality["duration_s"].sum()), 3), "classes": table["label"].fillna("unlabelled").value_counts().to_dict(),
-            "sample_rates": {int(rate): int(count) for rate, count in table["sample_rate"].value_counts().items()}, **counts}
+    counts = {
+        severity: sum(finding.severity == severity for finding in report.findings)
+        for severity in SEVERITIES
+    }
+    return {
+        "recordings": len(table),
+        "sources": len(report.recordings.sources),
+        "groups": table["group"].nunique(),
+        "seconds": round(float(report.quality["duration_s"].sum()), 3),
+        "classes": table["label"].fillna("unlabelled").value_counts().to_dict(),
+        "sample_rates": {
+            int(rate): int(count) for rate, count in table["sample_rate"].value_counts().items()
+        },
+        **counts,
+    }
 
 
 def _headline(summary: dict) -> str:
-    classes = ", ".join(f"{count} {label}" for label, count in summary["classes"].items()) or "none that can be used"
-    rates = ", ".join(f"{rate} Hz" + f" ({count})" * (len(summary["sample_rates"]) > 1) for rate, count in summary["sample_rates"].items())
-    counts = ", ".join(f"{summary[severity]} {severity}{'s' * (summary[severity] != 1)}" for severity in SEVERITIES)
+    classes = (
+        ", ".join(f"{count} {label}" for label, count in summary["classes"].items())
+        or "none that can be used"
+    )
+    rates = ", ".join(
+        f"{rate} Hz" + f" ({count})" * (len(summary["sample_rates"]) > 1)
+        for rate, count in summary["sample_rates"].items()
+    )
+    counts = ", ".join(
+        f"{summary[severity]} {severity}{'s' * (summary[severity] != 1)}" for severity in SEVERITIES
+    )
     files = f" in {summary['sources']} files" if summary["sources"] else ""
-    return (f"{summary['recordings']} recordings{files}, {summary['seconds']:.0f} s: {classes}; {summary['groups']} groups"
-            f"{'; ' * bool(rates)}{rates}. {counts}")
+    return (
+        f"{summary['recordings']} recordings{files}, {summary['seconds']:.0f} s: "
+        f"{classes}; {summary['groups']} groups{'; ' * bool(rates)}{rates}. {counts}"
+    )
 
 # %% ../../../nbs/01_data/4_inspection/02_checking.ipynb #515f8c24
 def check_recordings(
@@ -425,14 +624,20 @@ def check_recordings(
     config = config or Config.load()
     if isinstance(source, Recordings):
         loaded = Loaded(source, source.labels, {}, np.zeros(len(source), bool), {})
-        return Report(Checked(loaded, source, measure_quality(source), config.resolve(source, strict=False)))
+        return Report(
+            Checked(loaded, source, measure_quality(source), config.resolve(source, strict=False))
+        )
     how = Loading.of(
         config, sample_rate=sample_rate, classes=classes, labels=labels, group_by=group_by,
-        condition=condition, variable=variable, clip_duration=clip_duration, clip_overlap=clip_overlap,
-        store_dtype=store_dtype, cache_dir=cache_dir)
+        condition=condition, variable=variable, clip_duration=clip_duration,
+        clip_overlap=clip_overlap, store_dtype=store_dtype, cache_dir=cache_dir)
     loaded = load_everything(config.data.path if source is None else source, how, compare=True)
     unknown = [i for rows in loaded.unknown.values() for i in rows]
     recordings = loaded.recordings[np.setdiff1d(np.arange(len(loaded.recordings)), unknown)]
     if how.clip_duration is not None:
         recordings = recordings.cut(how.clip_duration, how.clip_overlap)
-    return Report(Checked(loaded, recordings, measure_quality(recordings), config.resolve(recordings, strict=False)))
+    return Report(
+        Checked(
+            loaded, recordings, measure_quality(recordings),
+            config.resolve(recordings, strict=False))
+    )

@@ -25,19 +25,31 @@ from ..collection.recordings import Recordings
 # %% ../../../nbs/01_data/4_inspection/01_duplicates.ipynb #18c126cb
 def find_duplicates(
     table: pd.DataFrame,        # `Recordings.table`
-) -> pd.DataFrame:              # a row a set of copies: `content_hash`, `n`, `keys` (list), `labels_differ`, `groups_differ`
-    """Sets of recordings with the same samples, the largest first; a missing label counts as a label of its own."""
+    # a row a set of copies: `content_hash`, `n`, `keys` (list), `labels_differ`, `groups_differ`
+) -> pd.DataFrame:
+    """Sets of recordings with the same samples, the largest first; a missing label
+    counts as a label of its own.
+    """
     rows = []
-    for content_hash, copies in table[table["content_hash"].duplicated(keep=False)].groupby("content_hash", sort=False):
-        rows.append(dict(content_hash=content_hash, n=len(copies), keys=copies["key"].tolist(),
-                         labels_differ=copies["label"].nunique(dropna=False) > 1, groups_differ=copies["group"].nunique() > 1))
-    found = pd.DataFrame(rows, columns=["content_hash", "n", "keys", "labels_differ", "groups_differ"])
+    for content_hash, copies in table[table["content_hash"].duplicated(keep=False)].groupby(
+        "content_hash", sort=False
+    ):
+        rows.append(
+            dict(
+                content_hash=content_hash, n=len(copies), keys=copies["key"].tolist(),
+                labels_differ=copies["label"].nunique(dropna=False) > 1,
+                groups_differ=copies["group"].nunique() > 1)
+        )
+    found = pd.DataFrame(
+        rows, columns=["content_hash", "n", "keys", "labels_differ", "groups_differ"]
+    )
     return found.sort_values("n", ascending=False, kind="stable", ignore_index=True)
 
 # %% ../../../nbs/01_data/4_inspection/01_duplicates.ipynb #eb97d074
 _COMMON_RATE = 8000      # Hz
 _PIECE = 1 << 16         # samples at the common rate, at most
-_MAX_RATIO = 50_000      # a rate of 9,999,991 Hz is brought down by 1250: exactly, the filter would have 200 million taps
+# a rate of 9,999,991 Hz is brought down by 1250: exactly, the filter would have 200 million taps
+_MAX_RATIO = 50_000
 
 
 class _Piece(NamedTuple):
@@ -58,10 +70,19 @@ class _Piece(NamedTuple):
 def _pieces(recordings: Recordings) -> list[_Piece]:
     """All recordings, cut into pieces of equal length."""
     pieces = []
-    for row, (n_samples, sample_rate) in enumerate(zip(recordings.n_samples.tolist(), recordings.table["sample_rate"].tolist())):
+    for row, (n_samples, sample_rate) in enumerate(
+        zip(recordings.n_samples.tolist(), recordings.table["sample_rate"].tolist())
+    ):
         rate = min(sample_rate, _COMMON_RATE)
-        edges = np.linspace(0, n_samples, -(-n_samples * rate // (sample_rate * _PIECE)) + 1).astype(int).tolist()
-        pieces += [_Piece(row, start, stop, sample_rate, rate) for start, stop in zip(edges[:-1], edges[1:])]
+        edges = (
+            np.linspace(0, n_samples, -(-n_samples * rate // (sample_rate * _PIECE)) + 1)
+            .astype(int)
+            .tolist()
+        )
+        pieces += [
+            _Piece(row, start, stop, sample_rate, rate)
+            for start, stop in zip(edges[:-1], edges[1:])
+        ]
     return pieces
 
 
@@ -75,20 +96,26 @@ def _waveform(recordings: Recordings, piece: _Piece) -> np.ndarray:
 
 # %% ../../../nbs/01_data/4_inspection/01_duplicates.ipynb #d370e900
 _SIGNIFICANT = 12.0                      # what a peak needs, over 1 / sqrt(N)
-_LOWEST, _HIGHEST = 1 / 160, 0.45         # of the rate: 50 Hz and 3.6 kHz at 8 kHz. Below is rumble, above is what filters left
+# of the rate: 50 Hz and 3.6 kHz at 8 kHz. Below is rumble, above is what filters left
+_LOWEST, _HIGHEST = 1 / 160, 0.45
 
 
 def _phase_spectrum(samples: np.ndarray, n_fft: int) -> np.ndarray:
-    """Fourier transform with magnitudes of one inside the band and zero outside, complex64 `(n_fft // 2 + 1,)`."""
+    """Fourier transform with magnitudes of one inside the band and zero outside,
+    complex64 `(n_fft // 2 + 1,)`.
+    """
     spectrum = rfft((samples - samples.mean()) * tukey(len(samples), 0.1).astype(np.float32), n_fft)
     share = np.arange(len(spectrum)) / n_fft
     magnitude = np.abs(spectrum)
     use = (share >= _LOWEST) & (share <= _HIGHEST) & (magnitude > 1e-6 * magnitude.max())
-    return np.where(use, spectrum / np.where(use, magnitude, 1), 0) / np.sqrt(2 * ((share >= _LOWEST) & (share <= _HIGHEST)).sum() / n_fft)
+    return np.where(use, spectrum / np.where(use, magnitude, 1), 0) / np.sqrt(
+        2 * ((share >= _LOWEST) & (share <= _HIGHEST)).sum() / n_fft
+    )
 
 
 def _peaks(a: np.ndarray, b: np.ndarray, n_fft: int) -> tuple[np.ndarray, np.ndarray]:
-    """Height and place of the highest peak of the correlation of phase spectrum `a` with each row of `b`: sample t of b is sample t + place of a.
+    """Height and place of the highest peak of the correlation of phase spectrum `a` with each row
+    of `b`: sample t of b is sample t + place of a.
 
     `n_fft` is twice the longest waveform, so that no shift is mistaken for another.
     """
@@ -104,7 +131,9 @@ def _overlap(a: np.ndarray, b: np.ndarray, shift: int) -> tuple[np.ndarray, np.n
 
 
 def _similarity(a: np.ndarray, b: np.ndarray, shift: int) -> tuple[float, int]:
-    """Height of the peak for the part that two waveforms share at `shift`, 0 to 1, and the samples in it."""
+    """Height of the peak for the part that two waveforms share at `shift`, 0 to
+    1, and the samples in it.
+    """
     a, b = _overlap(a, b, shift)
     if len(a) < _SIGNIFICANT**2:
         return 0.0, len(a)
@@ -118,7 +147,9 @@ _N_BANDS = 25                        # from 1/50 of the rate (160 Hz) to 0.44 of
 
 
 def _fingerprint(samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Codes of 24 bits, uint32 `(code,)`, each once, and the first frame that has it; nothing for frames in which nothing changes."""
+    """Codes of 24 bits, uint32 `(code,)`, each once, and the first frame that has it; nothing for
+    frames in which nothing changes.
+    """
     if len(samples) < _FRAME + _BACK * _HOP:
         return np.empty(0, np.uint32), np.empty(0, int)
     frames = np.lib.stride_tricks.sliding_window_view(samples, _FRAME)[::_HOP]
@@ -129,7 +160,8 @@ def _fingerprint(samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     growth = contrast[_BACK:] - contrast[:-_BACK]
     bits = np.uint32(1) << np.arange(_N_BANDS - 1, dtype=np.uint32)
     codes = (growth > 0) @ bits
-    flipped = np.where(codes > 0, codes ^ bits[np.abs(growth).argmin(1)], 0)        # the bit that is least certain
+    # the bit that is least certain
+    flipped = np.where(codes > 0, codes ^ bits[np.abs(growth).argmin(1)], 0)
     codes, first = np.unique(np.stack([codes, flipped], 1), return_index=True)
     return codes[codes > 0], first[codes > 0] // 2
 
@@ -139,14 +171,20 @@ _MAX_SHARED = 64         # pieces that may share a code; what more pieces share 
 _SAME_SHIFT = 4          # hops
 
 
-def _votes(codes: np.ndarray, pieces: np.ndarray, frames: np.ndarray, apart: np.ndarray) -> np.ndarray:
+def _votes(
+    codes: np.ndarray, pieces: np.ndarray, frames: np.ndarray, apart: np.ndarray
+) -> np.ndarray:
     """Pairs of pieces `(pair, 2)` that share codes at one shift, those of most votes first.
 
-    `codes`, `pieces`, `frames` name each code, where it is from and when; pieces are compared only where `apart`, an array of integers
-    `(piece, 2)`, differs in both columns.
+    `codes`, `pieces`, `frames` name each code, where it is from and when; pieces are compared only
+    where `apart`, an array of integers `(piece, 2)`, differs in both columns.
     """
     order = np.lexsort((pieces, codes))
-    codes, pieces, frames = codes[order], pieces[order].astype(np.int64), frames[order].astype(np.int64)
+    codes, pieces, frames = (
+        codes[order],
+        pieces[order].astype(np.int64),
+        frames[order].astype(np.int64),
+    )
     found = []
     for step in range(1, _MAX_SHARED):
         i = np.flatnonzero(codes[step:] == codes[:-step])
@@ -165,15 +203,19 @@ def _votes(codes: np.ndarray, pieces: np.ndarray, frames: np.ndarray, apart: np.
 _ALL_PAIRS = 1 << 28     # samples in all pairs: up to here, each pair is compared
 
 
-def _candidates(pieces: list[_Piece], apart: np.ndarray, waveform: Callable[[int], np.ndarray]) -> np.ndarray:
+def _candidates(
+    pieces: list[_Piece], apart: np.ndarray, waveform: Callable[[int], np.ndarray]
+) -> np.ndarray:
     """Pairs of pieces to compare, int `(pair, 2)`; `waveform(k)` gives the samples of piece k."""
     if len(pieces) * sum(piece.n for piece in pieces) / 2 <= _ALL_PAIRS:
         pairs = np.stack(np.triu_indices(len(pieces), 1), 1)
         return pairs[(apart[pairs[:, 0]] != apart[pairs[:, 1]]).all(1)]
     n_short = sum(piece.n < _FRAME + _BACK * _HOP for piece in pieces)
     if n_short:
-        warnings.warn(f"{n_short} of {len(pieces)} recordings at {pieces[0].rate} Hz are too short for a search among so many "
-                      f"({(_FRAME + _BACK * _HOP) / pieces[0].rate:.2g} s are needed) and are not looked at for near duplicates", stacklevel=4)
+        warnings.warn(
+            f"{n_short} of {len(pieces)} recordings at {pieces[0].rate} Hz are too "
+            f"short for a search among so many ({(_FRAME + _BACK * _HOP) / pieces[0].rate:.2g} "
+            "s are needed) and are not looked at for near duplicates", stacklevel=4)
     columns = []
     for k in tqdm(range(len(pieces)), desc="fingerprints", unit="piece", delay=2):
         codes, frames = _fingerprint(waveform(k))
@@ -184,17 +226,25 @@ def _candidates(pieces: list[_Piece], apart: np.ndarray, waveform: Callable[[int
 _MEMORY = 1 << 27        # bytes for waveforms, and again for spectra
 
 
-def _matches(pairs: np.ndarray, waveform, longest: int, min_similarity: float) -> Iterator[tuple[int, int, float, int]]:
-    """Those of some pairs of pieces that hold the same sound: both pieces, similarity, shift (samples)."""
+def _matches(
+    pairs: np.ndarray, waveform, longest: int, min_similarity: float
+) -> Iterator[tuple[int, int, float, int]]:
+    """Those of some pairs of pieces that hold the same sound: both pieces,
+    similarity, shift (samples).
+    """
     n_fft = next_fast_len(2 * longest, real=True)
-    spectrum = lru_cache(max(2, _MEMORY // (4 * n_fft)))(lambda k: _phase_spectrum(waveform(k), n_fft))
+    spectrum = lru_cache(max(2, _MEMORY // (4 * n_fft)))(
+        lambda k: _phase_spectrum(waveform(k), n_fft)
+    )
     batch = max(1, (1 << 20) // n_fft)
     pairs = pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))]
     bounds = np.flatnonzero(np.diff(pairs[:, 0], prepend=-1))
     for own in tqdm(np.split(pairs, bounds[1:]), desc="comparing", unit="piece", delay=2):
         for part in np.split(own, range(batch, len(own), batch)):
             a = int(part[0, 0])
-            heights, shifts = _peaks(spectrum(a), np.stack([spectrum(b) for b in part[:, 1].tolist()]), n_fft)
+            heights, shifts = _peaks(
+                spectrum(a), np.stack([spectrum(b) for b in part[:, 1].tolist()]), n_fft
+            )
             for k in np.flatnonzero(heights >= _least(len(waveform(a)), min_similarity) / 2):
                 b, shift = int(part[k, 1]), int(shifts[k])
                 similarity, n = _similarity(waveform(a), waveform(b), shift)
@@ -209,35 +259,61 @@ def _least(n, min_similarity):
 # %% ../../../nbs/01_data/4_inspection/01_duplicates.ipynb #a82fcea6
 def find_near_duplicates(
     recordings: Recordings,
-    min_similarity: float = 0.4,    # of the part that two recordings share, 0 to 1
-) -> pd.DataFrame:                  # a row a pair: `key_a`, `key_b`, `similarity`, `shift_s`, `label_a`, `label_b`
-    """Pairs of recordings from different groups that hold the same sound, though not the same samples; the most similar first.
+    min_similarity: float = 0.4,  # of the part that two recordings share, 0 to 1
+) -> pd.DataFrame:   # a row a pair: `key_a`, `key_b`, `similarity`, `shift_s`, `label_a`, `label_b`
+    """Pairs of recordings from different groups that hold the same sound, though not the same
+    samples; the most similar first.
 
-    What is at second t of b is at second t + `shift_s` of a. Raises `ValueError` for a `min_similarity` outside 0.1 to 1.
+    What is at second t of b is at second t + `shift_s` of a. Raises `ValueError` for a
+    `min_similarity` outside 0.1 to 1.
     """
     if not 0.1 <= min_similarity <= 1:
-        raise ValueError(f"min_similarity needs to be between 0.1 and 1, got {min_similarity}; different recordings come near 0.1 by chance")
+        raise ValueError(
+            f"min_similarity needs to be between 0.1 and 1, got {min_similarity}; "
+            "different recordings come near 0.1 by chance"
+        )
     table = recordings.table
     apart = np.stack([pd.factorize(table[name])[0] for name in ("group", "content_hash")], 1)
     rows = []
-    for rate, own in groupby(sorted(_pieces(recordings), key=lambda piece: piece.rate), key=lambda piece: piece.rate):
+    for rate, own in groupby(
+        sorted(_pieces(recordings), key=lambda piece: piece.rate), key=lambda piece: piece.rate
+    ):
         rows += _same_rate(recordings, list(own), apart, min_similarity)
-    found = pd.DataFrame(rows, columns=["a", "b", "similarity", "shift_s"]).sort_values("similarity", ascending=False, kind="stable")
-    found = found.drop_duplicates(["a", "b"], ignore_index=True)                # of two long recordings the best pieces
-    names = {f"{name}_{side}": table[name].to_numpy(object)[found[side].astype(int)] for name in ("key", "label") for side in "ab"}
-    return pd.DataFrame(names | {"similarity": found["similarity"], "shift_s": found["shift_s"]}, columns=NEAR_DUPLICATE_COLUMNS)
+    found = pd.DataFrame(rows, columns=["a", "b", "similarity", "shift_s"]).sort_values(
+        "similarity", ascending=False, kind="stable"
+    )
+    # of two long recordings the best pieces
+    found = found.drop_duplicates(["a", "b"], ignore_index=True)
+    names = {
+        f"{name}_{side}": table[name].to_numpy(object)[found[side].astype(int)]
+        for name in ("key", "label")
+        for side in "ab"
+    }
+    return pd.DataFrame(
+        names | {"similarity": found["similarity"], "shift_s": found["shift_s"]},
+        columns=NEAR_DUPLICATE_COLUMNS)
 
 
 NEAR_DUPLICATE_COLUMNS = ["key_a", "key_b", "similarity", "shift_s", "label_a", "label_b"]
 
 
 def _same_rate(recordings, pieces, apart, min_similarity):
-    """Rows `a`, `b` (numbers of recordings), `similarity`, `shift_s` of pieces that are compared at one rate."""
+    """Rows `a`, `b` (numbers of recordings), `similarity`, `shift_s` of pieces that
+    are compared at one rate.
+    """
     longest = max(piece.n for piece in pieces)
-    waveform = lru_cache(max(2, _MEMORY // (4 * longest)))(lambda k: _waveform(recordings, pieces[k]))
+    waveform = lru_cache(max(2, _MEMORY // (4 * longest)))(
+        lambda k: _waveform(recordings, pieces[k])
+    )
     pairs = _candidates(pieces, apart[[piece.row for piece in pieces]], waveform)
     rows = []
-    for a, b, similarity, shift in _matches(pairs, waveform, longest, min_similarity) if len(pairs) else ():
+    for a, b, similarity, shift in (
+        _matches(pairs, waveform, longest, min_similarity) if len(pairs) else ()
+    ):
         one, other = pieces[a], pieces[b]
-        rows.append((one.row, other.row, similarity, shift / one.rate + one.start / one.sample_rate - other.start / other.sample_rate))
+        rows.append(
+            (
+                one.row, other.row, similarity,
+                shift / one.rate + one.start / one.sample_rate - other.start / other.sample_rate)
+        )
     return rows

@@ -33,7 +33,10 @@ class _Ends:
         self.n_low += np.count_nonzero(samples == -1)
 
     def clipped(self) -> int:
-        """Samples at both ends if these were driven over, else 0. More than half are a square wave."""
+        """Samples at both ends if these were driven over, else 0.
+
+        More than half are a square wave.
+        """
         driven = 1 - 2**-7 <= self.high < 1 and min(self.n_low, self.n_high) >= _MIN_HITS
         return self.n_low + self.n_high if driven and self.n_low + self.n_high < self.n / 2 else 0
 
@@ -43,13 +46,17 @@ _STEP_LEVELS = 4096  # values of a block from which the step is estimated
 
 
 class _Runs:
-    """Runs of equal samples in one channel, block by block: the longest, and how many samples are clipped."""
+    """Runs of equal samples in one channel, block by block: the longest, and how
+    many samples are clipped.
+    """
 
     def __init__(self):
         self.longest, self.high, self.low, self.ends = 0, 0.0, 0.0, _Ends()
         self._n_high = self._n_low = 0
-        self._step = np.inf                                                 # of the grid, as far as it is known
-        self._values, self._lengths = np.float32([np.nan]), np.array([0])   # of the last two runs; the last one is open
+        # of the grid, as far as it is known
+        self._step = np.inf
+        # of the last two runs; the last one is open
+        self._values, self._lengths = np.float32([np.nan]), np.array([0])
 
     def add(self, samples: np.ndarray) -> None:
         """Take in the next samples, float32 `(time,)`."""
@@ -58,14 +65,18 @@ class _Runs:
         if values[0] == self._values[-1]:                                   # the open run goes on
             lengths[0] += self._lengths[-1]
             self._values, self._lengths = self._values[:-1], self._lengths[:-1]
-        values, lengths = np.concatenate([self._values, values]), np.concatenate([self._lengths, lengths])
+        values, lengths = (
+            np.concatenate([self._values, values]),
+            np.concatenate([self._lengths, lengths]),
+        )
         self._raise_extremes(samples)
         self._count(values, lengths)
         self._values, self._lengths = values[-2:], lengths[-2:]
 
     def close(self) -> int:
         """No more samples; returns the number of clipped ones."""
-        self.add(np.float32([np.nan]))                                      # equal to nothing: it ends the open run
+        # equal to nothing: it ends the open run
+        self.add(np.float32([np.nan]))
         return int(max(self.ends.clipped(), self._n_high + self._n_low))
 
     def _raise_extremes(self, samples):
@@ -80,12 +91,20 @@ class _Runs:
         """Count the runs that have ended: those between the first and the last."""
         self.longest = max(self.longest, int(lengths[1:-1].max(initial=0)))
         runs = np.flatnonzero(lengths[1:-1] >= _MIN_RUN) + 1
-        runs = runs[((values[runs] == self.high) & (self.high > 0)) | ((values[runs] == self.low) & (self.low < 0))]
+        runs = runs[
+            ((values[runs] == self.high) & (self.high > 0))
+            | ((values[runs] == self.low) & (self.low < 0))
+        ]
         if len(runs):
             levels = np.diff(np.unique(values[:_STEP_LEVELS]))
-            self._step = max(min(self._step, np.fmin.reduce(levels)), np.spacing(np.float32(max(self.high, -self.low))))
-            drops = np.fmax(np.abs(values[runs] - values[runs - 1]), np.abs(values[runs] - values[runs + 1]))
-            smooth = ((lengths[runs] + 1) / (lengths[runs] - 1)) ** 2       # steps that a rounded crest can lose
+            self._step = max(
+                min(self._step, np.fmin.reduce(levels)),
+                np.spacing(np.float32(max(self.high, -self.low))))
+            drops = np.fmax(
+                np.abs(values[runs] - values[runs - 1]), np.abs(values[runs] - values[runs + 1])
+            )
+            # steps that a rounded crest can lose
+            smooth = ((lengths[runs] + 1) / (lengths[runs] - 1)) ** 2
             runs = runs[drops > (smooth + 1) * self._step]
             self._n_high += lengths[runs[values[runs] > 0]].sum()
             self._n_low += lengths[runs[values[runs] < 0]].sum()
@@ -96,9 +115,16 @@ _BLOCK = 1 << 15     # samples of each channel
 
 def _measure(recordings: Recordings, i: int) -> dict:
     """Measures of recording `i`, see `measure_quality`."""
-    n_samples, n_channels = int(recordings.n_samples[i]), int(recordings.table["n_channels"].iloc[i])
+    n_samples, n_channels = (
+        int(recordings.n_samples[i]),
+        int(recordings.table["n_channels"].iloc[i]),
+    )
     sample_rate = recordings.table["sample_rate"].iloc[i]
-    sums, squares, runs = np.zeros(n_channels), np.zeros(n_channels), [_Runs() for _ in range(n_channels)]
+    sums, squares, runs = (
+        np.zeros(n_channels),
+        np.zeros(n_channels),
+        [_Runs() for _ in range(n_channels)],
+    )
     for start in range(0, n_samples, _BLOCK):
         for c, samples in enumerate(recordings.read(i, start, min(start + _BLOCK, n_samples))):
             sums[c] += samples.sum()
@@ -111,9 +137,12 @@ def _measure(recordings: Recordings, i: int) -> dict:
     with np.errstate(divide="ignore", invalid="ignore"):
         dc_share = np.nanmax(np.append(np.abs(sums) / np.sqrt(squares * n_samples), 0))
         level_db = 20 * np.log10(rms)
-    return dict(duration_s=n_samples / sample_rate, peak=max(max(run.high, -run.low) for run in runs), rms=rms, level_db=level_db,
-                dc_share=min(dc_share, 1.0), clipped_share=n_clipped / max(n_samples * n_channels, 1),
-                longest_flat_s=longest / sample_rate if longest > 1 else 0.0, silent=n_silent > 0, silent_channels=n_silent)
+    return dict(
+        duration_s=n_samples / sample_rate, peak=max(max(run.high, -run.low) for run in runs),
+        rms=rms, level_db=level_db, dc_share=min(dc_share, 1.0),
+        clipped_share=n_clipped / max(n_samples * n_channels, 1),
+        longest_flat_s=longest / sample_rate if longest > 1 else 0.0, silent=n_silent > 0,
+        silent_channels=n_silent)
 
 
 def measure_quality(
@@ -121,16 +150,31 @@ def measure_quality(
 ) -> pd.DataFrame:              # a row a recording, index of `recordings.table`
     """Level, clipping, offset and dead channels of each recording.
 
-    `duration_s`; `peak`, the largest absolute sample; `rms`, over all channels, offset included; `level_db`, 20 log10 of it (dB re 1, which is
-    dBFS for audio; -inf for digital silence). The worst channel gives `dc_share`, |mean| / rms from 0 to 1, and `longest_flat_s`, the longest run
-    of equal samples (s). `clipped_share`, 0 to 1, is of the samples of all channels. `silent_channels` counts the channels that hold one and the
-    same value throughout; `silent` says that there is one.
+    `duration_s`; `peak`, the largest absolute sample; `rms`, over all channels, offset
+    included; `level_db`, 20 log10 of it (dB re 1, which is dBFS for audio; -inf for digital
+    silence). The worst channel gives `dc_share`, |mean| / rms from 0 to 1, and
+    `longest_flat_s`, the longest run of equal samples (s). `clipped_share`, 0 to 1, is of the
+    samples of all channels. `silent_channels` counts the channels that hold one and the same
+    value throughout; `silent` says that there is one.
     """
-    rows = [_measure(recordings, i) for i in tqdm(range(len(recordings)), desc="quality", unit="recording", delay=2)]
+    rows = [
+        _measure(recordings, i)
+        for i in tqdm(range(len(recordings)), desc="quality", unit="recording", delay=2)
+    ]
     return pd.DataFrame(rows, index=recordings.table.index, columns=QUALITY_COLUMNS)
 
 
-QUALITY_COLUMNS = ["duration_s", "peak", "rms", "level_db", "dc_share", "clipped_share", "longest_flat_s", "silent", "silent_channels"]
+QUALITY_COLUMNS = [
+    "duration_s",
+    "peak",
+    "rms",
+    "level_db",
+    "dc_share",
+    "clipped_share",
+    "longest_flat_s",
+    "silent",
+    "silent_channels",
+]
 
 # %% ../../../nbs/01_data/4_inspection/00_quality.ipynb #20ab29d0
 _MAX_PER_CLASS = 100
@@ -143,38 +187,60 @@ def _frame(n_samples, sample_rate):
 
 def _chosen(labels: list) -> dict:
     """Up to `_MAX_PER_CLASS` recordings of each class, evenly spread: {label: rows}."""
-    rows = {label: [i for i, other in enumerate(labels) if other == label] for label in dict.fromkeys(labels)}
-    return {label: [own[k] for k in np.unique(np.linspace(0, len(own) - 1, _MAX_PER_CLASS).astype(int))] for label, own in rows.items()}
+    rows = {
+        label: [i for i, other in enumerate(labels) if other == label]
+        for label in dict.fromkeys(labels)
+    }
+    return {
+        label: [own[k] for k in np.unique(np.linspace(0, len(own) - 1, _MAX_PER_CLASS).astype(int))]
+        for label, own in rows.items()
+    }
 
 
 def _middle_spectrum(recordings, i, edges):
     """Power density in bands, of the middle second of recording `i`."""
-    n_samples, sample_rate = int(recordings.n_samples[i]), int(recordings.table["sample_rate"].iloc[i])
+    n_samples, sample_rate = (
+        int(recordings.n_samples[i]),
+        int(recordings.table["sample_rate"].iloc[i]),
+    )
     start = max(0, (n_samples - sample_rate) // 2)
     samples = recordings.read(i, start, min(start + sample_rate, n_samples))
     frequencies, power = welch(samples, sample_rate, nperseg=_frame(samples.shape[1], sample_rate))
     width = frequencies[1]
-    below = np.concatenate([[0], np.cumsum(power.mean(0, dtype=float)) * width])       # power below each edge between two lines
-    return np.diff(np.interp(edges, np.append(frequencies - width / 2, frequencies[-1] + width / 2), below)) / np.diff(edges)
+    # power below each edge between two lines
+    below = np.concatenate([[0], np.cumsum(power.mean(0, dtype=float)) * width])
+    return np.diff(
+        np.interp(edges, np.append(frequencies - width / 2, frequencies[-1] + width / 2), below)
+    ) / np.diff(edges)
 
 # %% ../../../nbs/01_data/4_inspection/00_quality.ipynb #66f072f1
 def mean_spectra(
     recordings: Recordings,
     n_bands: int = 64,          # bands of the frequency axis
-) -> tuple[np.ndarray, dict]:   # centres of the bands (Hz) `(band,)`; {label or None: power density (1/Hz) `(recording, band)`}
-    """Power spectra of up to 100 recordings of each class on one logarithmic frequency axis, up to the lowest Nyquist frequency.
+    # centres of the bands (Hz) `(band,)`; {label or None: power density (1/Hz) `(recording, band)`}
+) -> tuple[np.ndarray, dict]:
+    """Power spectra of up to 100 recordings of each class on one logarithmic frequency axis, up to
+    the lowest Nyquist frequency.
 
     Raises `ValueError` when there is no recording, or none of two samples or more.
     """
     usable = recordings[recordings.n_samples > 1]
     if not len(usable):
-        raise ValueError(f"a spectrum needs a recording of two samples or more, there is none among {len(recordings)}")
+        raise ValueError(
+            "a spectrum needs a recording of two samples or more, "
+            f"there is none among {len(recordings)}"
+        )
     rates = usable.table["sample_rate"].to_numpy()
     frames = [_frame(min(n, rate), rate) for n, rate in zip(usable.n_samples, rates)]
     top = rates.min() / 2
     lowest = np.clip((rates / frames).max(), top / 1000, top / 10)
     edges = np.geomspace(lowest, top, n_bands + 1)
     chosen = _chosen(usable.labels)
-    with tqdm(total=sum(map(len, chosen.values())), desc="spectra", unit="recording", delay=2) as bar:
-        spectra = {label: np.array([_middle_spectrum(usable, i, edges) for i in rows if not bar.update()]) for label, rows in chosen.items()}
+    with tqdm(
+        total=sum(map(len, chosen.values())), desc="spectra", unit="recording", delay=2
+    ) as bar:
+        spectra = {
+            label: np.array([_middle_spectrum(usable, i, edges) for i in rows if not bar.update()])
+            for label, rows in chosen.items()
+        }
     return np.sqrt(edges[1:] * edges[:-1]), spectra

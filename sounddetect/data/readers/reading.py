@@ -20,19 +20,30 @@ def reader_of(path: str | os.PathLike) -> parts.Part | None:
     """The reader of a file of this name, None if there is none."""
     name = Path(path).name.lower()
     readers = [parts.find("reader", known) for known in parts.names("reader")]
-    fitting = [(len(end), k) for k, reader in enumerate(readers) for end in reader.settings if name.endswith(end)]
+    fitting = [
+        (len(end), k)
+        for k, reader in enumerate(readers)
+        for end in reader.settings
+        if name.endswith(end)
+    ]
     return readers[max(fitting)[1]] if fitting else None
 
 
 def kind_of(path: str | os.PathLike) -> str | None:
-    """Name of the reader of a file of this name: `json`, `audio`, `matlab`, `csv`, or one that was registered."""
+    """Name of the reader of a file of this name: `json`, `audio`, `matlab`, `csv`, or
+    one that was registered.
+    """
     reader = reader_of(path)
     return None if reader is None else reader.name
 
 
 def suffixes() -> list[str]:
     """Ends of the file names that are read."""
-    return list(dict.fromkeys(end for known in parts.names("reader") for end in parts.find("reader", known).settings))
+    return list(
+        dict.fromkeys(
+            end for known in parts.names("reader") for end in parts.find("reader", known).settings
+        )
+    )
 
 # %% ../../../nbs/01_data/1_readers/06_reading.ipynb #9853a884
 def read_rows(path: Path, about: About, variable: str | None = None) -> Iterator[Row]:
@@ -44,7 +55,9 @@ def read_rows(path: Path, about: About, variable: str | None = None) -> Iterator
     if reader is None:
         raise ValueError(f"{path} is of no form that is read here: {', '.join(suffixes())}")
     wants = inspect.signature(reader.build).parameters
-    options = {name: value for name, value in (("about", about), ("variable", variable)) if name in wants}
+    options = {
+        name: value for name, value in (("about", about), ("variable", variable)) if name in wants
+    }
     if reader.built_in:
         return reader.build(path, **options)
     return _guarded(reader, path, about, options)
@@ -67,18 +80,29 @@ def _is_one(given) -> bool:
 
 
 def _rows_of(given, about: About) -> Iterator[Row]:
-    """Rows of what a simple reader returns; labels and groups go into `about`, which is complete at the end."""
+    """Rows of what a simple reader returns; labels and groups go into `about`,
+    which is complete at the end.
+    """
     if not _is_one(given) and (hasattr(given, "shape") or not isinstance(given, Iterable)):
-        raise ValueError(f"it needs to return (waveform, sample_rate), or several of these, got {type(given).__name__}")
+        raise ValueError(
+            "it needs to return (waveform, sample_rate), "
+            f"or several of these, got {type(given).__name__}"
+        )
     about.labels, about.groups = [], []
     for number, one in [(None, given)] if _is_one(given) else enumerate(given):
         if not _is_one(one):
-            raise ValueError(f"recording {number} needs to be (waveform, sample_rate), got {type(one).__name__}")
+            raise ValueError(
+                f"recording {number} needs to be (waveform, sample_rate), got {type(one).__name__}"
+            )
         waveform, rate = one if isinstance(one, tuple) else (one.waveform, one.sample_rate)
         about.labels.append(getattr(one, "label", None))
         about.groups.append(getattr(one, "group", None) or None)
         try:
-            yield Row(number, time_first(waveform), None if rate is None else check_rate(rate, "sample_rate"))
+            yield Row(
+                number,
+                time_first(waveform),
+                None if rate is None else check_rate(rate, "sample_rate"),
+            )
         except ValueError as error:
             yield Row(number, problem=str(error))
 
