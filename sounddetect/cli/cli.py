@@ -51,7 +51,7 @@ def _warnings_once():
 
 
 class _Forgiving:
-    """A stream that may lead to a full disk or a closed window: what it does not take is dropped."""
+    """A stream that may lead to a full disk: what it does not take is dropped."""
 
     def __init__(self, stream):
         self._stream = stream
