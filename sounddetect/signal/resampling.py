@@ -36,8 +36,8 @@ def _ratio(sample_rate: int, new_sample_rate: int) -> tuple[int, int]:
     common = gcd(sample_rate, new_sample_rate)
     if max(sample_rate, new_sample_rate) // common > _MAX_RATIO:
         raise ValueError(f"{sample_rate} Hz cannot be resampled to {new_sample_rate} Hz, which "
-                         "have too little in common: correct the rate by a manifest (sample_rate), or "
-                         "choose audio.sample_rate by it")
+                         "have too little in common: correct the rate by a manifest (sample_rate) "
+                         "or choose audio.sample_rate by it")
     return new_sample_rate // common, sample_rate // common
 
 
