@@ -41,7 +41,7 @@ class _Sections(Section):
     task: Annotated[str, AfterValidator(_known_task)] = setting(
         "classify", "what is learnt: classify = tell classes apart, anomaly = what is unusual, from good ones; auto: by the labels")
     seed: int = setting(0, "the same seed, data and machine give the same run, bit for bit", ge=0, lt=2**32)
-    device: str = setting("auto", "auto, cpu, cuda or cuda:N", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
+    device: str = setting("auto", "auto, cpu, cuda or cuda:N", pattern=r"^(auto|cpu|cuda(:\d{1,4})?)$")
     audio: Audio = setting(Audio, "what a recording sounds like to the model")
     data: Data = setting(Data, "where the recordings are and how they are divided")
     preprocessing: Preprocessing = setting(Preprocessing, "done to every window, in training and in use alike")

@@ -43,15 +43,18 @@ def recorded():
 
 # Files whose tests start commands, servers or a browser, or train: `make quick` leaves them out.
 SLOW = {
+    "cli/test_absurd.py",
     "cli/test_commands.py",
     "cli/test_errors.py",
     "cli/test_judging.py",
     "cli/test_page.py",
+    "data/test_corpus.py",
     "data/test_damage.py",
     "detector/test_deployment.py",
     "detector/test_log_mel.py",
     "evaluation/test_report.py",
     "house/test_wheel.py",
+    "jobs/test_disk.py",
     "jobs/test_interruptions.py",
     "jobs/test_recorded.py",
     "testing/test_contract.py",

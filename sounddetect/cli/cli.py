@@ -6,9 +6,14 @@
 __all__ = ['for_terminal', 'main']
 
 # %% ../../nbs/11a_cli/07_cli.ipynb #b655c706
+import contextlib
+import errno
 import io
+import os
 import re
+import signal
 import sys
+import threading
 import warnings
 
 # importing them puts them on `app`
@@ -40,6 +45,71 @@ def _warnings_once():
     return show
 
 
+class _Forgiving:
+    """A stream that may lead to a full disk: what it does not take is dropped."""
+
+    def __init__(self, stream):
+        self._stream = stream
+
+    def __getattr__(self, name):
+        return getattr(self._stream, name)
+
+    def write(self, text):
+        try:
+            self._stream.write(text)
+        except (OSError, ValueError):
+            _leave(self._stream)
+        return len(text)
+
+    def flush(self):
+        try:
+            self._stream.flush()
+        except (OSError, ValueError):
+            _leave(self._stream)
+
+
+def _leave(stream) -> None:
+    """Let what still waits in a stream go nowhere: it would fail again when Python ends."""
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        try:
+            stream.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+@contextlib.contextmanager
+def _terminated():
+    """Within, SIGTERM and SIGHUP end the program as Ctrl-C does: what is begun is put away."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def end(number, frame):
+        raise SystemExit(128 + number)
+
+    numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    before = {number: signal.getsignal(number) for number in numbers}
+    ours = [number for number, handler in before.items() if handler == signal.SIG_DFL]
+    for number in ours:
+        signal.signal(number, end)
+    try:
+        yield
+    finally:
+        for number in ours:
+            signal.signal(number, before[number])
+
+
+def _said(error: Exception) -> object:
+    """What is said of an error; of one that nobody has foreseen, what to do with it."""
+    if isinstance(error, OSError) and error.filename is None and error.errno == errno.ENOSPC:
+        return f"the output cannot be written: {error.strerror}; make room, or write elsewhere"
+    if isinstance(error, (ValueError, OSError, MemoryError)):
+        return error
+    what = " ".join(str(error).split())[:300]
+    return (f"this was not foreseen ({type(error).__name__}: {what}); with --debug it says where. "
+            "Please report it")
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Run a command; ends by `SystemExit` with the code of the table above."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
@@ -48,16 +118,23 @@ def main(arguments: list[str] | None = None) -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-    with warnings.catch_warnings():
+    forgiving = contextlib.redirect_stderr(_Forgiving(sys.stderr))
+    with forgiving, _terminated(), warnings.catch_warnings():
         warnings.simplefilter("always", UserWarning)
         warnings.showwarning = _warnings_once()
         try:
-            app(
-                [argument for argument in arguments if argument != "--debug"],
-                prog_name="sounddetect",
-            )
-        except (ValueError, OSError, MemoryError) as error:
+            try:
+                app(
+                    [argument for argument in arguments if argument != "--debug"],
+                    prog_name="sounddetect",
+                )
+            finally:
+                # a full disk is an error, not a word at the very end
+                sys.stdout.flush()
+        except Exception as error:
             if debug:
                 raise
-            print(f"error: {for_terminal(error)}", file=sys.stderr)
+            if isinstance(error, OSError):
+                _leave(sys.stdout)
+            print(f"error: {for_terminal(_said(error))}", file=sys.stderr)
             raise SystemExit(1) from None

@@ -8,8 +8,10 @@ __all__ = ['train', 'resume', 'cross_validate']
 # %% ../../nbs/11a_cli/03_training_commands.ipynb #f4a28998
 import re
 import sys
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated, Any, Optional
 
 import typer
 
@@ -28,8 +30,24 @@ def _report(run):
         print(f"run: {run.path}")
         raise typer.Exit(STOPPED)
     if run.data["split"]["test"]:
-        judge_and_print(run)
+        try:
+            judge_and_print(run)
+        except (KeyboardInterrupt, SystemExit):
+            print(f"interrupted; the detector is finished; to judge it: sounddetect evaluate {run.path}", file=sys.stderr)
+            print(f"run: {run.path}")
+            raise typer.Exit(STOPPED) from None
     print(f"run: {run.path}")
+
+
+def _fitted(train: Callable[[], Any], path: Path) -> Any:
+    """What `train` returns; a second Ctrl-C or signal, which does not wait for the step, ends with the run's name, too."""
+    try:
+        return train()
+    except (KeyboardInterrupt, SystemExit):
+        print(f"stopped at once; go on with: sounddetect resume {path}", file=sys.stderr)
+        with suppress(OSError):                         # the terminal may be gone
+            print(f"run: {path}", flush=True)
+        raise typer.Exit(STOPPED) from None
 
 # %% ../../nbs/11a_cli/03_training_commands.ipynb #3b56befa
 def _train_each(config, column: str, folder: Path | None) -> None:
@@ -99,8 +117,9 @@ def train(
         return _train_each(Config.load(config, settings_of(set, paths, skip_bad)), per, run)
     if resume:
         stopped = _stopped_run(run, config, paths, skip_bad, set or [])
-        return _report(training_runs.resume(stopped, overrides_of(set or [])))
-    _report(training_runs.train(Config.load(config, settings_of(set, paths, skip_bad)), run=run))
+        return _report(_fitted(lambda: training_runs.resume(stopped, overrides_of(set or [])), stopped))
+    training = training_runs.prepare_training(Config.load(config, settings_of(set, paths, skip_bad)), run=run)
+    _report(_fitted(training.fit, training.run.path))
 
 # %% ../../nbs/11a_cli/03_training_commands.ipynb #988bfeda
 @app.command()
@@ -113,7 +132,8 @@ def resume(
     from sounddetect.jobs import training_runs
 
     overrides = overrides_of(set or []) | ({"training.epochs": epochs} if epochs is not None else {})
-    _report(training_runs.resume(run or training_runs.newest_unfinished(), overrides))
+    path = run or training_runs.newest_unfinished()
+    _report(_fitted(lambda: training_runs.resume(path, overrides), path))
 
 # %% ../../nbs/11a_cli/03_training_commands.ipynb #c214fd53
 @app.command("cross-validate")

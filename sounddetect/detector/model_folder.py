@@ -22,7 +22,7 @@ from torch import Tensor
 
 from .. import parts
 from ..config import Config
-from ..files import new_folder, replacing
+from ..files import new_folder, refuse_special, replacing
 
 # %% ../../nbs/06_detector/00_model_folder.ipynb #6679b231
 FORMAT_VERSION = 3
@@ -214,6 +214,7 @@ def read_model(
 
 
 def _json_of(path: Path) -> object:
+    refuse_special(path)
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError, OSError) as error:
@@ -235,6 +236,7 @@ def _checksums(said: object, path: Path) -> dict[str, str]:
 # %% ../../nbs/06_detector/00_model_folder.ipynb #401d3c6a
 def _tensors(path: Path, checksum: str | None = None) -> dict[str, Tensor]:
     """Tensors by name, whole and finite."""
+    refuse_special(path)
     try:
         content = path.read_bytes()
     except OSError as error:

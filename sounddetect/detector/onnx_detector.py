@@ -21,7 +21,7 @@ import torch
 from torch import nn
 
 from ..config import Config
-from ..files import replacing
+from ..files import refuse_special, replacing
 from ..data.collection.recordings import Recordings
 from .detector import Detector, Scorer
 from .model_folder import FORMAT_VERSION, description_of, read_settings
@@ -155,6 +155,7 @@ class OnnxDetector(Scorer):
         """Read what `export_onnx` wrote. Raises `FileNotFoundError`, or `ValueError` when it is damaged, foreign, or of a newer version."""
         if not Path(path).exists():
             raise FileNotFoundError(f"no detector at {path}: make it by: sounddetect export RUN --format onnx --out {path}")
+        refuse_special(path)
         try:
             content = Path(path).read_bytes()
         except OSError as error:

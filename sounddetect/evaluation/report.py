@@ -395,7 +395,7 @@ def _training(findings):
 def _starts(run):
     """The last start of a training that `events.jsonl` tells of."""
     path = run.path / "events.jsonl"
-    lines = path.read_text("utf-8", "replace").splitlines() if path.exists() else []
+    lines = path.read_text("utf-8", "replace").splitlines() if path.is_file() else []
     starts = [line for line in lines if '"event": "start"' in line]
     for line in reversed(starts):
         with suppress(ValueError):              # a line that a full disk has cut off

@@ -53,7 +53,8 @@ def _stored(name, path):
     run.metrics                                              # raises when it has not been evaluated
     text = dict.fromkeys(("key", "label", "decision", "group", "content_hash"), str)
     predictions = read_table(run.path / "evaluation" / "predictions.csv",
-                             ("key", "label", "decision", *run.scores.columns), dtype=text,
+                             ("key", "label", "decision", *run.scores.columns),
+                             dtype=text | dict.fromkeys(run.scores.columns, float),
                              keep_default_na=False)
     notes = []
     if "content_hash" not in predictions:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from ..files import refuse_special
 from .run_folder import Run
 
 # %% ../../nbs/09a_runs/02_index.ipynb #f935cd90
@@ -34,12 +35,13 @@ def _is_locked(log):
     try:
         import fcntl
 
+        refuse_special(log)
         with open(log) as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
         return False
     except BlockingIOError:
         return True
-    except (ImportError, OSError):
+    except (ImportError, OSError, ValueError):
         return False
 
 # %% ../../nbs/09a_runs/02_index.ipynb #648d9ef3
@@ -53,7 +55,7 @@ def _row(path: Path, name: str, parent: str) -> dict:
     said = {key: re.search(rf"(?m)^\s*{key}: *([^\s#]+)", text) for key in ("task", "architecture")}
     holds_folds = (path / "folds.csv").exists()
     results = path / "results.csv"
-    n_lines = results.read_bytes().count(b"\n") if results.exists() else 0
+    n_lines = results.read_bytes().count(b"\n") if results.is_file() else 0
     metrics = _read(path / ("metrics.json" if holds_folds else "evaluation/metrics.json"))
     return {"path": name, "kind": "cross-validation" if holds_folds else "training",
             "state": state_of(path), "parent": parent,
@@ -65,6 +67,7 @@ def _row(path: Path, name: str, parent: str) -> dict:
 def _read(file):
     """Content of a JSON file; nothing for one that is missing or damaged."""
     try:
+        refuse_special(file)
         return json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
@@ -77,6 +80,7 @@ def _times(path):
                                path / "metrics.json") if file.exists()]
     changed = max(file.stat().st_mtime for file in files)
     try:
+        refuse_special(log)
         with open(log, encoding="utf-8") as file:
             started = datetime.fromisoformat(file.readline().partition(" ")[0])
     except (OSError, ValueError):
@@ -106,7 +110,7 @@ class Runs:
         """Run folders, parents before their children."""
         for place, folders, files in os.walk(self.folder):
             folders[:] = sorted(name for name in folders if name[0] != "." and name not in _NO_RUNS)
-            if "config.yaml" in files:
+            if "config.yaml" in files and Path(place, "config.yaml").is_file():
                 yield Path(place)
 
     def __iter__(self) -> Iterator[Run]:

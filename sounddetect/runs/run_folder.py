@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 
 from ..config import Config
-from ..files import new_folder
+from ..files import new_folder, refuse_special
 from ..data.collection.recordings import Recordings
 from ..data.collection.splitting import Split
 from ..data.readers.reading import reader_of
@@ -212,6 +212,7 @@ class Run:
 # %% ../../nbs/09a_runs/00_run_folder.ipynb #6b72d965
 def read_object(path: Path) -> dict:
     """Content of a JSON file that holds an object. Raises `ValueError` that names a damaged one."""
+    refuse_special(path)
     try:
         said = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
@@ -227,6 +228,7 @@ def read_table(path: Path, needs: tuple[str, ...] = (), **options) -> pd.DataFra
     Raises `ValueError` that names the file when it is damaged, when a line is cut off, and when a
     column is missing.
     """
+    refuse_special(path)
     try:
         with open(path, encoding="utf-8", newline="") as file:
             lines = [len(line) for line in csv.reader(file, strict=True)]

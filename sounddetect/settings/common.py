@@ -15,7 +15,7 @@ from .bricks import Section, parse_bytes, setting
 
 # %% ../../nbs/00_foundation/02_settings/01_common.ipynb #158ff6d4
 class Audio(Section):
-    sample_rate: Literal["auto"] | Annotated[int, Field(gt=0)] = setting(
+    sample_rate: Literal["auto"] | Annotated[int, Field(gt=0, le=10_000_000)] = setting(
         44100, "Hz; recordings of another rate are resampled to it; auto: the rate that most have")
     channel: Literal["auto", "mean", "all"] | Annotated[int, Field(ge=0)] = setting(
         "mean", "mean of all channels, the number of one, from 0, or all: each by itself; auto: mean, "

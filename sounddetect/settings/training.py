@@ -47,12 +47,12 @@ class Training(Section):
     base_learning_rate: float = setting(
         0.1, "of layers that were taken over, as a fraction of learning_rate", ge=0, le=1)
     frozen_layers: int = setting(0, "convolutions of the base, from the front, that are not changed", ge=0)
-    batch_size: Literal["auto"] | Annotated[int, Field(ge=1)] = setting(
+    batch_size: Literal["auto"] | Annotated[int, Field(ge=1, le=10_000_000)] = setting(
         "auto", "windows that go through the network at a time; auto: by the number of recordings and what fits, "
         "and learning_rate, which belongs to 16, with its square root")
     batch_size_found_on: str | None = setting(
         None, "device that an automatic batch_size was found on; written by the run")
-    epochs: int = setting(50, "passes through the training recordings, at most", ge=1)
+    epochs: int = setting(50, "passes through the training recordings, at most", ge=1, le=10_000_000)
     learning_rate: float = setting(0.001, "step size at the start", gt=0)
     optimizer: Literal["adam", "adamw", "sgd"] = setting("adam", "adam, adamw or sgd")
     weight_decay: float = setting(0.0, "pull of the weights towards zero", ge=0)
@@ -63,7 +63,8 @@ class Training(Section):
     lr_scheduler: LrScheduler | None = setting(LrScheduler, "how the learning rate changes; null: it does not")
     early_stopping: EarlyStoppingSettings | None = setting(EarlyStoppingSettings, "when to give up; null: never")
     augmentation: Augmentation = setting(Augmentation, "random changes to training windows")
-    gradient_accumulation_steps: int = setting(1, "batches that make one step of the optimizer", ge=1)
+    gradient_accumulation_steps: int = setting(1, "batches that make one step of the optimizer", ge=1,
+                                             le=1_000_000)
 
     @model_validator(mode="after")
     def _check(self):

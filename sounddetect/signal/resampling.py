@@ -24,6 +24,9 @@ def as_samples(
     return samples / np.float32(32768) if numbers.dtype == np.int16 else samples
 
 # %% ../../nbs/02b_signal/00_resampling.ipynb #b14d6bea
+_MAX_RATIO = 1_000_000      # the filter has twenty taps for each
+
+
 def _ratio(sample_rate: int, new_sample_rate: int) -> tuple[int, int]:
     """`up` and `down`. Raises `ValueError` for rates that are not positive."""
     if min(sample_rate, new_sample_rate) <= 0:
@@ -31,6 +34,10 @@ def _ratio(sample_rate: int, new_sample_rate: int) -> tuple[int, int]:
             f"a sample rate needs to be positive, got {sample_rate} and {new_sample_rate} Hz"
         )
     common = gcd(sample_rate, new_sample_rate)
+    if max(sample_rate, new_sample_rate) // common > _MAX_RATIO:
+        raise ValueError(f"{sample_rate} Hz cannot be resampled to {new_sample_rate} Hz, which "
+                         "have too little in common: correct the rate by a manifest (sample_rate) "
+                         "or choose audio.sample_rate by it")
     return new_sample_rate // common, sample_rate // common
 
 

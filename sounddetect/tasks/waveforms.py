@@ -15,6 +15,7 @@ import numpy as np
 from ..config import Config
 from ..data.collection.recordings import Recordings
 from ..settings.common import Audio
+from ..signal.resampling import resampled_length
 from ..signal.preparation import PreparedWaveform, channel_problem, n_channels_of, prepare
 
 # %% ../../nbs/05_tasks/01_waveforms.ipynb #17692b9b
@@ -43,13 +44,30 @@ def check_audio(recordings: Recordings, config: Config) -> None:
         problem = channel_problem(key, int(n_channels), config.audio)
         if problem:
             raise ValueError(problem)
+    for rate, keys in recordings.table.groupby("sample_rate")["key"]:
+        problem = _rate_problem(int(rate), config.audio)
+        if problem:
+            raise ValueError(f"{keys.iloc[0]}: {problem}")
     warn_of_rates(Counter(recordings.table["sample_rate"].tolist()), config)
 
 
 def channel_problems(recordings: Recordings, audio: Audio) -> np.ndarray:
     """Why recordings cannot be prepared, None where one can, object `(recording,)`."""
-    problems = [channel_problem("it", int(n_channels), audio) for n_channels in recordings.table["n_channels"]]
+    table = recordings.table
+    rates = {rate: _rate_problem(int(rate), audio) for rate in table["sample_rate"].unique()}
+    problems = [channel_problem("it", int(n_channels), audio) or rates[rate]
+                for n_channels, rate in zip(table["n_channels"], table["sample_rate"])]
     return np.array([*problems, None], object)[:-1]
+
+
+def _rate_problem(sample_rate: int, audio: Audio) -> str | None:
+    """Why a rate (Hz) cannot be resampled to that of the configuration; None where it can."""
+    assert audio.sample_rate != "auto"                   # below jobs every configuration is resolved
+    try:
+        resampled_length(1, sample_rate, audio.sample_rate)
+    except ValueError as error:
+        return str(error)
+    return None
 
 
 def warn_of_rates(counts: Counter, config: Config) -> None:

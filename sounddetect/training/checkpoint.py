@@ -23,7 +23,7 @@ from typing import BinaryIO
 import torch
 
 from ..config import Config, differences
-from ..files import replacing
+from ..files import refuse_special, replacing
 
 # %% ../../nbs/07_training/05_checkpoint.ipynb #ad460ea9
 def save_checkpoint(
@@ -74,11 +74,15 @@ def load_checkpoint(path: str | os.PathLike) -> dict:
     Raises `FileNotFoundError`, or `ValueError` when the file is damaged or holds anything but tensors and plain values.
     """
     try:
+        refuse_special(path)
         _check_sums(path)
         return torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise
-    except (RuntimeError, EOFError, ValueError, OSError, zipfile.BadZipFile, NotImplementedError, pickle.UnpicklingError) as error:
+    except pickle.UnpicklingError:                      # PyTorch would advise to run what is in it
+        raise ValueError(f"{path} is no checkpoint: it holds something else than tensors and plain values, which is not "
+                         "loaded, because it could run code") from None
+    except (RuntimeError, EOFError, ValueError, OSError, zipfile.BadZipFile, NotImplementedError) as error:
         problem = f"{type(error).__name__} {str(error).partition(chr(10))[0]}"
         raise ValueError(f"{path} is damaged or no checkpoint: {problem}") from None
 
@@ -91,6 +95,7 @@ class CheckpointFolder:
 
     def __init__(self, path: str | os.PathLike, mirror: str | os.PathLike | None = None):
         self.path, self.mirror = Path(path), None if mirror is None else Path(mirror)
+        self.read_from: Path | None = None                     # the checkpoint that `load` returned
 
     def save(self, content: dict) -> None:
         """Make `content` the newest checkpoint. Raises `OSError` when it cannot be written; older ones are untouched then."""
@@ -126,6 +131,7 @@ class CheckpointFolder:
                 continue
             for message in damaged:
                 warnings.warn(f"{message}; going on from {place}", stacklevel=2)
+            self.read_from = place
             return content
         if damaged:
             raise ValueError("; ".join(damaged) + ". There is no older one: train again")
@@ -134,8 +140,13 @@ class CheckpointFolder:
 # %% ../../nbs/07_training/05_checkpoint.ipynb #74e37ef9
 def _refuse_not_finite(content: dict, path: Path) -> None:
     """Raise `ValueError` for weights that are not finite, unless the losses say that the training has diverged."""
-    progress = content.get("progress", {})
-    losses = [progress.get("loss_sum", 0.0), *(row.get("train_loss", 0.0) for row in progress.get("history", [])[-1:])]
+    if not isinstance(content, dict) or not all(isinstance(content.get(name) or {}, dict) for name in ("progress", "best", "network")):
+        raise ValueError(f"{path} is no checkpoint of this version: its content has another form")
+    progress = content.get("progress") or {}
+    try:
+        losses = [progress.get("loss_sum", 0.0) + 0.0, *(row.get("train_loss", 0.0) for row in progress.get("history", [])[-1:])]
+    except (AttributeError, TypeError):
+        raise ValueError(f"{path} is no checkpoint of this version: its progress has another form") from None
     parts = ("best", "network") if all(map(math.isfinite, losses)) else ("best",)
     for name, value in ((name, value) for part in parts for name, value in (content.get(part) or {}).items()):
         if torch.is_tensor(value) and not torch.isfinite(value).all():
@@ -186,17 +197,17 @@ class Checkpoints:
     ):
         is_path = isinstance(folder, (str, os.PathLike))
         self.folder = CheckpointFolder(folder) if is_path else folder
-        self.every, self.emit, self._next = 60 * every_minutes, emit, time.time() + 60 * every_minutes
+        self.every, self.emit, self._next = 60 * every_minutes, emit, time.monotonic() + 60 * every_minutes
         self.saved = False                          # the last one could be written
 
     @property
     def due(self) -> bool:
         """True when the last one is old enough."""
-        return self.folder is not None and time.time() > self._next
+        return self.folder is not None and time.monotonic() > self._next
 
     def wait(self) -> None:
         """The next one is due in `every_minutes` from now."""
-        self._next = time.time() + self.every
+        self._next = time.monotonic() + self.every
 
     def save(self, content: dict, best: dict | None = None) -> None:
         """Write a checkpoint, and `best` as the best weights so far; warn when it cannot be written."""
@@ -208,7 +219,7 @@ class Checkpoints:
             if best is not None:
                 self.folder.save_best({"network": best})
         except (OSError, RuntimeError, ValueError) as error:
-            self._next = time.time() + min(self.RETRY, self.every)
+            self._next = time.monotonic() + min(self.RETRY, self.every)
             problem = str(error).partition("\n")[0]
             self.emit("warning", message=f"the checkpoint could not be written ({problem}); training continues, "
                                          "and tries again in a minute. Older checkpoints are untouched")

@@ -130,6 +130,9 @@ class Step:
         """Continue from what `state` gave."""
         self.pipeline.load_learned(state["network"])
         self.optimizer.load_state_dict(state["optimizer"])
+        for parameter, values in self.optimizer.state.items():
+            if any(torch.is_tensor(value) and value.dim() and value.shape != parameter.shape for value in values.values()):
+                raise ValueError("the optimizer was that of another network")
         self.scaler.load_state_dict(state["scaler"])
 
     def change_weights(self) -> None:

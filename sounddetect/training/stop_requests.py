@@ -38,8 +38,8 @@ class StopRequests:
         """True when a stop was requested, here or by the file, or when the session has
         no room for another step.
         """
-        now = time.time()
-        if now + 2 * step_seconds > self.deadline:
+        now = time.monotonic()                 # which no one sets back
+        if time.time() + 2 * step_seconds > self.deadline:
             self.request("end of the session")
         if self.file is not None and now > self._next_look:
             self._next_look = now + self.LOOK_EVERY
@@ -50,7 +50,7 @@ class StopRequests:
 
     @contextmanager
     def by_signals(self) -> Iterator[None]:
-        """Within, Ctrl-C and SIGTERM request a stop; the second Ctrl-C interrupts as usual.
+        """Within, Ctrl-C, SIGTERM and SIGHUP request a stop; the second acts as it did before.
 
         Only in the main thread.
         """
@@ -64,7 +64,9 @@ class StopRequests:
                 signal.signal(each, handler)
             self.request(signal.Signals(number).name)
 
-        for number in (signal.SIGINT, signal.SIGTERM):
+        hangup = getattr(signal, "SIGHUP", None)                            # Windows has none
+        ignored = hangup is None or signal.getsignal(hangup) == signal.SIG_IGN          # by nohup
+        for number in (signal.SIGINT, signal.SIGTERM, *([] if ignored else [hangup])):
             before[number] = signal.signal(number, handle)
         try:
             yield

@@ -10,7 +10,8 @@ __all__ = ['MACHINE_COLUMNS', 'Progress', 'Samples', 'climbing', 'epoch_warnings
 import math
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import partial
 
@@ -59,7 +60,15 @@ class Progress:
     def of(cls, values: dict) -> "Progress":
         """From the values of a checkpoint, which before version 2 had other names for two of them."""
         names = {"portion": "micro_batch", "evaluation_portion": "validation_batch"}
-        return cls(**{names.get(name, name): value for name, value in values.items()})
+        progress = cls(**{names.get(name, name): value for name, value in values.items()})
+        counts = progress.epoch, progress.step, progress.micro_batch, progress.validation_batch
+        sums = progress.loss_sum, progress.weight_sum, progress.seconds
+        rows = progress.history if isinstance(progress.history, list) else [None]
+        if (not all(type(count) is int and count >= least for count, least in zip(counts, (1, 0, 1, 1)))
+                or not all(isinstance(value, (int, float)) for value in sums)
+                or not all(isinstance(row, dict) for row in (*rows, progress.stopping)) or progress.epoch != len(rows) + 1):
+            raise ValueError("it says of its progress what cannot be")
+        return progress
 
     @property
     def loss(self) -> float:
@@ -286,14 +295,32 @@ class Trainer:
         content, named = self.checkpoints.folder.load(), set(named)
         if content is None:
             return False
+        with self._of_another_form():
+            Config.from_yaml(content["config"])
         refuse_other_settings(content["config"], self.config, named)
+        with self._of_another_form():
+            self.step.load_state(content)
+            self.progress, self.best_state = Progress.of(content["progress"]), content["best"]
+            self.stopping = EarlyStopping(**self.progress.stopping | {"patience": self.stopping.patience})
+            shapes = {name: value.shape for name, value in self.pipeline.learned().items()}
+            if self.best_state is not None and shapes != {name: value.shape for name, value in self.best_state.items()}:
+                raise ValueError("its best weights are those of another network")
+            if self.progress.step > len(self._steps()):
+                raise ValueError(f"it says that {self.progress.step} of {len(self._steps())} steps are done")
         self.checkpoints.saved = True
-        self.step.load_state(content)
-        self.progress, self.best_state = Progress.of(content["progress"]), content["best"]
-        self.stopping = EarlyStopping(**self.progress.stopping | {"patience": self.stopping.patience})
         if self.stopping.triggered and "training.epochs" in named:
             self.stopping.counter = 0                 # more epochs were asked for, so they get their chance
         return True
+
+    @contextmanager
+    def _of_another_form(self) -> Iterator[None]:
+        """Within, whatever fails becomes a `ValueError` that names the checkpoint."""
+        try:
+            yield
+        except Exception as error:                      # whatever PyTorch and YAML make of it
+            reason = " ".join(str(error).split())[:200]
+            raise ValueError(f"{self.checkpoints.folder.read_from} was changed, or is of another version or another network "
+                             f"({type(error).__name__}: {reason}): take an older copy of the run, or train again") from None
 
     def _begin(self) -> PaceReport:
         if self.device.type == "cpu" and self.config.memory.keep_freed:

@@ -126,9 +126,8 @@ def _read_manifest(found: _Found, key: str, path: Path) -> None:
                 }
             )
         for name, file in files.items():
-            exact = (
-                1000 if file == path.parent / entry.path else len(PurePosixPath(entry.path).parts)
-            )
+            parts = PurePosixPath(entry.path).parts
+            exact = 1000 if file == path.parent / entry.path else 1 + len(parts)
             if exact > exactness.get(name, 0):
                 exactness[name], chosen[name] = exact, []
             if exact == exactness[name]:
