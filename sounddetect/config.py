@@ -104,7 +104,10 @@ DECIDING = ("task", "model.architecture", "features.kind")       # what decides 
 
 # Where a run begins: what recordings tell is left to them.
 LEFT_OPEN = {key: "auto" for key in (
-    *DECIDING, "audio.sample_rate", "audio.n_channels", "preprocessing.filter_params.high_freq", "model.input_length",
+    *DECIDING, "audio.sample_rate", "audio.channel", "audio.n_channels",
+    "preprocessing.filter_params.low_freq", "preprocessing.filter_params.high_freq",
+    "preprocessing.normalize", "model.input_length", "training.augmentation.noise_factor",
+    "training.augmentation.time_shift_max", "training.augmentation.eq_db",
     "training.loss_function.name", "inference.threshold")}
 
 
@@ -267,7 +270,7 @@ class Config(_Sections):
         known = Known.of(recordings) if strict or len(getattr(recordings, "table", ())) else usual
         for rule in RULES_OF_AUTO:
             try:
-                config = _with(config, rule(config, known))
+                config = _with(config, rule(config, known.learnt_from(config)))
             except ValueError:
                 if strict:
                     raise

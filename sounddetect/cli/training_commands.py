@@ -6,6 +6,7 @@
 __all__ = ['train', 'resume', 'cross_validate']
 
 # %% ../../nbs/11a_cli/03_training_commands.ipynb #f4a28998
+import re
 import sys
 from pathlib import Path
 from typing import Annotated, Optional
@@ -31,6 +32,33 @@ def _report(run):
     print(f"run: {run.path}")
 
 # %% ../../nbs/11a_cli/03_training_commands.ipynb #3b56befa
+def _train_each(config, column: str, folder: Path | None) -> None:
+    """Train a detector on the recordings of each value of a column."""
+    from sounddetect import Run, load_recordings
+    from sounddetect.jobs import training_runs
+    from sounddetect.runs.run_folder import create_run_folder
+
+    recordings = load_recordings(config.data.path, config)
+    table = recordings.table
+    if column not in table or table[column].isna().all():
+        known = ", ".join(table.columns.difference(["key", "content_hash"], sort=False))
+        raise ValueError(f"--per {column}: the recordings have no such column, only {known}")
+    folder = create_run_folder(config) if folder is None else folder
+    missing = int(table[column].isna().sum())
+    if missing:
+        print(f"{missing} recordings have no {column} and are left out", file=sys.stderr)
+    for name in sorted(table[column].dropna().astype(str).unique()):
+        path = folder / re.sub(r"[^\w.-]", "_", name)
+        print(f"{column}: {name}")
+        if not (path / "config.yaml").exists():
+            own = recordings[(table[column].astype(str) == name).to_numpy()]
+            _report(training_runs.train(config, own, run=path))
+        elif Run(path).finished:
+            print(f"run: {path} (finished before)")
+        else:
+            _report(training_runs.resume(path))
+
+
 def _stopped_run(run: Path | None, config: Path | None, paths: list[Path] | None, skip_bad: bool, settings: list[str]) -> Path:
     """The run that `train --resume` goes on with. Raises `typer.BadParameter` for what is not as in the run."""
     from sounddetect import Config, Run
@@ -57,11 +85,18 @@ def train(
     set: SetOption = None,
     skip_bad: Annotated[bool, typer.Option("--skip-bad", help="go on without recordings that cannot be used")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="go on with --run, or with the newest unfinished run below output.dir")] = False,
+    per: Annotated[Optional[str], typer.Option(
+        help="a detector for each value of this column, such as machine_type: folder --run then "
+        "holds a run for each; the same command goes on with those that are missing")] = None,
 ) -> None:
     """Train a detector and evaluate it on recordings that it has not met."""
     from sounddetect import Config
     from sounddetect.jobs import training_runs
 
+    if per is not None:
+        if resume:
+            raise typer.BadParameter("--per goes on by itself: leave --resume out")
+        return _train_each(Config.load(config, settings_of(set, paths, skip_bad)), per, run)
     if resume:
         stopped = _stopped_run(run, config, paths, skip_bad, set or [])
         return _report(training_runs.resume(stopped, overrides_of(set or [])))

@@ -17,8 +17,9 @@ from .bricks import Section, parse_bytes, setting
 class Audio(Section):
     sample_rate: Literal["auto"] | Annotated[int, Field(gt=0)] = setting(
         44100, "Hz; recordings of another rate are resampled to it; auto: the rate that most have")
-    channel: Literal["mean", "all"] | Annotated[int, Field(ge=0)] = setting(
-        "mean", "mean of all channels, the number of one, from 0, or all: each by itself")
+    channel: Literal["auto", "mean", "all"] | Annotated[int, Field(ge=0)] = setting(
+        "mean", "mean of all channels, the number of one, from 0, or all: each by itself; auto: mean, "
+        "but with task: anomaly all axes of a vibration")
     n_channels: Literal["auto"] | Annotated[int, Field(ge=1)] = setting(
         "auto", "channels that the model is given; auto: with channel: all those that most recordings have, else 1")
 
@@ -77,15 +78,17 @@ class Data(Section):
 
 # %% ../../nbs/00_foundation/02_settings/01_common.ipynb #c48bfa6c
 class FilterParams(Section):
-    low_freq: float = setting(20, "Hz, lower cutoff (-6 dB)", ge=0)
+    low_freq: Literal["auto"] | Annotated[float, Field(ge=0)] = setting(
+        20, "Hz, lower cutoff (-6 dB), 0: none; auto: 20, but with task: anomaly 0 for a vibration")
     high_freq: Literal["auto"] | Annotated[float, Field(gt=0)] = setting(
         8000, "Hz, upper cutoff (-6 dB); at half the sample rate or above it only the lower one acts; "
-        "auto: 8000, or just below half the sample rate where that is lower")
+        "auto: 8000, or just below half the sample rate where that is lower, or where task: anomaly "
+        "learns from a vibration")
     order: int = setting(4, "order of the Butterworth filter, run forward and backward", ge=1, le=10)
 
     @model_validator(mode="after")
     def _check(self):
-        if self.high_freq != "auto" and self.high_freq <= self.low_freq:
+        if "auto" not in (self.low_freq, self.high_freq) and self.high_freq <= self.low_freq:
             raise ValueError(
                 f"filter_params needs low_freq < high_freq, got {self.low_freq:g} and {self.high_freq:g} Hz")
         return self
@@ -94,8 +97,9 @@ class FilterParams(Section):
 class Preprocessing(Section):
     apply_filter: bool = setting(True, "band-pass every window")
     filter_params: FilterParams = setting(FilterParams, "the band that the model is given")
-    normalize: bool = setting(
-        True, "bring every window to mean 0 and standard deviation 1, so that loudness tells nothing")
+    normalize: Literal["auto"] | bool = setting(
+        True, "bring every window to mean 0 and standard deviation 1, so that loudness tells nothing; "
+        "auto: true, but with task: anomaly false where good recordings are about equally loud")
 
 # %% ../../nbs/00_foundation/02_settings/01_common.ipynb #4bd26cfe
 class LrScheduler(Section):

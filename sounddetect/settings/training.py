@@ -21,14 +21,17 @@ class Augmentation(Section):
     model_config = ConfigDict(extra="allow")
     __pydantic_extra__: dict[str, OwnSection]
 
-    noise_factor: float = setting(
-        0.3, "white noise at up to this fraction of the window's standard deviation", ge=0, le=10)
-    time_shift_max: float = setting(
-        0.05, "recordings no longer than a window start later by up to this fraction", ge=0, le=1)
+    noise_factor: Literal["auto"] | Annotated[float, Field(ge=0, le=10)] = setting(
+        0.3, "white noise at up to this fraction of the window's standard deviation; auto: 0.3, or 0 "
+        "with task: anomaly")
+    time_shift_max: Literal["auto"] | Annotated[float, Field(ge=0, le=1)] = setting(
+        0.05, "recordings no longer than a window start later by up to this fraction; auto: 0.05, or 0 "
+        "with task: anomaly")
     gain_db: float = setting(
         0, "change the level by up to +- so many dB (without effect where windows are normalised)", ge=0, le=60)
-    eq_db: float = setting(
-        3, "random smooth filter of up to +- so many dB: another microphone, another room", ge=0, le=40)
+    eq_db: Literal["auto"] | Annotated[float, Field(ge=0, le=40)] = setting(
+        3, "random smooth filter of up to +- so many dB: another microphone, another room; auto: 3, or "
+        "0 with task: anomaly")
 
     @model_validator(mode="before")
     @classmethod

@@ -34,7 +34,7 @@ def channel_problem(
     audio: Audio,
 ) -> str | None:         # None: it can be prepared
     """Why a recording with `n_channels` channels cannot be prepared."""
-    if audio.channel == "mean":
+    if audio.channel in ("auto", "mean"):           # what auto is until recordings tell
         return None
     if audio.channel == "all":
         wanted = n_channels_of(audio)
@@ -60,7 +60,7 @@ def select_channels(samples: np.ndarray, audio: Audio) -> np.ndarray:
     problem = channel_problem("the recording", len(samples), audio)
     if problem:
         raise ValueError(problem)
-    if audio.channel == "mean":
+    if audio.channel in ("auto", "mean"):
         return samples.mean(0, keepdims=True) if len(samples) > 1 else samples
     return samples if audio.channel == "all" else samples[audio.channel:audio.channel + 1]
 

@@ -148,7 +148,7 @@ def preprocessor_of(config: Config) -> Preprocessor:
     """The front end that a configuration describes."""
     filters = config.preprocessing.filter_params
     return Preprocessor(config.audio.sample_rate, config.model.input_length, config.preprocessing.apply_filter, filters.low_freq,
-                    filters.high_freq, filters.order, config.preprocessing.normalize, n_channels_of(config.audio))
+                    filters.high_freq, filters.order, config.preprocessing.normalize is not False, n_channels_of(config.audio))
 
 # %% ../../nbs/02b_signal/02_preprocessing.ipynb #5b781fc7
 class FourierMatrices(nn.Module):

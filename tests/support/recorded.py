@@ -55,3 +55,9 @@ def write_fan_json(recorded, folder, n_files=40):
             json.dumps({"waveforms": rows, "labels": [label] * len(rows), "fs": 200, "metric": "g"}), encoding="utf-8"
         )
     return Path(folder)
+
+
+def fan_axes(recorded, speed, weight):
+    """Acceleration of the fan, float32 `(3, time)` at 200 Hz, of each file of a speed with so many weights on a blade."""
+    folder = Path(recorded) / "ceiling_fan_vibration" / f"fan_0_{speed}_{weight}_weight"
+    return [np.loadtxt(path, delimiter=",", dtype="float32").T for path in sorted(folder.glob("*.csv"))]

@@ -172,6 +172,7 @@ def split_good(
     Raises `ValueError` when the good recordings come from fewer groups than there are parts.
     """
     _refuse_contradictions(recordings.table)
+    _refuse_too_few_good(int(is_good.sum()))
     part_of = parts_given(recordings.table)
     if part_of is None:
         part_of = _parts_of_good(recordings.table, is_good, test, validation, seed)
@@ -184,6 +185,16 @@ def split_good(
         raise ValueError(f"no good recording is left for {empty[0]}: record more, or lower data.test_split")
     _warn_if_optimistic(recordings.table)
     return split
+
+
+def _refuse_too_few_good(n_good: int) -> None:
+    """Raise `ValueError` when there is nothing to learn what is usual from."""
+    if n_good == 0:
+        raise ValueError("no recording is good, and from good ones alone is learnt what is usual: record some, or "
+                         "say which labels mean good, such as data.labels: {fine: OK}")
+    if n_good == 1:
+        raise ValueError("only one recording is good, and one does not tell how much good ones differ: record ten "
+                         "or more, or cut it into clips by data.clip_duration and data.group_by: row")
 
 
 def parts_given(
