@@ -48,9 +48,10 @@ def print_judged(run: "Run", result: "Evaluation", errors: int) -> None:
     rows, columns = ([f"{word} {name}" for name in result.classes] for word in ("really", "judged"))
     print(pd.DataFrame(result.confusion, rows, columns).to_string())
     print_errors(run, result, errors)
-    note = result.detector and foreign_note(result.detector, result.predictions, run.path.as_posix())
-    if note:
-        print(note)
+    if result.detector is not None:
+        note = foreign_note(result.detector, result.predictions, run.path.as_posix())
+        if note:
+            print(note)
     print(f"pictures: {folder}\nreport: {folder / 'report.html'}")
 
 
@@ -147,7 +148,7 @@ def report(
     errors: Annotated[int, typer.Option(
         min=0, help="how many misjudged recordings to draw, if they are still there")] = 50,
 ) -> None:
-    """Write the report of the last evaluation again, with the threshold that the detector has now."""
+    """Write the report of the last evaluation again, with the threshold of today."""
     from sounddetect import Run
     from sounddetect.evaluation.evaluation import saved_evaluation
 

@@ -6,7 +6,7 @@
 __all__ = ['MOST_BANDS', 'LOWEST', 'ENOUGH', 'FOLDS', 'LEARNT', 'REFERENCE_WINDOWS', 'QUANTILES', 'MOST_NAMED', 'FEWEST_GOOD',
            'UNLIKE', 'reference_settings', 'WindowVectors', 'Calibration', 'distance_line', 'Familiarity', 'Reference',
            'reference_from', 'WindowTable', 'window_table', 'fit_reference', 'quantiles_of', 'drift_quantiles',
-           'foreign_sentence', 'Adapted', 'adapt_reference', 'promise']
+           'foreign_sentence', 'Adapted', 'adapt_reference', 'promise_of']
 
 # %% ../../nbs/05_tasks/08_familiarity.ipynb #840fd490
 import math
@@ -528,7 +528,7 @@ def _sticks_out(away: np.ndarray) -> np.ndarray:
 UNLIKE = 4.5       # robust deviations from which a good recording is unlike the others
 
 
-def promise(n: int, rate: float) -> str:
+def promise_of(n: int, rate: float) -> str:
     """What `n` good recordings can promise of false alarms, where `rate` was asked for."""
     if (n + 1) * rate >= 1 - 1e-9:
         return f"{n} good recordings: at most {rate:.1%} false alarms, as the detector's own"

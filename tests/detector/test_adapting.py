@@ -11,6 +11,7 @@ from support.tiny import SETTINGS
 import sounddetect as sd
 from sounddetect.detector.explaining import explain
 from sounddetect.detector.onnx_detector import OnnxDetector, export_onnx
+from sounddetect.evaluation.errors import shown_part
 
 RATE = 8000
 
@@ -140,3 +141,10 @@ def test_explaining_says_that_the_network_did_not_decide(run, adapted):
     with pytest.raises(ValueError, match="condition 'fast'"):
         explain(adapted, np.float32(speed(2000, 1).read(0)))
     explain(adapted, np.float32(speed(1000, 3, seed=3).read(0)))
+
+
+def test_errors_of_an_adapted_detector_are_drawn(adapted):
+    new = speed(2000, 20, 4, seed=11).with_columns(label=["NG"] * 4 + ["OK"] * 16 + ["NG"] * 4)
+    evaluation = sd.evaluate(adapted, new)
+    assert len(evaluation.errors) >= 4
+    assert shown_part(adapted, np.float32(new.read(0)), "NG").picture.to_png()
