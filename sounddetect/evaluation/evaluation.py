@@ -31,6 +31,7 @@ from ..tracking.run_tracking import track_evaluation
 from ..judging.calibration import calibration_error, reliability_bins
 from ..judging.metrics import confusion, per_class_table
 from ..detector.detector import Detector
+from ..tasks.protocol import LearnsFromGood
 from ..tasks.results import Scores, n_bins_of, surest_errors
 
 # %% ../../nbs/09c_evaluation/04_evaluation.ipynb #6fba1371
@@ -313,8 +314,8 @@ def evaluate(
     if recordings is None:
         if run is None:
             raise ValueError("a detector alone has no test part: give recordings to judge it on")
-        recordings = own_recordings(run)
-        recordings = run.parts(recordings).test if part == "test" else recordings
+        own = _said_to_be_good(run.detector.task, own_recordings(run))
+        recordings = run.parts(own).test if part == "test" else own
         judged_on = "the test part of the run" if part == "test" else "all recordings of the run"
         if not len(recordings):
             raise ValueError(f"{run.path} has no test part (data.test_split: 0): give recordings "
@@ -366,10 +367,21 @@ def _unmet(run, recordings):
     return recordings[~known]
 
 
+def _said_to_be_good(task, recordings):
+    """Recordings of which none has a label, labelled as a task takes them that learns from good ones."""
+    if not isinstance(task, LearnsFromGood) or recordings.table["label"].notna().any():
+        return recordings
+    good = task.classes[0]
+    warnings.warn(f"none of these recordings has a label: they count as {good} here, as they did in training",
+                  stacklevel=3)
+    return recordings.with_columns(label=np.where(task.is_good(recordings), good, None))
+
+
 def _labelled(recordings):
     labelled = recordings.table["label"].notna().to_numpy()
     if not labelled.any():
-        raise ValueError("there are no labelled recordings left to judge by")
+        raise ValueError("there are no labelled recordings left to judge by: say which are good and which are "
+                         "faulty by folders OK and NG or a manifest; to score them without labels, use predict")
     if not labelled.all():
         warnings.warn(f"{(~labelled).sum()} recordings have no label and were left out",
                       stacklevel=3)

@@ -168,6 +168,8 @@ def _limits_of_training(findings):
         return
     data = findings.run.data
     counts = data["counts"]["train"]
+    if not counts:                                        # recordings without labels, all good
+        counts = {"recordings without a label": len(data["split"]["train"])}
     rarest, n_all = min(counts, key=counts.get), sum(counts.values())
     n = counts[rarest]
     if n < RARE * n_all:

@@ -72,6 +72,22 @@ def test_evaluation_without_a_bad_recording_reports_false_alarms_and_succeeds(he
     assert 0 <= low <= metrics["false_alarms_per_1000"] <= high <= 1000
 
 
+def test_recordings_without_any_label_train_and_are_judged_as_good_ones(here):
+    (here / "data").mkdir()
+    for number, waveform in enumerate(noise(40, 0)):
+        soundfile.write(here / f"data/{number}.wav", waveform, RATE)
+    code, out, err = in_process("train", "data", "--run", "run", "--set", "task=anomaly")
+    assert code == 0, err
+    assert "none of these recordings has a label: they count as OK" in err
+    assert "false_alarms_per_1000" in out and out.splitlines()[-1] == "run: run"
+    predictions = (here / "run/evaluation/predictions.csv").read_text(encoding="utf-8").splitlines()
+    assert len(predictions) > 4 and all(",OK," in line for line in predictions[1:])
+    (here / "other").mkdir()
+    soundfile.write(here / "other/0.wav", noise(1, 5)[0], RATE)
+    code, out, err = in_process("evaluate", "run", "other")     # of these nobody said that they are good
+    assert code == 1 and "use predict" in err
+
+
 @pytest.mark.parametrize(
     ("labels", "waveforms", "message"),
     [
