@@ -371,7 +371,7 @@ def _said_to_be_good(task, recordings):
     """Recordings of which none has a label, labelled as a task takes them that learns from good ones."""
     if not isinstance(task, LearnsFromGood) or recordings.table["label"].notna().any():
         return recordings
-    good = task.classes[0]
+    good = task.scores.negative
     warnings.warn(f"none of these recordings has a label: they count as {good} here, as they did in training",
                   stacklevel=3)
     return recordings.with_columns(label=np.where(task.is_good(recordings), good, None))
