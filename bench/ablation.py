@@ -1,4 +1,4 @@
-"""What each part of the detector is worth on motors that it has not heard: the parts are taken away one at a time.
+"""What each part of the detector is worth on unseen motors: the parts are taken away one at a time.
 
     SOUNDDETECT_TEST_DATA=DIR python bench/ablation.py [--seeds 3]
 
@@ -98,8 +98,8 @@ def another_microphone(test, folder, seed):
     def change(samples, rate):
         spectrum = np.fft.rfft(samples)
         curve = 10 ** (np.interp(np.linspace(0, 1, spectrum.shape[1]), knots, gains) / 20)
-        heard = np.fft.irfft(spectrum * curve, samples.shape[1])
-        return (heard + 10 ** -0.5 * heard.std() * rng.standard_normal(heard.shape)).astype(np.float32), rate
+        filtered = np.fft.irfft(spectrum * curve, samples.shape[1])
+        return (filtered + 10 ** -0.5 * filtered.std() * rng.standard_normal(filtered.shape)).astype(np.float32), rate
 
     return test.derive(change, f"another microphone, seed {seed}", f"{folder}/cache")
 

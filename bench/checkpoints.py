@@ -4,7 +4,7 @@
 
 1. Milliseconds of one checkpoint with Adam's moments and the best weights in it, in turn with its parts: writing (`torch.save`), waiting for the disk
    (fsync), comparing check sums; then `Trainer.save`, which does all of it and renames. `best.pt` is written beside it after an epoch that is better
-   than all before. From the medians: the share of an hour at the default interval, and the share of epochs of 2, 10 and 60 s that end with both.
+   than all before. From the medians: the fraction of an hour at the default interval, and the fraction of epochs of 2, 10 and 60 s that end with both.
 2. The share in trainings as they are: seconds within `Trainer.save` of all seconds from the first step to the end.
 
 `--folder` says on which disk.

@@ -1,4 +1,4 @@
-"""How well the detector does on machines, speeds and recordings that it has not heard, beside two peers.
+"""How well the detector does on unseen machines, speeds and recordings, beside two peers.
 
     SOUNDDETECT_TEST_DATA=DIR python bench/detection_quality.py [--seeds 5] [--only SET] [--scores FILE.csv]
 

@@ -133,13 +133,13 @@ def logistic_regression(train, test, sample_rate, seed=0):
 
 def mini_rocket(train, test, sample_rate, seed=0):
     """The same of MiniRocket and a ridge classifier. The rotation loses nothing: the ridge is the same in fewer dimensions."""
-    heard, unheard = waveforms(train, sample_rate), waveforms(test, sample_rate)
-    rocket = MiniRocket().fit(heard, seed)
+    seen, unseen = waveforms(train, sample_rate), waveforms(test, sample_rate)
+    rocket = MiniRocket().fit(seen, seed)
     rotate = make_pipeline(StandardScaler(), PCA())
-    features = rotate.fit_transform(rocket.transform(heard))
+    features = rotate.fit_transform(rocket.transform(seen))
     models = [RidgeClassifier(alpha=alpha) for alpha in np.logspace(0, 6, 13)]
     model, validated = _choose(models, features, np.array(train.labels) == "NG", train.table["group"].to_numpy())
-    return _score(model, rotate.transform(rocket.transform(unheard))), validated
+    return _score(model, rotate.transform(rocket.transform(unseen))), validated
 
 
 def loudness(recordings):

@@ -136,7 +136,7 @@ def latency(repeats, sizes):
     print(pd.DataFrame(rows, columns=["size", "", "what", "median", "95 %"]).set_index(["size", "", "what"]).round(1).to_string(), "\n")
 
 
-# A process for each figure
+# A process for each number
 
 def peak_in_child(*arguments):
     made = subprocess.run([sys.executable, __file__, "--child", *map(str, arguments)], capture_output=True, text=True, check=True)

@@ -1,4 +1,4 @@
-"""Reading recordings, against what people read them with; each figure in a process of its own, repetitions interleaved.
+"""Reading recordings, against what people read them with; each number in a process of its own, repetitions interleaved.
 
     python bench/reading.py [--scale 1] [--repeats 3] [--only json sizes files batches] [--folder DIR]
 
@@ -94,10 +94,10 @@ READERS = {"json.load": json_load, "load_recordings": ours, "orjson, whole file"
            "pandas.read_json": pandas_read_json}
 
 
-# A process for each figure
+# A process for each number
 
 def memory(name):
-    """A figure of /proc/self/status in MB: VmRSS, VmHWM (its peak), RssAnon."""
+    """A number of /proc/self/status in MB: VmRSS, VmHWM (its peak), RssAnon."""
     return _status("self", name)
 
 

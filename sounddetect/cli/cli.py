@@ -12,14 +12,9 @@ import sys
 import warnings
 
 # importing them puts them on `app`
-from sounddetect.cli import (
-    data_commands,
-    deploying_commands,
-    judging_commands,
-    page_commands,
-    tracking_commands,
-    training_commands,
-)
+from . import (
+    data_commands, deploying_commands, judging_commands, page_commands, tracking_commands,
+    training_commands)
 from .commands import app
 
 # %% ../../nbs/11a_cli/07_cli.ipynb #d26fe326

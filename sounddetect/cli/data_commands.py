@@ -39,7 +39,7 @@ def check(
     picture: Annotated[Optional[Path], typer.Option(help="PNG file to write: what is there, on one page")] = None,
     json: Annotated[bool, typer.Option("--json", help="print everything as JSON instead of the list")] = False,
 ) -> None:
-    """Tell what is in the recordings, and everything that is wrong with them."""
+    """Report what is in recordings, and what is wrong with them."""
     from json import dumps
 
     from sounddetect import Config, check_recordings
@@ -69,7 +69,10 @@ def plan(
     gpu: Annotated[Optional[str], typer.Option(help="such as T4, L4, A100-40GB; without it this machine")] = None,
     json: Annotated[bool, typer.Option("--json", help="print everything as JSON")] = False,
 ) -> None:
-    """Forecast memory, batch size and time of a training, before a GPU is taken."""
+    """Forecast memory, batch size and time of a training.
+
+    No GPU is needed, not even for the forecast of one.
+    """
     from json import dumps
 
     from sounddetect import Config, load_recordings
@@ -86,7 +89,7 @@ def print_config(
     task: Annotated[Optional[str], typer.Option(help="such as classify or anomaly")] = None,
     architecture: Annotated[Optional[str], typer.Option(help="such as 1d_cnn_attention")] = None,
 ) -> None:
-    """Print a configuration file with all settings, their defaults and what they mean."""
+    """Print a configuration file that explains every setting."""
     from sounddetect import Config
 
     named = {"task": task, "model.architecture": architecture}

@@ -81,7 +81,10 @@ def export(
     format: Annotated[str, typer.Option(help="onnx")] = "onnx",
     out: Annotated[Optional[Path], typer.Option(help="file to write; without it model.onnx in the run")] = None,
 ) -> None:
-    """Write the detector as one file, front end inside, that other programs run."""
+    """Write the detector as one ONNX file, for other programs.
+
+    The file contains preprocessing and features, and is checked against PyTorch.
+    """
     from sounddetect import Detector
     from sounddetect.detector.onnx_detector import export_onnx
 
@@ -121,7 +124,10 @@ def watch(
     off_after: Annotated[int, typer.Option(help="windows below --release in a row that end it")] = 3,
     release: Annotated[Optional[float], typer.Option(help="score below which a window is quiet; without it four fifths of the threshold")] = None,
 ) -> None:
-    """Score sound as it comes, window by window, with an alarm that does not flicker."""
+    """Score sound as it arrives, with an alarm.
+
+    Window by window; the alarm ends only after some quiet windows, so that it does not flicker.
+    """
     if file == "-" and sample_rate is None:
         raise ValueError("raw samples on standard input do not say their rate: add --sample-rate, such as --sample-rate 44100")
     if sample_format not in _SAMPLE_FORMATS:

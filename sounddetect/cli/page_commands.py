@@ -143,7 +143,10 @@ def show_page(
     ] = True,
     lang: Annotated[str, typer.Option(help="language of the page: en or ja")] = "en",
 ) -> None:
-    """Show the workbench as a page in the browser, for this machine only."""
+    """Open the workbench as a page in the browser.
+
+    Only this machine can reach the page.
+    """
     with tempfile.TemporaryDirectory(prefix="sounddetect-") as folder:
         server = make_server(write_page(folder, lang), port, secrets.token_urlsafe(32), browser)
         # until Ctrl-C or SIGTERM; ends its kernels, and they save

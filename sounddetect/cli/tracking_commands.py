@@ -23,8 +23,9 @@ def setup_clearml(
         typer.Option("--force", help="replace a configuration file that is there; a copy is kept"),
     ] = False,
 ) -> None:
-    """Write ClearML's configuration file from the CLEARML_* variables, or from keys that are
-    asked for, and try them.
+    """Write ClearML's configuration file, and try its keys.
+
+    They are taken from the CLEARML_* variables, or asked for.
     """
     from sounddetect.tracking.clearml_server import set_up_clearml
 

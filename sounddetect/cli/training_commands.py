@@ -89,7 +89,7 @@ def train(
         help="a detector for each value of this column, such as machine_type: folder --run then "
         "holds a run for each; the same command goes on with those that are missing")] = None,
 ) -> None:
-    """Train a detector and evaluate it on recordings that it has not met."""
+    """Train a detector and evaluate it on unseen recordings."""
     from sounddetect import Config
     from sounddetect.jobs import training_runs
 
@@ -109,7 +109,7 @@ def resume(
     epochs: Annotated[Optional[int], typer.Option(help="train up to this epoch, also if the run is finished; the rate stays at its end unless --set training.lr_scheduler.T_max plans anew")] = None,
     set: SetOption = None,
 ) -> None:
-    """Go on with a training that was stopped, or extend a finished one."""
+    """Continue a stopped training, or extend a finished one."""
     from sounddetect.jobs import training_runs
 
     overrides = overrides_of(set or []) | ({"training.epochs": epochs} if epochs is not None else {})
@@ -125,7 +125,10 @@ def cross_validate(
     set: SetOption = None,
     skip_bad: Annotated[bool, typer.Option("--skip-bad", help="go on without recordings that cannot be used")] = False,
 ) -> None:
-    """Train a detector for each fold, so that every recording is judged by one that has not met it."""
+    """Train and evaluate a detector for each fold.
+
+    Each recording is judged by a detector that has not seen it.
+    """
     from sounddetect import Config
     from sounddetect.jobs.cross_validation import cross_validate as validate
     from sounddetect.evaluation.evaluation import own_recordings

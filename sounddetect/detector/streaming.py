@@ -156,7 +156,7 @@ def _checked(stream: Stream, samples: np.ndarray) -> np.ndarray:
 
 
 def _scored(stream: Stream, windows: list[tuple[int, np.ndarray]]) -> list[WindowScore]:
-    """What is heard in windows, scored some at a time."""
+    """A signal as it arrives, cut into windows that are scored some at a time."""
     found = []
     for k in range(0, len(windows), stream.batch_size):
         batch = windows[k:k + stream.batch_size]

@@ -50,7 +50,9 @@ def plot_reliability(
     bins = _used(bins, "plot_reliability")
     picture, ((axes,), (below,)) = new_picture(2, 1, width=3.8, height=4.6, sharex=True,
                                                height_ratios=[4, 1])
-    perfect, = axes.plot([0, 1], [0, 1], "--", color=MUTED, linewidth=1.2, label="worth its word")
+    (perfect,) = axes.plot(
+        [0, 1], [0, 1], "--", color=MUTED, linewidth=1.2, label="perfectly calibrated"
+    )
     said = "" if before is None else "with temperature, "
     handles = [_draw_bins(axes, bins, ACCENT, said, markersize=5)]
     if before is not None:

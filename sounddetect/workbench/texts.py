@@ -94,7 +94,7 @@ _CHECK = {
     "check.good": ("{path}: nothing is wrong with these recordings.", "{path}：問題は見つかりませんでした。"),
     "check.warnings": ("{path}: training can begin, but read the warnings ({warning}): they say what may make the result look better than it is.",
                        "{path}：学習を始められますが、警告（{warning} 件）を確認してください。結果が実際より良く見える原因になることがあります。"),
-    "check.errors": ("{path}: training would refuse: {error} errors. Mend them as the table says, or tick the box to go on without these recordings.",
+    "check.errors": ("{path}: training would refuse: {error} errors. Fix them as the table says, or tick the box to leave these recordings out.",
                      "{path}：このままでは学習できません（エラー {error} 件）。表の対処に従って修正するか、チェックを入れて該当する録音を除いてください。"),
     "check.errors.skip": ("{path}: the recordings with errors ({error} findings) will be left out where that is possible.", "{path}：エラーのある録音（{error} 件）は、可能なかぎり除外して学習します。"),
     "check.severity.error": ("error", "エラー"),
@@ -285,7 +285,7 @@ def placeholders(template: str) -> set[str]:
 _FINDINGS = {
     "Training refuses": "このままでは学習できません",
     "Training refuses; --skip-bad leaves these recordings out": "このままでは学習できません。該当する録音は除外できます",
-    "mend or remove it, or go on without it by --skip-bad (data.skip_bad: true)": "修正または削除するか、上のチェックを入れて除外してください",
+    "fix or remove it, or skip it with --skip-bad (data.skip_bad: true)": "修正または削除するか、上のチェックを入れて除外してください",
     "the label {} is not known": "ラベル {} は未知です",
     "it looks like {0}; if it is, set data.labels: {1}": "{0} と思われます。そうであれば、ステップ 3 の「ラベルの別名」で指定してください（{1}）",
     "say what it is in data.labels, such as {0}, or add it to data.classes": "ステップ 3 の「ラベルの別名」で意味を指定するか（例：{0}）、data.classes に追加してください",

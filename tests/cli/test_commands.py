@@ -292,6 +292,8 @@ def good(folder):
 def good_and_a_run(folder):
     good(folder)
     (folder / "there").mkdir()
+    for name in ("config.yaml", "data.json"):
+        (folder / "there" / name).touch()
 
 
 def nothing(folder):

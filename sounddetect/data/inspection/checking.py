@@ -84,7 +84,7 @@ def _unreadable(checked: Checked) -> Iterator[Finding]:
     for problem in checked.loaded.recordings.problems:
         yield Finding(
             "error", problem["key"], problem["problem"], "Training refuses",
-            "mend or remove it, or go on without it by --skip-bad (data.skip_bad: true)")
+            "fix or remove it, or skip it with --skip-bad (data.skip_bad: true)")
 
 
 def _unknown_labels(checked: Checked) -> Iterator[Finding]:
