@@ -433,6 +433,7 @@ class Detector(Scorer):
         saved = read_model(path)
         try:
             pipeline = task_of(saved.config).build()
+            pipeline.make_room(saved.weights)
             refuse_other_weights(pipeline.learned(), saved.weights, saved.path / WEIGHTS)
             pipeline.load_learned(saved.weights)
             detector = Detector(pipeline, saved.config, device, saved.about, saved.state)

@@ -6,11 +6,9 @@
 __all__ = ['Mahalanobis', 'build_mahalanobis']
 
 # %% ../../nbs/03_models/05_mahalanobis.ipynb #860dfacb
-import math
-
 from torch import Tensor
 
-from .pooling import Gaussian, pooled
+from .pooling import Gaussian, Pooling
 from .settings import MahalanobisSettings
 from ..signal.inputs import Inputs
 
@@ -26,20 +24,23 @@ class Mahalanobis(Gaussian):
 
     def __init__(
         self,
-        inputs: Inputs,    # of features `(..., frame)`
+        inputs: Inputs,                                            # of features `(..., frame)`
+        settings: MahalanobisSettings = MahalanobisSettings(),     # how windows become vectors
     ):
-        super().__init__(3 * math.prod(inputs.shape[:-1]))
+        pooling = Pooling(settings)
+        super().__init__(pooling.size(inputs.shape))
+        self.pooling = pooling
 
     def forward(self, features: Tensor) -> Tensor:
-        return self.distance(pooled(features))[:, None]
+        return self.distance(self.pooling(features))[:, None]
 
     def embed(self, features: Tensor) -> Tensor:
         """The pooled features, float32 `(batch, value)`."""
-        return pooled(features)
+        return self.pooling(features)
 
     def update(self, features: Tensor, weight: Tensor | None = None) -> None:
         """Take windows in; those of weight 0 are left out."""
-        super().update(pooled(features), weight)
+        super().update(self.pooling(features), weight)
 
     def finish(self) -> None:
         """Learn from what was taken in. Raises `ValueError` with fewer than 2 windows."""
@@ -50,9 +51,9 @@ class Mahalanobis(Gaussian):
 
 
 def build_mahalanobis(
-    settings: MahalanobisSettings,    # there are none
+    settings: MahalanobisSettings,
     inputs: Inputs,                   # of log-mel features
     n_outputs: int = 1,               # one, whatever is said here
 ) -> Mahalanobis:
     """The estimator that `MahalanobisSettings` describe."""
-    return Mahalanobis(inputs)
+    return Mahalanobis(inputs, settings)

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from ..config import Config
 from ..data.collection.recordings import Recordings
-from ..models.capabilities import Embeds, InitializesFromData, require
+from ..models.capabilities import Embeds, InitializesFromData, SizedByData, require
 from ..parts import Part, find, names
 from ..signal.front_end import front_end_of
 from ..signal.inputs import window_inputs
@@ -64,6 +64,12 @@ class Pipeline(nn.Module):
         """All weights and buffers to save; those of the front end, if it learns, begin with `front_end.`"""
         own = {f"front_end.{name}": value for name, value in self.front_end.state_dict().items()}
         return self.network.state_dict() | own
+
+    def make_room(self, state: dict[str, Tensor]) -> None:
+        """Resize what depends on the amount of data, see `models.capabilities.SizedByData`."""
+        for name, module in self.network.named_modules():
+            if isinstance(module, SizedByData):
+                module.make_room(state, f"{name}." if name else "")
 
     def load_learned(self, state: dict[str, Tensor]) -> None:
         """Take over what `learned` gave."""

@@ -14,6 +14,9 @@ SMALL = {
     "1d_cnn_attention": {"model.size": "n"},
     "dense_autoencoder": {"model.width": 16, "model.depth": 1, "model.context": 2, "features.n_mels": 16},
     "mahalanobis": {"features.n_mels": 16},
+    "nearest_neighbors": {"features.n_mels": 16, "model.neighbors": 2, "model.density": "local"},
+    "gaussian_mixture": {"features.n_mels": 16, "model.pooling": "ranked"},
+    "pca_residual": {"features.n_mels": 16, "model.pooling": "mean"},
 }
 # Everything that came with the package: each model under each of its tasks, with each of its features.
 BUILT_IN = [
@@ -51,7 +54,7 @@ def test_built_in(kind, name, task, feature, tmp_path):
     assert checked.outcomes["forecast"].endswith("in a batch")
 
 
-@pytest.mark.parametrize(("name", "task"), [("1d_cnn_attention", "classify"), ("mahalanobis", "anomaly")])
+@pytest.mark.parametrize(("name", "task"), [("1d_cnn_attention", "classify"), ("mahalanobis", "anomaly"), ("nearest_neighbors", "anomaly")])
 def test_three_channels(name, task, tmp_path):
     kind = "estimator" if name in names("estimator") else "network"
     checked = check_part(kind, name, {"task": task} | SMALL[name], n_channels=3, only=["windows", "stream", "ONNX"], folder=tmp_path)

@@ -1,0 +1,165 @@
+"""What is found by detectors that have seen good recordings alone, beside what each of them costs.
+
+    SOUNDDETECT_TEST_DATA=DIR python bench/normal_only.py [--only SET]
+
+DIR holds bldc_motor_audio, ceiling_fan_vibration and dcase2020_modspec_features. Motors and fan go the whole way, from recordings through a
+training with default settings to predictions; the feature matrices of DCASE 2020 go through the estimators alone. One process, minutes.
+"""
+import argparse
+import os
+import resource
+import sys
+import tempfile
+import time
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+
+import sounddetect as sd
+from sounddetect.config import Memory
+from sounddetect.judging.metrics import area_under_roc
+from sounddetect.parts import find
+from sounddetect.signal.inputs import Inputs
+from sounddetect.tasks.waveforms import prepare_recordings
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
+from support.recorded import (  # the tests use the same
+    LABELS,
+    fan_axes,
+    motor_files,
+    rpm,
+    seconds_of,
+)
+
+ESTIMATORS = ("mahalanobis", "nearest_neighbors", "gaussian_mixture", "pca_residual")
+VARIANTS = {
+    **{name: {"model.architecture": name} for name in ESTIMATORS},
+    "nearest_neighbors, mean": {"model.architecture": "nearest_neighbors", "model.pooling": "mean"},
+    "nearest_neighbors, local": {"model.architecture": "nearest_neighbors", "model.density": "local"},
+    "gaussian_mixture, mean": {"model.architecture": "gaussian_mixture", "model.pooling": "mean"},
+    "gaussian_mixture, ranked": {"model.architecture": "gaussian_mixture", "model.pooling": "ranked"},
+}
+LEARNT_RPM = (1400, 1550, 1750, 1950)
+PUBLISHED = {"slider 4": (0.977, 0.878), "slider 6": (0.800, 0.549)}     # of the repository of the matrices
+
+
+def areas(truth, scores, groups):
+    """AUC and standardised pAUC (up to 10 % false alarms) with 95 % intervals, groups drawn again within their class."""
+    def of(truth, scores):
+        return area_under_roc(truth, scores), area_under_roc(truth, scores, max_fpr=0.1)
+
+    rng, names, truth = np.random.default_rng(0), np.asarray(groups), np.asarray(truth, bool)
+    members = [[np.flatnonzero((names == name) & (truth == kind)) for name in np.unique(names[truth == kind])]
+               for kind in (False, True)]
+    draws = []
+    for _ in range(500):
+        chosen = np.concatenate([np.concatenate([units[k] for k in rng.integers(len(units), size=len(units))])
+                                 for units in members])
+        draws.append(of(truth[chosen], scores[chosen]))
+    low, high = np.quantile(draws, [0.025, 0.975], axis=0)
+    return {name: f"{value:.3f} [{a:.3f}, {b:.3f}]" for name, value, a, b in zip(("auc", "p_auc"), of(truth, scores), low, high)}
+
+
+def whole_way(learnt, tested, truth, rate, groups, settings, folder):
+    """A training with default settings on good recordings, and the scores of others."""
+    names, groups_learnt = ["OK"] * len(learnt), groups[0]
+    recordings = sd.Recordings.from_arrays(learnt, rate, names, groups=groups_learnt)
+    config = sd.Config.load(None, {"task": "anomaly", "data.test_split": 0, "output.dir": f"{folder}/runs",
+                                   "data.cache_dir": f"{folder}/cache"} | settings)
+    started = time.process_time()
+    run = sd.train(config, recordings, progress=False)
+    fitted, detector = time.process_time() - started, run.detector
+    started = time.process_time()
+    scores = detector.predict(sd.Recordings.from_arrays(tested, rate)).anomaly_score.to_numpy()
+    predicted = (time.process_time() - started) / len(tested)
+    size = sum(path.stat().st_size for path in (run.path / "model").glob("*.safetensors")) / 1e6
+    return areas(truth, scores, groups[1]) | {
+        "level": "taken away" if detector.config.preprocessing.normalize else "kept",
+        "false alarms": f"{(scores[~truth] >= detector.threshold).mean():.3f}",
+        "found": f"{(scores[truth] >= detector.threshold).mean():.3f}",
+        "fit (s)": f"{fitted:.1f}", "model (MB)": f"{size:.2f}", "ms a recording": f"{1000 * predicted:.1f}"}
+
+
+def motors(data, folder):
+    """Good files at four speeds are learnt, all others judged, in seconds."""
+    seconds, truth, source, speed = [], [], [], []
+    for file in motor_files(data):
+        windows, rate = seconds_of(file)
+        if rate == 16000:                                  # one file has another rate: below
+            seconds += list(windows)
+        else:
+            clips = sd.Recordings.from_arrays(list(windows), rate)
+            config = sd.Config.load(None, {"task": "classify", "audio.sample_rate": 16000,
+                                           "data.cache_dir": f"{folder}/cache"}).resolve(clips)
+            prepared = prepare_recordings(clips, config)
+            seconds += [prepared.read(i)[0] for i in range(len(prepared))]
+        truth += [LABELS[file.parts[-3]] == "NG"] * len(windows)
+        source += ["/".join(file.parts[-3:])] * len(windows)
+        speed += [rpm(file)] * len(windows)
+    truth, source, speed = map(np.array, (truth, source, speed))
+    learnt = ~truth & np.isin(speed, LEARNT_RPM)
+    pick = lambda mask: [seconds[i] for i in np.flatnonzero(mask)]
+    for name, settings in VARIANTS.items():
+        row = whole_way(pick(learnt), pick(~learnt), truth[~learnt], 16000, (source[learnt], source[~learnt]), settings, folder)
+        yield {"set": "motors, other speeds", "method": name} | row
+
+
+def fan(data, folder):
+    """Half of the good recordings of a speed, or ten of them, and all others of this speed."""
+    for speed, name in (("low", "low"), ("med", "medium")):
+        good, bad = (fan_axes(data, speed, weight) for weight in (0, 1))
+        for n in (125, 10):
+            order = np.random.default_rng(0).permutation(len(good))
+            learnt, rest = [good[i] for i in order[:n]], [good[i] for i in order[n:]]
+            truth = np.arange(len(rest) + len(bad)) >= len(rest)
+            for method in ESTIMATORS:
+                row = whole_way(learnt, rest + bad, truth, 200, (np.arange(n), np.arange(len(truth))),
+                                {"model.architecture": method}, folder)
+                yield {"set": f"fan {name}, {n} good", "method": method} | row
+
+
+def dcase(data, folder):
+    """Modulation spectra of sliders, each clip a matrix of 60 x 8: a feature whose frames are its eight columns."""
+    place = Path(data) / "dcase2020_modspec_features"
+    for number, name in ((4, "slider 4"), (6, "slider 6")):
+        learnt, tested, truth = (np.load(place / f"slider{number}_{part}_NR-100_d_.npy")
+                                 for part in ("X_train", "X_test", "y_test"))
+        learnt, tested = (torch.from_numpy(x).float().reshape(len(x), 1, -1, 1) for x in (learnt, tested))
+        for variant, settings in VARIANTS.items():
+            if "mean" in variant or "ranked" in variant:
+                continue                                   # there are no frames left to pool
+            part = find("estimator", settings["model.architecture"])
+            own = {key.removeprefix("model."): value for key, value in settings.items()} | {"pooling": "mean"}
+            inputs = Inputs(tuple(learnt.shape[1:]), 16000, (0, 8000), Memory())
+            estimator = part.build(part.settings(**own), inputs, 1)
+            started = time.process_time()
+            for batch in learnt.split(64):
+                estimator.update(batch, torch.ones(len(batch)))
+            estimator.finish()
+            fitted = time.process_time() - started
+            with torch.no_grad():
+                scores = estimator(tested)[:, 0].numpy()
+            size = sum(value.numel() * value.element_size() for value in estimator.state_dict().values()) / 1e6
+            yield {"set": f"DCASE 2020, {name}", "method": variant,
+                   **areas(truth == 1, scores, np.arange(len(truth))), "published": "{:.3f} / {:.3f}".format(*PUBLISHED[name]),
+                   "fit (s)": f"{fitted:.1f}", "model (MB)": f"{size:.2f}"}
+
+
+SETS = {"motors": motors, "fan": fan, "dcase": dcase}
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", choices=SETS)
+    arguments = parser.parse_args()
+    data = os.environ.get("SOUNDDETECT_TEST_DATA") or sys.exit("set SOUNDDETECT_TEST_DATA to the folder with the recorded data")
+    warnings.simplefilter("ignore", UserWarning)
+    torch.set_num_threads(1)
+    for which in [arguments.only] if arguments.only else SETS:
+        with tempfile.TemporaryDirectory() as folder:
+            table = pd.DataFrame(list(SETS[which](data, folder)))
+        print(table.fillna("").set_index(["set", "method"]).to_string(), end="\n\n", flush=True)
+    print(f"{time.process_time():.0f} s of one core, {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3:.0f} MB at most")
