@@ -36,6 +36,7 @@ def print_judged(run: "Run", result: "Evaluation", errors: int) -> None:
     """Print what an evaluation has found, and where it lies."""
     import pandas as pd
 
+    from sounddetect.detector.detector import foreign_note
     from sounddetect.judging.intervals import MIN_GROUPS
 
     n_groups, folder = result.predictions["group"].nunique(), run.path / "evaluation"
@@ -47,6 +48,10 @@ def print_judged(run: "Run", result: "Evaluation", errors: int) -> None:
     rows, columns = ([f"{word} {name}" for name in result.classes] for word in ("really", "judged"))
     print(pd.DataFrame(result.confusion, rows, columns).to_string())
     print_errors(run, result, errors)
+    if result.detector is not None:
+        note = foreign_note(result.detector, result.predictions, run.path.as_posix())
+        if note:
+            print(note)
     print(f"pictures: {folder}\nreport: {folder / 'report.html'}")
 
 

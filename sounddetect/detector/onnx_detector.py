@@ -25,6 +25,7 @@ from ..files import refuse_special, replacing
 from ..data.collection.recordings import Recordings
 from .detector import Detector, Scorer
 from .model_folder import FORMAT_VERSION, description_of, read_settings
+from ..tasks.familiarity import Reference, reference_from
 from ..tasks.protocol import answer_windows
 from ..tasks.waveforms import prepared_waveforms
 from ..tasks.windows import output_of, window_batch
@@ -38,6 +39,9 @@ class _Exported(nn.Module):
     def __init__(self, detector: Detector):
         super().__init__()
         self.task, self.pipeline = detector.task, copy.deepcopy(detector.pipeline).cpu()
+        self.reference = copy.deepcopy(detector.reference)
+        if self.reference is not None:
+            self.reference = self.reference.cpu()
         preprocessing = self.pipeline.front_end.preprocessing
         if preprocessing.apply_filter:
             preprocessing.fourier_filter = FourierMatrices(preprocessing.n_fft, preprocessing.response)
@@ -49,7 +53,12 @@ class _Exported(nn.Module):
         return tuple(self.outputs(windows, lengths).values())
 
     def outputs(self, windows: torch.Tensor, lengths: torch.Tensor) -> dict[str, torch.Tensor]:
-        return self.task.exported(answer_windows(self.task, self.pipeline, windows, lengths))
+        outputs = self.task.exported(answer_windows(self.task, self.pipeline, windows, lengths))
+        if self.reference is None:
+            return outputs
+        distances = self.reference(windows, lengths)
+        familiarity = self.reference.window_p_values(distances)
+        return outputs | {"familiarity": familiarity, "distances": distances}
 
 
 def _reason(error: BaseException) -> str:
@@ -108,7 +117,25 @@ def _metadata(detector: Scorer) -> dict[str, str]:
             "sample_rate": audio.sample_rate, "input_length": length, "hop": length, "channel": audio.channel,
             "n_channels": n_channels_of(audio), "format_version": FORMAT_VERSION, "versions": detector.about.get("versions", {}),
             "training_data": detector.about.get("training_data", []), "sounddetect": description_of(config, detector.about)}
+    if detector.reference is not None:
+        said["familiarity"] = {"level": config.inference.familiarity} | _calibrations(detector.reference)
     return {name: value if isinstance(value, str) else json.dumps(value, ensure_ascii=False) for name, value in said.items()}
+
+
+def _calibrations(reference: Reference) -> dict[str, list]:
+    """What familiarity is told by from distances: a distance and a p-value, step by step."""
+    return {name: value.tolist() for name, value in reference.state().items() if "calibration" in name}
+
+
+def _reference_of(config: Config, about: dict, said: dict[str, list]) -> Reference | None:
+    """A reference that judges distances, which the file itself computes; None without one."""
+    tables = {name: torch.tensor(value) for name, value in said.items() if "calibration" in name}
+    if not tables:
+        return None
+    n = len(about["familiarity"]["references"])
+    none = {"familiarity.centers": torch.zeros(n, 0), "familiarity.whitening": torch.zeros(n, 0, 0),
+            "familiarity.scales": torch.ones(n), "familiarity.lines": torch.zeros(0, 2, 2)}
+    return reference_from(config, about, tables | none)
 
 
 def _with_metadata(model, metadata: dict[str, str]) -> bytes:
@@ -142,13 +169,23 @@ class OnnxDetector(Scorer):
         super().__init__(config, about)
         self.session = session                           # onnxruntime.InferenceSession
         self._rank = len(session.get_inputs()[0].shape)  # 2 in files of the first edition, which knew one channel
-        self._answer = session.get_outputs()[0].name
+        names = [output.name for output in session.get_outputs()]
+        self._outputs = [names[0], *(name for name in names if name == "distances")]
 
-    def window_answers(self, windows: torch.Tensor, lengths: torch.Tensor | None = None) -> torch.Tensor:
+    def window_answers(
+        self, windows: torch.Tensor, lengths: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        return self.window_outputs(windows, lengths)[0]
+
+    def window_outputs(
+        self, windows: torch.Tensor, lengths: torch.Tensor | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
         refuse_other_shape(windows, n_channels_of(self.config.audio), self.config.model.input_length)
         lengths = torch.full((len(windows),), windows.shape[-1]) if lengths is None else lengths
         windows = windows[:, 0] if self._rank == 2 else windows
-        return torch.from_numpy(self.session.run([self._answer], {"windows": windows.numpy(), "lengths": lengths.numpy()})[0])
+        given = {"windows": windows.numpy(), "lengths": lengths.numpy()}
+        answers, *distances = map(torch.from_numpy, self.session.run(self._outputs, given))
+        return answers, distances[0] if distances else None
 
     @staticmethod
     def load(path: str | os.PathLike) -> "OnnxDetector":
@@ -174,10 +211,13 @@ def _opened(content: bytes, path: str) -> OnnxDetector:
     options.intra_op_num_threads, options.log_severity_level = torch.get_num_threads(), 3
     try:
         session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-        said = json.loads(session.get_modelmeta().custom_metadata_map.get("sounddetect", "null"))
+        noted = session.get_modelmeta().custom_metadata_map
+        said, tables = (json.loads(noted.get(name, "null")) for name in ("sounddetect", "familiarity"))
     except Exception as error:                           # onnxruntime has no common class for what it raises
         raise ValueError(f"{path} cannot be used by onnxruntime {onnxruntime.__version__}: {str(error).splitlines()[0][:200]}") from None
-    return _refuse_not_finite(OnnxDetector(session, *read_settings(said, path)), path)
+    detector = OnnxDetector(session, *read_settings(said, path))
+    detector.reference = _reference_of(detector.config, detector.about, tables or {})
+    return _refuse_not_finite(detector, path)
 
 
 def _refuse_not_finite(detector: OnnxDetector, path: str) -> OnnxDetector:
@@ -240,6 +280,9 @@ def export_onnx(
     missing; then nothing is written.
     """
     _needs("onnx", "onnxscript", "onnxruntime")
+    if detector.reference is not None and detector.reference.adapted_names:
+        raise ValueError("an adapted detector cannot be exported: a file answers window by window, by its network alone. "
+                         "Export the detector that it was adapted from, or use the folder with sounddetect")
     if not Path(path).absolute().parent.is_dir():
         raise ValueError(f"{path} needs to lie in a folder that exists")
     content = _with_metadata(_graph(_Exported(detector), _example(detector)), _metadata(detector))

@@ -8,7 +8,7 @@ __all__ = ['BAD_SAMPLES', 'BAD_SCORES', 'Alarm', 'WindowScore', 'Stream']
 # %% ../../nbs/06_detector/01_streaming.ipynb #424349fe
 import math
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -90,6 +90,9 @@ class WindowScore:
     alarm: bool                          # whether the alarm is on; never with a score a class
     scores: tuple[float, ...]            # all score columns of `predict`; empty: not usable
     problem: str | None = None           # why it is not usable
+    familiarity: float = math.nan        # as in `predict`; NaN: not known
+    familiar: bool | None = None         # None: not known
+    condition: str | None = None         # what answers, in an adapted detector
 
 # %% ../../nbs/06_detector/01_streaming.ipynb #7e0cd29a
 _PIECE = 1 << 16     # samples at a time: a feed of an hour takes no more memory than one of a second
@@ -159,9 +162,25 @@ def _scored(stream: Stream, windows: list[tuple[int, np.ndarray]]) -> list[Windo
         batch = windows[k:k + stream.batch_size]
         usable = [bool(np.isfinite(window).all()) for _, window in batch]
         good = [window for (_, window), good in zip(batch, usable) if good]
-        scores = iter(stream.detector.score_windows(good) if good else [])
-        found += [_described(stream, start, start + window.shape[1], next(scores) if good else None) for (start, window), good in zip(batch, usable)]
+        scores, told = _judged(stream.detector, good) if good else ([], [])
+        rows = iter(zip(scores, told))
+        for (start, window), is_usable in zip(batch, usable):
+            values, known = next(rows) if is_usable else (None, {})
+            described = _described(stream, start, start + window.shape[1], values)
+            found.append(replace(described, **known) if described.problem is None else described)
     return found
+
+
+def _judged(detector, windows: list[np.ndarray]) -> tuple[np.ndarray, list[dict]]:
+    """Scores of windows, and of each what is known of its familiarity."""
+    if not hasattr(detector, "judge_windows"):
+        return detector.score_windows(windows), [{}] * len(windows)
+    judged = detector.judge_windows(windows)
+    if judged.familiarity is None:
+        return judged.values, [{}] * len(windows)
+    columns = detector.familiarity_columns(judged)
+    return judged.values, [dict(zip(columns, row)) for row in
+                           zip(*(np.asarray(one).tolist() for one in columns.values()))]
 
 
 def _described(stream: Stream, start: int, end: int, values: np.ndarray | None) -> WindowScore:

@@ -29,7 +29,7 @@ from ..data.collection.recordings import Recordings
 from ..plotting.errors import plot_errors_by_source, plot_judged
 from ..plotting.style import Picture
 from ..detector.detector import Detector
-from ..detector.explaining import explain
+from ..detector.explaining import adapted_condition, explain
 from ..models.capabilities import Explains
 from ..tasks.results import surest_errors
 from ..tasks.windows import window_outputs
@@ -112,9 +112,11 @@ def if_explainable(
 ) -> tuple[int, dict]:         # number of a channel, arrays for `plot_judged`
     """The channel that decided, and what the network has to say about it.
 
-    Of a network that cannot explain itself, the loudest channel and nothing more.
+    Of a network that cannot explain itself, or did not decide because the detector was adapted, the
+    loudest channel and nothing more.
     """
-    if not isinstance(detector.network, Explains):
+    by_network = adapted_condition(detector, waveform) is None
+    if not (by_network and isinstance(detector.network, Explains)):
         return int(np.abs(waveform).max(1).argmax()), {}
     shown = explain(detector, waveform, detector.scores.asked(decision))
     channel = int(np.abs(shown.by_channel.sum(1)).argmax())

@@ -242,7 +242,7 @@ def save_evaluation(
         write_bytes(folder / f"{kind}.png", png)
     predictions = evaluation.predictions
     known = [column for column in (*_ORIGIN, *CONDITIONS) if column in predictions]
-    told = [column for column in FAMILIARITY if column in predictions]
+    told = [column for column in FAMILIARITY if column in predictions and column not in known]
     columns = ["key", "label", *evaluation.scores.columns, "decision", *told, *known]
     write_text(folder / "predictions.csv", predictions[columns].to_csv(index=False))
     tables = {"class": evaluation.per_class} | evaluation.tables
@@ -354,6 +354,12 @@ def own_recordings(run: Run) -> Recordings:
 def _unmet(run, recordings):
     """Recordings that the run neither trained on nor validated by."""
     known = run.has_met(recordings, "train", "validation")
+    adapted = [content for said in run.detector.about.get("adapted", []) for content in said["content_hash"]]
+    is_adapted = recordings.table["content_hash"].isin(adapted).to_numpy()
+    if is_adapted.any():
+        warnings.warn(f"{is_adapted.sum()} of {len(known)} recordings were left out, because this detector was adapted "
+                      'by them; part="all" keeps them', stacklevel=3)
+        recordings, known = recordings[~is_adapted], known[~is_adapted]
     if known.any():
         warnings.warn(f"{known.sum()} of {len(known)} recordings were left out, because this run "
                       'trained on them or chose its epoch by them; part="all" keeps them',

@@ -15,7 +15,7 @@ from markupsafe import Markup
 from .page import counted, interval_of, metric_of
 from ..html import render
 from ..runs.run_folder import Run
-from ..detector.detector import Detector
+from ..detector.detector import Detector, foreign_note
 from ..judging.intervals import MIN_GROUPS
 from ..tasks.results import Scores
 
@@ -64,6 +64,10 @@ def verdict(findings: Findings) -> list[Markup]:
     about_classes = _of_alarms(findings) if has_alarms else _of_classes(findings)
     few = f"At least {MIN_GROUPS} sources are needed to say how certain these metrics are."
     sentences = [first, *about_classes, *([few] if findings.n_groups < MIN_GROUPS else [])]
+    if findings.detector is not None:
+        name = findings.run.path.as_posix() if findings.run is not None else "RUN"
+        foreign = foreign_note(findings.detector, findings.predictions, name)
+        sentences += [foreign] if foreign else []
     return [render("{{ sentence }}", sentence=sentence) for sentence in sentences]
 
 

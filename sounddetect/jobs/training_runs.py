@@ -360,6 +360,9 @@ def prepare_resume(
     run, overrides = Run(path), overrides or {}
     refuse_folds(run)
     config = run.config.replace(overrides)
+    if run.finished and run.detector.about.get("adapted"):
+        raise ValueError(f"{run.path} was adapted and has no training to continue: resume the run "
+                         "that it was adapted from, and adapt that again")
     if run.finished and not _extends(run, overrides):
         raise ValueError(f"{run.path} is finished after {len(run.results)} epochs: to add some, sounddetect resume {run.path} --epochs "
                          f"{config.training.epochs + 10}. To evaluate it: sounddetect evaluate {run.path}")

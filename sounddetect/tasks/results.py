@@ -109,6 +109,12 @@ class OneScore:
         """The highest score there can be."""
         return 1.0 if self.is_probability else float("inf")
 
+    def beyond(self, ratio: np.ndarray, threshold: np.ndarray) -> np.ndarray:
+        """Scores that lie as far above `threshold` as `ratio` says: log odds for probabilities."""
+        if not self.is_probability:
+            return threshold + ratio
+        return 1 / (1 + np.exp(-np.clip(_log_odds(threshold) + ratio, -700, 700)))
+
     def at(self, threshold: float) -> "OneScore":
         """The same scores with another threshold."""
         return replace(self, threshold=float(threshold))

@@ -237,6 +237,11 @@ _TRY = {
     "try.column.anomaly_score": ("anomaly_score", "異常スコア"),
     "try.column.decision": ("decision", "判定"),
     "try.column.label": ("label", "ラベル"),
+    "try.done.foreign": (
+        "{n} recordings at {path} scored by {name}. The picture is of {key}. {n_foreign} of them are unlike anything learnt ({names}): what is decided of them is worth little. Good ones of a new condition? Ten such re-aim the detector: detector.adapt(PATH).",
+        "{path} の {n} 件を {name} で判定しました。図は {key} のものです。そのうち {n_foreign} 件（{names}）は、学習したどの録音とも似ていないため、判定は当てになりません。新しい条件の良品であれば、そのような録音 10 件で検出器を合わせ直せます：detector.adapt(PATH)"),
+    "try.column.familiarity": ("familiarity", "学習データとの近さ"),
+    "try.column.familiar": ("familiar", "学習範囲内"),
     "try.done": ("{n} recordings at {path} scored by {name}. The picture is of {key}.", "{path} の {n} 件を {name} で判定しました。図は {key} のものです。"),
     "home.title": ("Take it home", "持ち帰る"),
     "home.about": ("The detector with its report in one ZIP file. At home: unpack it, and sd.Detector.load(folder).predict(\"new.wav\") gives the same scores.",

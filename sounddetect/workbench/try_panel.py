@@ -155,12 +155,19 @@ class TryPanel(Panel):
     def _scored(self, scored) -> None:
         table, picture, key, where = scored
         headings = {name: self.words(f"try.column.{name}")
-                    for name in ("key", "anomaly_score", "decision", "label")}
+                    for name in ("key", "anomaly_score", "decision", "label", "familiarity",
+                                 "familiar")}
         shown = table.head(self.MOST_SHOWN).assign(key=table["key"].map(shortened))
         self.table.value = html_table(shown.rename(columns=headings))
         self.picture.value = picture
-        self.say("try.done", "good", n=len(table), key=shortened(key), path=where,
-                 name=self.bench.run.path.name)
+        said = dict(n=len(table), key=shortened(key), path=where, name=self.bench.run.path.name)
+        foreign = [shortened(one) for one, is_known in zip(table["key"], table["familiar"])
+                   if is_known is not None and not is_known]
+        if foreign:
+            names = ", ".join(foreign[:5]) + ", …" * (len(foreign) > 5)
+            self.say("try.done.foreign", "warning", n_foreign=len(foreign), names=names, **said)
+        else:
+            self.say("try.done", "good", **said)
         self.show_code()
 
     def code(self) -> str:
