@@ -66,8 +66,8 @@ def test_three_channels(name, task, tmp_path):
     [
         ("network", "pooling", {"features.kind": "log_mel", "features.n_mels": 16}),
         ("feature", "stretches", {"features.n_stretches": 5, "model.architecture": "pooling", "model.width": 6}),
-        ("estimator", "level", {"features.kind": "waveform"}),
-        ("task", "loudest", {"model.architecture": "level"}),
+        ("estimator", "level", {"features.kind": "waveform", "preprocessing.normalize": True}),
+        ("task", "loudest", {"model.architecture": "level", "preprocessing.normalize": True}),
     ],
 )
 def test_own_part_of_a_module(kind, name, settings, own_parts, tmp_path):
