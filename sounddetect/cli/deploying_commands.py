@@ -65,7 +65,10 @@ def adapt(
     out: Annotated[Optional[Path], typer.Option(
         help="folder to write; without it RUN-adapted")] = None,
 ) -> None:
-    """Re-aim a detector at a new condition by a few good recordings, without training."""
+    """Adapt a detector to a new condition.
+
+    It takes a few good recordings made there, and no training.
+    """
     from sounddetect.jobs.adapting import adapt_run
 
     if run.suffix.lower() == ".onnx":

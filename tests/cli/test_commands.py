@@ -289,11 +289,14 @@ def good(folder):
     write_folder(folder / "data")
 
 
+A_RUN = {"config.yaml": b"", "data.json": b""}
+
+
 def good_and_a_run(folder):
     good(folder)
     (folder / "there").mkdir()
-    for name in ("config.yaml", "data.json"):
-        (folder / "there" / name).touch()
+    for name, content in A_RUN.items():
+        (folder / "there" / name).write_bytes(content)
 
 
 def nothing(folder):
@@ -451,7 +454,8 @@ def test_mistake_ends_in_one_clear_message(outcomes, case):
 def test_mistake_leaves_no_run_behind(outcomes, case):
     """Else the next try, with the mistake mended, would find its folder taken."""
     folder, _ = outcomes[case]
-    assert not list(folder.glob("runs/*")) and not list(folder.glob("there/*"))
+    found = {path.name: path.read_bytes() for path in folder.glob("there/*")}
+    assert not list(folder.glob("runs/*")) and found == (A_RUN if CASES[case][0] is good_and_a_run else {})
 
 
 def test_debug_shows_where_a_mistake_comes_from(command):
