@@ -80,8 +80,8 @@ def load_checkpoint(path: str | os.PathLike) -> dict:
     except FileNotFoundError:
         raise
     except pickle.UnpicklingError:                      # PyTorch would advise to run what is in it
-        raise ValueError(f"{path} is no checkpoint: it holds something else than tensors and plain values, which is not "
-                         "loaded, because it could run code") from None
+        raise ValueError(f"{path} is damaged or no checkpoint: it holds something else than tensors and plain "
+                         "values, which is not loaded, because it could run code") from None
     except (RuntimeError, EOFError, ValueError, OSError, zipfile.BadZipFile, NotImplementedError) as error:
         problem = f"{type(error).__name__} {str(error).partition(chr(10))[0]}"
         raise ValueError(f"{path} is damaged or no checkpoint: {problem}") from None

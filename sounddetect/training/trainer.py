@@ -66,7 +66,7 @@ class Progress:
         rows = progress.history if isinstance(progress.history, list) else [None]
         if (not all(type(count) is int and count >= least for count, least in zip(counts, (1, 0, 1, 1)))
                 or not all(isinstance(value, (int, float)) for value in sums)
-                or not all(isinstance(row, dict) for row in (*rows, progress.stopping)) or progress.epoch != len(rows) + 1):
+                or not all(isinstance(row, dict) for row in (*rows, progress.stopping))):
             raise ValueError("it says of its progress what cannot be")
         return progress
 
@@ -305,6 +305,8 @@ class Trainer:
             shapes = {name: value.shape for name, value in self.pipeline.learned().items()}
             if self.best_state is not None and shapes != {name: value.shape for name, value in self.best_state.items()}:
                 raise ValueError("its best weights are those of another network")
+            if self.progress.epoch != len(self.progress.history) + 1:
+                raise ValueError(f"it says that it is at epoch {self.progress.epoch} after {len(self.progress.history)}")
             if self.progress.step > len(self._steps()):
                 raise ValueError(f"it says that {self.progress.step} of {len(self._steps())} steps are done")
         self.checkpoints.saved = True
