@@ -31,7 +31,7 @@ from ..tracking.run_tracking import track_evaluation
 from ..judging.calibration import calibration_error, reliability_bins
 from ..judging.metrics import confusion, per_class_table
 from ..detector.detector import Detector
-from ..tasks.protocol import LearnsFromGood
+from ..tasks.protocol import LearnsFromGood, task_of
 from ..tasks.results import Scores, n_bins_of, surest_errors
 
 # %% ../../nbs/09c_evaluation/04_evaluation.ipynb #6fba1371
@@ -314,7 +314,7 @@ def evaluate(
     if recordings is None:
         if run is None:
             raise ValueError("a detector alone has no test part: give recordings to judge it on")
-        own = _said_to_be_good(run.detector.task, own_recordings(run))
+        own = _said_to_be_good(own_recordings(run), task_of(run.config))
         recordings = run.parts(own).test if part == "test" else own
         judged_on = "the test part of the run" if part == "test" else "all recordings of the run"
         if not len(recordings):
@@ -367,7 +367,7 @@ def _unmet(run, recordings):
     return recordings[~known]
 
 
-def _said_to_be_good(task, recordings):
+def _said_to_be_good(recordings, task):
     """Recordings of which none has a label, labelled as a task takes them that learns from good ones."""
     if not isinstance(task, LearnsFromGood) or recordings.table["label"].notna().any():
         return recordings
