@@ -73,7 +73,7 @@ def run(request, tmp_path, monkeypatch):
     shutil.copytree(FILES / "recordings", tmp_path / "recordings")
     shutil.copytree(FILES / request.param, tmp_path / request.param)
     data = tmp_path / request.param / "data.json"
-    said = data.read_text(encoding="utf-8").replace("/tmp/plant", tmp_path.as_posix())
+    said = data.read_text(encoding="utf-8").replace("/srv/plant", tmp_path.as_posix())
     data.write_text(said, encoding="utf-8")
     return sd.Run(request.param)
 
