@@ -19,6 +19,7 @@ from tqdm import tqdm
 from ..readers.reading import read_rows, reader_version
 from ..readers.rows import About
 from .stores import CacheError, ScratchWriter, Store, StoreWriter, find_stores
+from ...progress import progress_bar
 
 # %% ../../../nbs/01_data/2_store/01_caching.ipynb #bf521962
 _FORMAT = "2"       # part of every name: a new layout never meets an old store
@@ -58,7 +59,8 @@ def cached_sources(
         known = _undamaged(folder, {name: known[name] for name in names.values() if name in known})
     missing = {key: sources[key] for key, name in names.items() if name not in known}
     sizes = {key: path.stat().st_size for key, path in missing.items()}
-    with tqdm(total=sum(sizes.values()), desc="reading", unit="B", unit_scale=True, delay=2, disable=not missing or None) as bar:
+    show = None if missing else False
+    with progress_bar(show=show, total=sum(sizes.values()), desc="reading", unit="B", unit_scale=True, delay=2) as bar:
         for pack in _packs(sizes, _PACK):
             with StoreWriter(folder, dtype) as writer:
                 for key in pack:
