@@ -92,6 +92,8 @@ _BUILT_IN = [
          "sounddetect.models.mahalanobis:build_mahalanobis", tasks=["anomaly"], features=["log_mel"]),
     Part("network", "dense_autoencoder", "sounddetect.models.settings:DenseAutoencoderSettings",
          "sounddetect.models.dense_autoencoder:build_dense_autoencoder", tasks=["anomaly"], features=["log_mel"]),
+    Part("augmentation", "spec_augment", "sounddetect.signal.settings:SpecAugmentSettings",
+         "sounddetect.signal.spec_augment:SpecAugment"),
     Part("feature", "waveform", None, "sounddetect.signal.features:Waveform"),
     Part("feature", "log_mel", "sounddetect.signal.settings:LogMelSettings", "sounddetect.signal.features:LogMel"),
     Part("loss", "cross_entropy", "sounddetect.tasks.settings:CrossEntropySettings",
