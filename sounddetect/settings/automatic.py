@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['LOW_FREQ', 'HIGH_FREQ', 'BELOW_NYQUIST', 'SOUND_FROM', 'AXES', 'MOST_CHANNELS', 'USUAL_CLASSES', 'USUAL_SPELLINGS',
-           'USUAL_CHANGES', 'RULES_OF_AUTO', 'Known', 'most_common', 'meaning']
+           'USUAL_CHANGES', 'USUAL_MIXUP', 'RULES_OF_AUTO', 'Known', 'most_common', 'meaning']
 
 # %% ../../nbs/00_foundation/02_settings/08_automatic.ipynb #4d2562eb
 import re
@@ -268,12 +268,15 @@ def _normalize(config, known):
 
 
 USUAL_CHANGES = {"noise_factor": 0.3, "time_shift_max": 0.05, "eq_db": 3.0}
+USUAL_MIXUP = 0.3       # where spectrograms are classified
 
 
 def _augmentation(config, known):
     of, is_none = config.training.augmentation, config.task == "anomaly"
+    is_picture = config.task == "classify" and config.features.kind != FEATURES.fallback
+    usual = USUAL_CHANGES | {"mixup": USUAL_MIXUP if is_picture else 0.0}
     return {f"training.augmentation.{key}": 0.0 if is_none else value
-            for key, value in USUAL_CHANGES.items() if getattr(of, key) == "auto"}
+            for key, value in usual.items() if getattr(of, key) == "auto"}
 
 
 def _threshold(config, known):
