@@ -17,6 +17,7 @@ SMALL = {
     "nearest_neighbors": {"features.n_mels": 16, "model.neighbors": 2, "model.density": "local"},
     "gaussian_mixture": {"features.n_mels": 16, "model.pooling": "ranked"},
     "pca_residual": {"features.n_mels": 16, "model.pooling": "mean"},
+    "wave_unet": {"model.size": "n", "model.depth": 3},
 }
 # Everything that came with the package: each model under each of its tasks, with each of its features.
 BUILT_IN = [
