@@ -137,6 +137,17 @@ def _leave_open(settings: dict) -> None:
             set_value(settings, key, value)
 
 
+def _leave_classes_open(settings: dict) -> None:
+    """Let folders name the classes, where pictures of sounds are told apart and nobody names them."""
+    task, model, kind = (value_at(settings, key) or "auto" for key in DECIDING)
+    is_picture = kind not in ("auto", FEATURES.fallback)
+    known = [part.name for part in MODEL.known() if part.serves("classify")]
+    tells_classes_apart = task in ("auto", "classify") and model in ("auto", *known)
+    if is_picture and tells_classes_apart and value_at(settings, "data.classes") is None:
+        if isinstance(settings.setdefault("data", {}), dict):
+            set_value(settings, "data.classes", "auto")
+
+
 def _given_way(settings: dict, overrides: dict) -> dict:
     """What of task, model and features becomes `auto`, because it does not go with what `overrides` say."""
     task, model, kind = (overrides.get(key, value_at(settings, key)) or "auto" for key in DECIDING)
@@ -218,6 +229,7 @@ class Config(_Sections):
             _leave_open(settings)
             changes, gone_too = modernise_overrides(overrides or {})
             _override(settings, changes)
+            _leave_classes_open(settings)
         except ValueError as error:
             raise ValueError(f"{source}: {error}") from None
         gone = list(dict.fromkeys(gone + gone_too))

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['COPIES', 'EXTENDED', 'recordings_of', 'refuse_damaged', 'TrainingRun', 'lock_log', 'checkpoint_folder',
-           'prepare_training', 'train', 'write_detector', 'write_copies', 'prepare_resume', 'resume',
+           'prepare_training', 'train', 'write_detector', 'write_copies', 'prepare_resume', 'resume', 'trained',
            'newest_unfinished']
 
 # %% ../../nbs/10_jobs/01_training_runs.ipynb #e090d36c
@@ -423,10 +423,31 @@ def _extends(run: Run, overrides: dict) -> bool:
     return run.config.replace(overrides).training.epochs > run.config.training.epochs
 
 # %% ../../nbs/10_jobs/01_training_runs.ipynb #5d244292
+def trained(
+    path: str | os.PathLike,
+    config: Config,
+    recordings: Recordings,
+    progress: bool = True,
+    listeners: Iterable[Listener] = (),
+) -> Run:
+    """One run of many at `path`: as it is when it is finished, else gone on with, else trained.
+
+    Of one that died before its data were written, nothing is kept. Its detector is not one to
+    deploy, so copies (`output.copy_detector_to`) are not written.
+    """
+    path = Path(path)
+    if (path / "data.json").exists():
+        run = Run(path)
+        return run if run.finished else resume(path, recordings=recordings, progress=progress, listeners=listeners)
+    shutil.rmtree(path, ignore_errors=True)
+    own = config.replace({"output.copy_detector_to": []})
+    return train(own, recordings, run=path, progress=progress, listeners=listeners)
+
+# %% ../../nbs/10_jobs/01_training_runs.ipynb #cc2f5039
 def newest_unfinished(folder: str | os.PathLike = "runs") -> Path:
     """The run below `folder` that was stopped last. Raises `FileNotFoundError` when there is none."""
     runs = [Run(path.parent) for path in Path(folder).glob("*/config.yaml")]
-    found = [run.path for run in runs if not run.finished and not run.holds_folds]
+    found = [run.path for run in runs if not run.finished and not run.holds_folds and not run.holds_trials]
     if not found:
         raise FileNotFoundError(f"no unfinished run below {folder}")
     return max(found, key=lambda path: (path / "log.txt").stat().st_mtime if (path / "log.txt").exists() else 0)

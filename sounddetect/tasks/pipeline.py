@@ -112,7 +112,8 @@ def build_network(config: Config, n_outputs: int) -> nn.Module:
 def build_pipeline(config: Config, n_outputs: int) -> Pipeline:
     """Front end and network that a configuration describes."""
     front_end = front_end_of(config)
-    inputs = replace(window_inputs(config), shape=front_end.shape)
+    frequencies = tuple(getattr(front_end.features, "frequencies", ()))
+    inputs = replace(window_inputs(config), shape=front_end.shape, frequencies=frequencies)
     return Pipeline(front_end, model_part(config).build(config.model, inputs, n_outputs))
 
 # %% ../../nbs/05_tasks/03_pipeline.ipynb #a38b60e9
