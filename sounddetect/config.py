@@ -39,7 +39,8 @@ class _Sections(Section):
     __pydantic_extra__: dict[str, OwnSection]       # of tasks
 
     task: Annotated[str, AfterValidator(_known_task)] = setting(
-        "classify", "what is learnt: classify = tell classes apart, anomaly = what is unusual, from good ones; auto: by the labels")
+        "classify", "what is learnt: classify = tell classes apart, anomaly = what is unusual, from good ones, denoise = what "
+        "lies under the noise; auto: by the labels")
     seed: int = setting(0, "the same seed, data and machine give the same run, bit for bit", ge=0, lt=2**32)
     device: str = setting("auto", "auto, cpu, cuda or cuda:N", pattern=r"^(auto|cpu|cuda(:\d{1,4})?)$")
     audio: Audio = setting(Audio, "what a recording sounds like to the model")
@@ -108,6 +109,7 @@ LEFT_OPEN = {key: "auto" for key in (
     "preprocessing.filter_params.low_freq", "preprocessing.filter_params.high_freq",
     "preprocessing.normalize", "model.input_length", "training.augmentation.noise_factor",
     "training.augmentation.time_shift_max", "training.augmentation.eq_db",
+    "training.augmentation.mixup",
     "training.loss_function.name", "inference.threshold")}
 
 

@@ -86,6 +86,7 @@ class Part:
 _BUILT_IN = [
     Part("task", "classify", None, "sounddetect.tasks.classify:Classify"),
     Part("task", "anomaly", None, "sounddetect.tasks.anomaly:Anomaly"),
+    Part("task", "denoise", "sounddetect.tasks.settings:DenoiseSettings", "sounddetect.tasks.denoise:Denoise"),
     Part("network", "1d_cnn_attention", "sounddetect.models.settings:CnnAttentionSettings",
          "sounddetect.models.cnn_attention:build_cnn_attention", tasks=["classify"], features=["waveform"]),
     Part("network", "2d_cnn", "sounddetect.models.settings:SpectrogramCnnSettings",
@@ -107,6 +108,8 @@ _BUILT_IN = [
          features=["log_mel"]),
     Part("network", "dense_autoencoder", "sounddetect.models.settings:DenseAutoencoderSettings",
          "sounddetect.models.dense_autoencoder:build_dense_autoencoder", tasks=["anomaly"], features=["log_mel"]),
+    Part("network", "wave_unet", "sounddetect.models.settings:WaveUNetSettings",
+         "sounddetect.models.wave_unet:build_wave_unet", tasks=["denoise"], features=["waveform"]),
     Part("augmentation", "spec_augment", "sounddetect.signal.settings:SpecAugmentSettings",
          "sounddetect.signal.spec_augment:SpecAugment"),
     *[Part("augmentation", name, f"sounddetect.signal.settings:{of}Settings",
@@ -117,6 +120,12 @@ _BUILT_IN = [
     Part("feature", "log_mel", "sounddetect.signal.settings:LogMelSettings", "sounddetect.signal.features:LogMel"),
     Part("loss", "cross_entropy", "sounddetect.tasks.settings:CrossEntropySettings",
          "sounddetect.tasks.losses:cross_entropy", tasks=["classify"]),
+    *(Part("loss", name, f"sounddetect.tasks.settings:{settings}", f"sounddetect.tasks.waveform_losses:{name}",
+           tasks=["denoise"])
+      for name, settings in (
+          ("l1", "WaveformLossSettings"), ("smooth_l1", "SmoothL1Settings"), ("l2", "WaveformLossSettings"),
+          ("si_sdr", "LossSettings"), ("multi_resolution_stft", "StftLossSettings"),
+          ("weighted_sum", "WeightedSumSettings"))),
     Part("reader", "json", (".json", ".json.gz"), "sounddetect.data.readers.json_rows:read_json_rows"),
     Part("reader", "audio", (".wav", ".flac", ".ogg"), "sounddetect.data.readers.audio_files:read_audio"),
     Part("reader", "matlab", (".mat",), "sounddetect.data.readers.matlab:read_matlab"),

@@ -25,7 +25,7 @@ from ..data.collection.recordings import Recordings
 from ..data.collection.splitting import Split
 from ..data.readers.reading import reader_of
 from ..detector.detector import Detector
-from ..tasks.protocol import task_of
+from ..tasks.protocol import arranged, task_of
 from ..tasks.results import Scores
 
 # %% ../../nbs/09a_runs/00_run_folder.ipynb #cb71dafc
@@ -306,6 +306,7 @@ def refuse_folds(run: Run) -> None:
 
 def _parts(run: Run, recordings: Recordings) -> Split:
     refuse_folds(run)
+    recordings = arranged(task_of(run.config), recordings)
     by_key, by_content = {}, {}
     for i, (key,
             content) in enumerate(zip(recordings.table["key"], recordings.table["content_hash"])):

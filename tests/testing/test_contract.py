@@ -22,6 +22,7 @@ SMALL = {
     "nearest_neighbors": {"features.n_mels": 16, "model.neighbors": 2, "model.density": "local"},
     "gaussian_mixture": {"features.n_mels": 16, "model.pooling": "ranked"},
     "pca_residual": {"features.n_mels": 16, "model.pooling": "mean"},
+    "wave_unet": {"model.size": "n", "model.depth": 3},
 }
 # Networks that differ from `2d_cnn` in their layers alone: the rest of the contract is left to `make nightly`.
 ALIKE = ("resnet18", "cnn8_avg_pool", "cnn4_max_pool")
