@@ -69,7 +69,8 @@ def _divided(recordings, is_test, config, folds_stay_whole):
 
 # %% ../../nbs/10_jobs/03_cross_validation.ipynb #5a80c5a8
 _WHOLE = {"n": "Int64", "n_groups": "Int64"}      # numbers that some rows do not have
-FOLDS_GIVEN, FOLDS_DRAWN = "folds as the recordings name them", "folds drawn at random, groups kept whole"
+FOLDS_GIVEN = "folds as the recordings name them"
+FOLDS_DRAWN = "folds drawn at random, groups kept whole"
 INTERVAL = "95 %, by drawing groups among the pooled out-of-fold predictions"
 
 
