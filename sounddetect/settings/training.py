@@ -36,7 +36,7 @@ class Augmentation(Section):
         0, "two recordings on top of each other, their targets in the same ratio, which is drawn from a "
         "beta distribution with this parameter: 1 = any ratio, less = mostly one of them, 0 = never; "
         "auto: 0.3 where spectrograms are classified, else 0")
-    copies: int = setting(1, "versions of each recording that an epoch holds, each changed in another way",
+    copies: int = setting(1, "versions of each recording in an epoch, each changed in another way (classify, anomaly)",
                           ge=1, le=1000)
 
     @model_validator(mode="before")

@@ -112,20 +112,24 @@ class Classify:
         return mean_by_owner(answers, owners)
 
     def judge(self, recordings: Recordings, answers: np.ndarray) -> dict[str, float]:
-        """`loss` as in training, `accuracy`, and `auc` of one score."""
+        """`loss` as in training, `accuracy`, and `auc` of one score, or else `precision`, `recall` and `f1`.
+
+        All over recordings, not over batches; the last three are means over the classes.
+        """
         is_ranked = self.scores.threshold is not None
+        further = ["auc"] if is_ranked else ["precision", "recall", "f1"]
         if not np.isfinite(answers).all():
-            return dict.fromkeys(["loss", "accuracy"] + ["auc"] * is_ranked, float("nan"))
+            return dict.fromkeys(["loss", "accuracy", *further], float("nan"))
         targets, labels = self.targets(recordings), recordings.labels
         weights = targets @ self.class_weights
         losses = self._loss(torch.from_numpy(answers), torch.from_numpy(targets)).numpy()
         values = self._values(answers, 1.0)
-        accuracy = class_metrics(labels, self.scores.decisions(values), self.classes)["accuracy"]
-        columns = {"loss": float((losses * weights).sum() / weights.sum()), "accuracy": accuracy}
+        found = class_metrics(labels, self.scores.decisions(values), self.classes)
         if is_ranked:
             is_last = targets[:, -1] == 1
-            columns["auc"] = anomaly_metrics(is_last, values, self.scores.threshold)["auc"]
-        return columns
+            found["auc"] = anomaly_metrics(is_last, values, self.scores.threshold)["auc"]
+        loss = float((losses * weights).sum() / weights.sum())
+        return {"loss": loss} | {name: found[name] for name in ("accuracy", *further)}
 
     def values(self, answers: np.ndarray) -> np.ndarray:
         """Probabilities: of the last class `(row,)`, or of each `(row, class)`."""
