@@ -513,7 +513,7 @@ def _rows_of(detector, source, sample_rate, per, batch_size=32, progress=None):
         return _predict_waveform(detector, as_samples(source), sample_rate, per, batch_size)
     return _predict_paths(detector, source, per, batch_size, progress)
 
-
+# %% ../../nbs/06_detector/02_detector.ipynb #77f18a0b
 AIMED_RATE = 0.05      # false alarms that an adapted detector aims at, unless it was told a rate
 
 
