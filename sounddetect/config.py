@@ -109,6 +109,7 @@ LEFT_OPEN = {key: "auto" for key in (
     "preprocessing.filter_params.low_freq", "preprocessing.filter_params.high_freq",
     "preprocessing.normalize", "model.input_length", "training.augmentation.noise_factor",
     "training.augmentation.time_shift_max", "training.augmentation.eq_db",
+    "training.augmentation.mixup",
     "training.loss_function.name", "inference.threshold")}
 
 

@@ -100,6 +100,9 @@ def evaluate(
     truth: Annotated[Optional[Path], typer.Option(
         help="with --dcase, the published list of an evaluation set: eval_data_list_2024.csv")
     ] = None,
+    require: Annotated[Optional[list[str]], typer.Option(
+        metavar="METRIC>=LIMIT", help="end with 1 when this does not hold, such as "
+        '"auc_low>=0.9": any metric, NAME_low and NAME_high for the ends of its interval')] = None,
 ) -> None:
     """Evaluate a detector on unseen recordings.
 
@@ -107,7 +110,12 @@ def evaluate(
     """
     from sounddetect import Run, load_recordings
     from sounddetect.evaluation.evaluation import evaluate as judge
+    from sounddetect.evaluation.requirements import parse_requirement
 
+    requirements = [parse_requirement(text) for text in require or []]
+
+    if dcase is not None and requirements:
+        raise typer.BadParameter("--require judges a run by its own metrics: leave --dcase out")
     if dcase is not None:
         return _evaluate_dcase(run, paths, dcase, truth, json)
     if truth is not None:
@@ -121,6 +129,11 @@ def evaluate(
         print((opened.path / "evaluation" / "metrics.json").read_text(encoding="utf-8"), end="")
     else:
         judge_and_print(opened, recordings or None, errors)
+    unmet = [said for said in (one.unmet(opened.metrics) for one in requirements) if said]
+    for said in unmet:
+        print(said, file=sys.stderr)
+    if unmet:
+        raise typer.Exit(1)
 
 # %% ../../nbs/11a_cli/02_judging_commands.ipynb #f300d55e
 def _evaluate_dcase(folder, paths, out, truth, as_json):

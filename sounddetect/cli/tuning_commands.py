@@ -65,4 +65,5 @@ def tune(
     print(study)
     if study.comparison["winner"]:
         print(f"to train with it: sounddetect train --config {study.path / 'best.yaml'}")
+    print(f"report: {study.path / 'report.html'}")
     print(f"search: {study.path}")

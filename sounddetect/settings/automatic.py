@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['LOW_FREQ', 'HIGH_FREQ', 'BELOW_NYQUIST', 'SOUND_FROM', 'AXES', 'MOST_CHANNELS', 'USUAL_CLASSES', 'USUAL_SPELLINGS',
-           'ROLES', 'DENOISED', 'USUAL_CHANGES', 'RULES_OF_AUTO', 'Known', 'most_common', 'meaning', 'is_denoising']
+           'ROLES', 'DENOISED', 'USUAL_CHANGES', 'USUAL_MIXUP', 'RULES_OF_AUTO', 'Known', 'most_common', 'meaning',
+           'is_denoising']
 
 # %% ../../nbs/00_foundation/02_settings/08_automatic.ipynb #4d2562eb
 import re
@@ -87,6 +88,11 @@ def _is_vibration(config, known):
     return config.task in ("anomaly", "denoise") and (is_slow or set(known.n_channels) == {AXES})
 
 
+def _classifies_pictures(config):
+    """Whether `classify` is given spectrograms, in which every band has its place: none is left out."""
+    return config.task == "classify" and config.features.kind != FEATURES.fallback
+
+
 def _channel(config, known):
     if config.audio.channel != "auto":
         return {}
@@ -117,7 +123,8 @@ def _high_freq(config, known):
         raise ValueError(f"preprocessing.filter_params.low_freq is {low:g} Hz, and at a sample rate of "
                          f"{config.audio.sample_rate} Hz nothing above {highest:g} Hz is left: lower it, or set "
                          "preprocessing.apply_filter: false")
-    usual = HIGH_FREQ if low < HIGH_FREQ and not _is_vibration(config, known) else highest
+    is_limited = not _is_vibration(config, known) and not _classifies_pictures(config)
+    usual = HIGH_FREQ if low < HIGH_FREQ and is_limited else highest
     return {"preprocessing.filter_params.high_freq": max(min(usual, highest), low + 1)}     # above low, even without filter
 
 # %% ../../nbs/00_foundation/02_settings/08_automatic.ipynb #05fc77e2
@@ -288,12 +295,14 @@ def _normalize(config, known):
 
 
 USUAL_CHANGES = {"noise_factor": 0.3, "time_shift_max": 0.05, "eq_db": 3.0}
+USUAL_MIXUP = 0.3       # where spectrograms are classified
 
 
 def _augmentation(config, known):
     of, is_none = config.training.augmentation, config.task in ("anomaly", "denoise")
+    usual = USUAL_CHANGES | {"mixup": USUAL_MIXUP if _classifies_pictures(config) else 0.0}
     return {f"training.augmentation.{key}": 0.0 if is_none else value
-            for key, value in USUAL_CHANGES.items() if getattr(of, key) == "auto"}
+            for key, value in usual.items() if getattr(of, key) == "auto"}
 
 
 def _threshold(config, known):

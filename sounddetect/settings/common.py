@@ -104,8 +104,8 @@ class FilterParams(Section):
         "vibration")
     high_freq: Literal["auto"] | Annotated[float, Field(gt=0)] = setting(
         8000, "Hz, upper cutoff (-6 dB); at half the sample rate or above it only the lower one acts; "
-        "auto: 8000, or just below half the sample rate where that is lower, or where task: anomaly "
-        "or denoise learns from a vibration")
+        "auto: 8000, or just below half the sample rate where that is lower, where task: anomaly or "
+        "denoise learns from a vibration, or where spectrograms are classified")
     order: int = setting(4, "order of the Butterworth filter, run forward and backward", ge=1, le=10)
 
     @model_validator(mode="after")

@@ -32,6 +32,12 @@ class Augmentation(Section):
     eq_db: Literal["auto"] | Annotated[float, Field(ge=0, le=40)] = setting(
         3, "random smooth filter of up to +- so many dB: another microphone, another room; auto: 3, or "
         "0 with task: anomaly or denoise")
+    mixup: Literal["auto"] | Annotated[float, Field(ge=0, le=10)] = setting(
+        0, "two recordings on top of each other, their targets in the same ratio, which is drawn from a "
+        "beta distribution with this parameter: 1 = any ratio, less = mostly one of them, 0 = never; "
+        "auto: 0.3 where spectrograms are classified, else 0")
+    copies: int = setting(1, "versions of each recording in an epoch, each changed in another way (classify, anomaly)",
+                          ge=1, le=1000)
 
     @model_validator(mode="before")
     @classmethod
