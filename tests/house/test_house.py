@@ -19,13 +19,8 @@ from sounddetect.config import Config
 PACKAGE, NOTEBOOKS = ROOT / "sounddetect", ROOT / "nbs"
 # Floors from below, each with its households in order; a module imports from what stands before its household.
 FLOORS = [
-<<<<<<< HEAD
     ["parts", "files", "html", "progress", "settings", "config"],
-    ["data.simulation", "data.readers", "data.store", "data.collection", "data.inspection"],
-=======
-    ["parts", "files", "html", "settings", "config"],
     ["data.beats", "data.simulation", "data.readers", "data.store", "data.collection", "data.inspection"],
->>>>>>> a4e6a334880e0a891e0e4451d275d1752abb2c12
     ["machine", "signal"],
     ["models"],
     ["judging"],
