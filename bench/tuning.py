@@ -25,11 +25,12 @@ def sets(folder, epochs):
     sound, labels, groups = simulate_recordings(240, seed=5, sample_rate=16000, duration=0.5, n_machines=20)
     recordings = sd.Recordings.from_arrays(sound, 16000, labels, groups)
     shared = {"data.cache_dir": f"{folder}/cache", "output.dir": f"{folder}/runs"}
-    yield "classify", recordings, sd.Config.load(None, shared | {"task": "classify", "model.size": "n", "training.epochs": epochs})
+    yield "classify", recordings, sd.Config.load(None, shared | {"task": "classify", "model.architecture": "1d_cnn_attention",
+                                                                     "model.size": "n", "training.epochs": epochs})
     yield "anomaly", recordings, sd.Config.load(None, shared | {"task": "anomaly"})
 
 
-def random_sampler(seed, n_startup_trials):
+def random_sampler(seed=0, n_startup_trials=0):
     """What takes the place of the sampler that learns from trials."""
     return optuna.samplers.RandomSampler(seed=seed)
 

@@ -42,17 +42,36 @@ def predict(
         raise ValueError(f"--out needs the name of a .csv file in a folder that exists, got {out}")
     from sounddetect.detector.detector import foreign_note
 
-    detector = _detector(run)
-    scores = detector.predict(paths)
+    is_fleet = (run / "fleet.json").exists()
+    detector = None if is_fleet else _detector(run)
+    scores = _scored_by_fleet(run, paths) if detector is None else detector.predict(paths)
     text = scores.to_csv(index=False)
     if out is None:
         print(text, end="")
     else:
         write_text(out, text)
         print(f"{len(scores)} recordings scored: {out}")
-    note = foreign_note(detector, scores, run.as_posix())
+    note = "" if detector is None else foreign_note(detector, scores, run.as_posix())
     if note:
         print(note, file=sys.stderr)
+
+
+def _scored_by_fleet(path: Path, paths: list[Path]):
+    """Scores of recordings, each by the detector of its machine."""
+    from sounddetect import load_recordings
+    from sounddetect.jobs.fleets import Fleet
+
+    fleet = Fleet(path)
+    config = next((one.config for one in fleet.runs.values()), None)
+    recordings = load_recordings(paths, config, unknown_labels="ignore")
+    for problem in recordings.problems:
+        warnings.warn(f"{problem['key']} cannot be used: {problem['problem']}", stacklevel=2)
+    scores = fleet.predict(recordings)
+    n_strangers = int((~scores["known"]).sum())
+    if n_strangers:
+        print(f"{n_strangers} recordings are of no machine of the fleet, or nobody says of which: "
+              "each went to the detector that it is most familiar to", file=sys.stderr)
+    return scores
 
 # %% ../../nbs/11a_cli/04_deploying_commands.ipynb #f23861cf
 @app.command()

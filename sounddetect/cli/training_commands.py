@@ -6,7 +6,6 @@
 __all__ = ['train', 'resume', 'cross_validate']
 
 # %% ../../nbs/11a_cli/03_training_commands.ipynb #f4a28998
-import re
 import sys
 from collections.abc import Callable
 from contextlib import suppress
@@ -51,30 +50,29 @@ def _fitted(train: Callable[[], Any], path: Path) -> Any:
 
 # %% ../../nbs/11a_cli/03_training_commands.ipynb #3b56befa
 def _train_each(config, column: str, folder: Path | None) -> None:
-    """Train a detector on the recordings of each value of a column."""
-    from sounddetect import Run, load_recordings
-    from sounddetect.jobs import training_runs
-    from sounddetect.runs.run_folder import create_run_folder
+    """Train a detector on the recordings of each value of a column, and rank them."""
+    from sounddetect import load_recordings
+    from sounddetect.jobs.fleets import train_fleet
+
+    def report(value, run, is_new):
+        print(f"{column}: {value}")
+        if is_new:
+            _report(run)
+        else:
+            print(f"run: {run.path} (finished before)")
 
     recordings = load_recordings(config.data.path, config)
-    table = recordings.table
-    if column not in table or table[column].isna().all():
-        known = ", ".join(table.columns.difference(["key", "content_hash"], sort=False))
-        raise ValueError(f"--per {column}: the recordings have no such column, only {known}")
-    folder = create_run_folder(config) if folder is None else folder
-    missing = int(table[column].isna().sum())
+    missing = int(recordings.table[column].isna().sum()) if column in recordings.table else 0
     if missing:
         print(f"{missing} recordings have no {column} and are left out", file=sys.stderr)
-    for name in sorted(table[column].dropna().astype(str).unique()):
-        path = folder / re.sub(r"[^\w.-]", "_", name)
-        print(f"{column}: {name}")
-        if not (path / "config.yaml").exists():
-            own = recordings[(table[column].astype(str) == name).to_numpy()]
-            _report(training_runs.train(config, own, run=path))
-        elif Run(path).finished:
-            print(f"run: {path} (finished before)")
-        else:
-            _report(training_runs.resume(path))
+    fleet = train_fleet(config, recordings, column, folder, on_run=report)
+    shown = [name for name in fleet.table if not name.startswith("p_auc") and name != "note"]
+    print(fleet.table[shown].to_string(float_format="{:.3f}".format, na_rep="-"))
+    for value, reason in fleet.failed.items():
+        print(f"{column} {value} was not trained: {reason}", file=sys.stderr)
+    print(f"fleet: {fleet.path}")
+    if fleet.failed:
+        raise typer.Exit(1)
 
 
 def _stopped_run(run: Path | None, config: Path | None, paths: list[Path] | None, skip_bad: bool, settings: list[str]) -> Path:
