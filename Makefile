@@ -21,7 +21,9 @@ export OMP_NUM_THREADS ?= 2
 
 # Who has set ClearML up wants to see trainings there, not tests.
 quick test nightly: export CLEARML_CONFIG_FILE = /dev/null
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder
+# A worker spends a third of its time waiting for browsers, servers and programs, so three keep two cores busy.
+WORKERS ?= $(shell echo $$(( ($$(getconf _NPROCESSORS_ONLN) * 3 + 1) / 2 )))
+PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadscope --no-loadscope-reorder
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check
@@ -73,9 +75,9 @@ readme: $(VENV)/.installed-dev
 config: $(VENV)/.installed-dev
 	$(BIN)/python tools/write_configs.py
 
-# What takes too long for every change: twenty kills instead of three, 1,000 changed inputs and 500 run folders, cells marked as slow.
+# What takes too long for every change: twenty kills instead of three, 1,000 changed inputs and 500 run folders, the contract of every network, cells marked as slow.
 nightly: $(VENV)/.installed-dev
-	SOUNDDETECT_KILLS=20 SOUNDDETECT_INPUTS=1000 SOUNDDETECT_FOLDERS=500 SOUNDDETECT_FLAGS=slow $(PYTEST) tests/jobs/test_interruptions.py tests/data/test_corpus.py tests/notebooks
+	SOUNDDETECT_KILLS=20 SOUNDDETECT_INPUTS=1000 SOUNDDETECT_FOLDERS=500 SOUNDDETECT_FLAGS=slow $(PYTEST) tests/jobs/test_interruptions.py tests/data/test_corpus.py tests/testing tests/notebooks
 
 bench: $(VENV)/.installed-dev
 	$(BIN)/python bench/training_speed.py

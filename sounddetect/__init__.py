@@ -28,6 +28,7 @@ _FACE = {
     "resume": "jobs.training_runs",
     "plan": "jobs.planning",
     "cross_validate": "jobs.cross_validation",
+    "tune": "jobs.tuning",
     "compare": "jobs.comparison",
     "label_doubts": "jobs.doubts",
     "error_cases": "evaluation.errors",

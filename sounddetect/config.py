@@ -39,7 +39,8 @@ class _Sections(Section):
     __pydantic_extra__: dict[str, OwnSection]       # of tasks
 
     task: Annotated[str, AfterValidator(_known_task)] = setting(
-        "classify", "what is learnt: classify = tell classes apart, anomaly = what is unusual, from good ones; auto: by the labels")
+        "classify", "what is learnt: classify = tell classes apart, anomaly = what is unusual, from good ones, denoise = what "
+        "lies under the noise; auto: by the labels")
     seed: int = setting(0, "the same seed, data and machine give the same run, bit for bit", ge=0, lt=2**32)
     device: str = setting("auto", "auto, cpu, cuda or cuda:N", pattern=r"^(auto|cpu|cuda(:\d{1,4})?)$")
     audio: Audio = setting(Audio, "what a recording sounds like to the model")
@@ -108,6 +109,7 @@ LEFT_OPEN = {key: "auto" for key in (
     "preprocessing.filter_params.low_freq", "preprocessing.filter_params.high_freq",
     "preprocessing.normalize", "model.input_length", "training.augmentation.noise_factor",
     "training.augmentation.time_shift_max", "training.augmentation.eq_db",
+    "training.augmentation.mixup",
     "training.loss_function.name", "inference.threshold")}
 
 
@@ -134,6 +136,17 @@ def _leave_open(settings: dict) -> None:
         group = value_at(settings, place) if place else settings
         if group is None or isinstance(group, dict) and name not in group:
             set_value(settings, key, value)
+
+
+def _leave_classes_open(settings: dict) -> None:
+    """Let folders name the classes, where pictures of sounds are told apart and nobody names them."""
+    task, model, kind = (value_at(settings, key) or "auto" for key in DECIDING)
+    is_picture = kind not in ("auto", FEATURES.fallback)
+    known = [part.name for part in MODEL.known() if part.serves("classify")]
+    tells_classes_apart = task in ("auto", "classify") and model in ("auto", *known)
+    if is_picture and tells_classes_apart and value_at(settings, "data.classes") is None:
+        if isinstance(settings.setdefault("data", {}), dict):
+            set_value(settings, "data.classes", "auto")
 
 
 def _given_way(settings: dict, overrides: dict) -> dict:
@@ -217,6 +230,7 @@ class Config(_Sections):
             _leave_open(settings)
             changes, gone_too = modernise_overrides(overrides or {})
             _override(settings, changes)
+            _leave_classes_open(settings)
         except ValueError as error:
             raise ValueError(f"{source}: {error}") from None
         gone = list(dict.fromkeys(gone + gone_too))

@@ -40,6 +40,7 @@ from .jobs.training_runs import prepare_training, resume
 from .models.capabilities import Embeds, Estimator, Explains, Transfers
 from .runs.run_folder import Run
 from .settings.automatic import USUAL_CLASSES
+from .tasks.protocol import AnswersWaveforms
 from .tasks.waveforms import prepared_waveforms
 from .training.forecast import forecast
 from .training.transfer import take_over
@@ -48,14 +49,22 @@ from .training.transfer import take_over
 RATE, N_SAMPLES, LENGTH = 8000, 800, 512     # Hz; samples of a recording, of a window
 
 
-def tiny_recordings(n_channels: int = 1, seed: int = 0) -> Recordings:
-    """Recordings to try parts on: noise where it is good, else noise with a tone of 1 kHz."""
+def tiny_recordings(n_channels: int = 1, seed: int = 0, task: str = "classify") -> Recordings:
+    """Recordings to try parts on: noise where it is good, else noise with a tone of 1 kHz.
+
+    For `denoise` the tone itself, as `signal`, and noise.
+    """
     rng = np.random.default_rng(seed)
     labels = [*USUAL_CLASSES, *USUAL_CLASSES] * 6
     tone = 0.2 * np.sin(2 * np.pi * 1000 / RATE * np.arange(N_SAMPLES))
     noise = 0.1 * rng.standard_normal((len(labels), n_channels, N_SAMPLES))
     waveforms = [each + tone * (label != USUAL_CLASSES[0]) for each, label in zip(noise, labels)]
     machines = [f"machine {k // 4}" for k in range(len(labels))]
+    if task == "denoise":
+        rising = np.linspace(0.5, 1.5, len(labels))[:, None, None]
+        tones = np.tile(tone, (n_channels, 1))
+        waveforms = [noise[k] if k % 2 else rising[k] * tones for k in range(len(labels))]
+        labels = ["signal", "noise"] * (len(labels) // 2)
     return Recordings.from_arrays(waveforms, RATE, labels, machines)
 
 
@@ -206,7 +215,8 @@ def score_here(path: str, n_channels: str, modules: str, out: str) -> None:
         importlib.import_module(module)
     try:
         detector = Detector.load(path, "cpu")
-        said = {"scores": _scores(detector, tiny_recordings(int(n_channels))).tolist()}
+        recordings = tiny_recordings(int(n_channels), task=detector.config.task)
+        said = {"scores": _scores(detector, recordings).tolist()}
     except ValueError as error:
         said = {"refused": str(error)}
     Path(out).write_text(json.dumps(said))
@@ -243,7 +253,11 @@ def _loads_in_a_new_process(trial: _Trial) -> str:
 def _is_evaluated(trial: _Trial) -> str:
     test = trial.run.parts(trial.recordings).test
     evaluation = evaluate(trial.run, test, errors=2)
-    _hold(len(evaluation.predictions) == len(test), "recordings are missing in the predictions")
+    judged = test.table["key"]
+    if isinstance(trial.detector.task, AnswersWaveforms):
+        judged = judged[test.table["label"] == "signal"]
+    told = set(evaluation.predictions["key"])
+    _hold(told == set(judged), "recordings are missing in the predictions")
     report = trial.run.path / "evaluation" / "report.html"
     _hold(report.exists() and report.stat().st_size > 1000, "there is no report")
     return f"{len(evaluation.predictions)} recordings, {len(evaluation.metrics)} metrics, report"
@@ -259,6 +273,19 @@ def _streams(trial: _Trial) -> str:
     streamed = np.array([window.scores for window in found])
     difference = _same(_scores(trial.detector, one, "window"), streamed)
     return f"{len(found)} windows within {difference:.0e}"
+
+
+def _processes(trial: _Trial) -> str:
+    samples = trial.recordings.read(0)
+    if not isinstance(trial.detector.task, AnswersWaveforms):
+        asked = "a waveform without its noise"
+        return _refused(lambda: trial.detector.process(samples, RATE), asked)
+    whole, cleaner = trial.detector.process(samples, RATE), trial.detector.cleaner(RATE)
+    pieces = [cleaner.feed(samples[:, k:k + 300]) for k in range(0, samples.shape[1], 300)]
+    difference = _same(whole, np.concatenate([*pieces, cleaner.finish()], 1), 1e-5)
+    _hold(whole.shape == samples.shape, f"{samples.shape} became {whole.shape}")
+    _hold(not trial.detector.process(0 * samples, RATE).any(), "silence did not stay silent")
+    return f"pieces equal the whole within {difference:.0e}"
 
 
 def _resumes(trial: _Trial) -> str:
@@ -337,6 +364,7 @@ def _exports(trial: _Trial) -> str:
 _PROMISES: dict[str, Callable[[_Trial], str]] = {
     "training": _trains, "settings": _keeps_settings, "windows": _scores_windows_alone,
     "new process": _loads_in_a_new_process, "evaluation": _is_evaluated, "stream": _streams,
+    "waveforms": _processes,
     "resume": _resumes, "forecast": _is_forecast, "embedding": _embeds, "explanation": _explains,
     "transfer": _transfers, "ONNX": _exports}
 
@@ -380,11 +408,11 @@ def check_part(
     for promise in set(only) - set(_PROMISES):
         raise ValueError(f"only knows {', '.join(_PROMISES)}, got {promise!r}")
     parts.find(kind, name)
-    recordings = tiny_recordings(n_channels)
     with (tempfile.TemporaryDirectory(dir=folder) as place, warnings.catch_warnings(),
           _probe_for(kind, name, settings or {}) as own):
         warnings.simplefilter("ignore")
         where = Path(place).absolute()
+        recordings = tiny_recordings(n_channels, task=own.get("task", ""))
         config = Config.load(None, _settings(where, n_channels) | own).resolve(recordings)
         title = (f"{kind} {name}: task {config.task}, model {config.model.architecture}, "
                  f"features {config.features.kind}")

@@ -6,7 +6,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from support.commands import ROOT, program, run_in
+from support.commands import ROOT, run_command
 
 # Started in the background, a shell has us ignore Ctrl-C, and the programs that we start would inherit it.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
@@ -23,7 +23,7 @@ def command(tmp_path):
     """`command("train", "data", ...)` runs `sounddetect train data ...` in a fresh folder."""
 
     def run(*arguments, cwd=tmp_path):
-        return run_in(cwd, *program(), *arguments)
+        return run_command(cwd, *arguments)
 
     return run
 
@@ -64,11 +64,10 @@ SLOW = {
     "workbench/test_colab.py",
     "workbench/test_workbench.py",
 }
-# The longest first, so that no worker begins one when the other has nothing left to do.
-LONGEST = ["workbench/test_browser.py", "cli/test_commands.py", "data/test_damage.py", "11a_cli/", "11b_workbench/", "10_jobs/", "tutorials/"]
-
-
 NOTEBOOKS = "notebooks/test_notebooks.py"
+BROWSER = "workbench/test_browser.py"
+# The longest first, so that no worker begins one when the other has nothing left to do.
+LONGEST = [BROWSER, "cli/test_commands.py", "data/test_damage.py", "11a_cli/", "11b_workbench/", "10_jobs/", "tutorials/"]
 
 
 def pytest_addoption(parser):
@@ -109,12 +108,14 @@ def pytest_collection_modifyitems(config, items):
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config, log):
-    """Tests of a file stay together, since they share what is dear to make; notebooks go one by one, to whoever is free."""
+    """Tests of a file stay together, since they share what is dear to make: in browsers a front; notebooks go one by one, to whoever is free."""
     from xdist.scheduler import LoadScopeScheduling
 
     class ByFile(LoadScopeScheduling):
         def _split_scope(self, nodeid):
-            file = nodeid.split("::")[0]
-            return nodeid if file.endswith(NOTEBOOKS) else file
+            file, _, test = nodeid.partition("::")
+            if file.endswith(NOTEBOOKS):
+                return nodeid
+            return file + test[test.find("[") :] if file.endswith(BROWSER) else file
 
     return ByFile(config, log) if config.getvalue("dist") == "loadscope" else None

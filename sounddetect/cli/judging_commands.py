@@ -18,6 +18,7 @@ from .commands import PathsArgument, RunArgument, app
 if TYPE_CHECKING:
     from sounddetect.data.collection.recordings import Recordings
     from sounddetect.evaluation.dcase import DcaseResults
+    from sounddetect.evaluation.denoising import DenoisingEvaluation
     from sounddetect.evaluation.evaluation import Evaluation
     from sounddetect.runs.run_folder import Run
 
@@ -32,7 +33,7 @@ def judge_and_print(run: "Run", recordings: "Recordings | None" = None, errors: 
     print_judged(run, evaluate(run, recordings, errors=errors), errors)
 
 
-def print_judged(run: "Run", result: "Evaluation", errors: int) -> None:
+def print_judged(run: "Run", result: "Evaluation | DenoisingEvaluation", errors: int) -> None:
     """Print what an evaluation has found, and where it lies."""
     import pandas as pd
 
@@ -40,6 +41,10 @@ def print_judged(run: "Run", result: "Evaluation", errors: int) -> None:
     from sounddetect.judging.intervals import MIN_GROUPS
 
     n_groups, folder = result.predictions["group"].nunique(), run.path / "evaluation"
+    from sounddetect.evaluation.denoising import DenoisingEvaluation
+
+    if isinstance(result, DenoisingEvaluation):
+        return _print_denoised(run, result)
     line = "" if result.threshold is None else f", threshold {result.threshold:.4g}"
     few = f"too few groups for intervals, which need {MIN_GROUPS}"
     intervals = "with 95 % intervals" if n_groups >= MIN_GROUPS else few
@@ -55,8 +60,21 @@ def print_judged(run: "Run", result: "Evaluation", errors: int) -> None:
     print(f"pictures: {folder}\nreport: {folder / 'report.html'}")
 
 
-def print_errors(run: "Run", result: "Evaluation", n_drawn: int) -> None:
+def _print_denoised(run, result):
+    folder, few = run.path / "evaluation", result.metrics["n_groups"]
+    print(f"{len(result.predictions)} mixtures of {few} recordings:")
+    print(result.by_snr.to_string(float_format="{:.2f}".format))
+    improved = result.table().loc[["si_sdr_improvement", "snr_improvement"]]
+    print(improved.to_string(float_format="{:.2f}".format, na_rep="-"))
+    print(f"pictures: {folder}\nreport: {folder / 'report.html'}")
+
+
+def print_errors(run: "Run", result: "Evaluation | DenoisingEvaluation", n_drawn: int) -> None:
     """Say how many errors there are, where their pictures are, and which sources stand out."""
+    from sounddetect.evaluation.denoising import DenoisingEvaluation
+
+    if isinstance(result, DenoisingEvaluation):
+        return
     from sounddetect.evaluation.errors import errors_by_source
 
     folder, errors = run.path / "evaluation" / "errors", result.errors
@@ -82,6 +100,9 @@ def evaluate(
     truth: Annotated[Optional[Path], typer.Option(
         help="with --dcase, the published list of an evaluation set: eval_data_list_2024.csv")
     ] = None,
+    require: Annotated[Optional[list[str]], typer.Option(
+        metavar="METRIC>=LIMIT", help="end with 1 when this does not hold, such as "
+        '"auc_low>=0.9": any metric, NAME_low and NAME_high for the ends of its interval')] = None,
 ) -> None:
     """Evaluate a detector on unseen recordings.
 
@@ -89,7 +110,12 @@ def evaluate(
     """
     from sounddetect import Run, load_recordings
     from sounddetect.evaluation.evaluation import evaluate as judge
+    from sounddetect.evaluation.requirements import parse_requirement
 
+    requirements = [parse_requirement(text) for text in require or []]
+
+    if dcase is not None and requirements:
+        raise typer.BadParameter("--require judges a run by its own metrics: leave --dcase out")
     if dcase is not None:
         return _evaluate_dcase(run, paths, dcase, truth, json)
     if truth is not None:
@@ -103,6 +129,11 @@ def evaluate(
         print((opened.path / "evaluation" / "metrics.json").read_text(encoding="utf-8"), end="")
     else:
         judge_and_print(opened, recordings or None, errors)
+    unmet = [said for said in (one.unmet(opened.metrics) for one in requirements) if said]
+    for said in unmet:
+        print(said, file=sys.stderr)
+    if unmet:
+        raise typer.Exit(1)
 
 # %% ../../nbs/11a_cli/02_judging_commands.ipynb #f300d55e
 def _evaluate_dcase(folder, paths, out, truth, as_json):

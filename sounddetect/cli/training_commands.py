@@ -161,10 +161,15 @@ def cross_validate(
         print(f"stopped; go on with: sounddetect cross-validate --run {done.path}", file=sys.stderr)
         print(f"run: {done.path}")
         raise typer.Exit(STOPPED)
-    print(f"{done.metrics['n']} recordings from {done.metrics['n_groups']} groups in {done.n_folds} folds; interval: {done.metrics['interval']}")
+    print(f"{done.metrics['n']} recordings from {done.metrics['n_groups']} groups in {done.n_folds} folds; {_protocol(done)}interval: {done.metrics['interval']}")
     print(done.table.to_string(float_format="{:.3f}".format, na_rep="-"))
     _print_doubts(done, own_recordings(done.run))
     print(f"run: {done.path}")
+
+
+def _protocol(done):
+    """How the folds came about; those of earlier versions do not say it."""
+    return f"{done.metrics['protocol']}; " if "protocol" in done.metrics else ""
 
 
 def _print_doubts(done, recordings):

@@ -27,6 +27,7 @@ from ..data.collection.loading import (
 from ..data.collection.recordings import Recordings
 from ..data.readers.rows import check_rate, check_samples
 from .model_folder import WEIGHTS, read_model, refuse_other_weights, write_model
+from .cleaning import Cleaner, process
 from .streaming import Stream
 from ..judging.thresholds import ThresholdChoice
 from sounddetect.tasks.waveforms import (
@@ -37,7 +38,7 @@ from sounddetect.tasks.familiarity import (
     Familiarity, Reference, adapt_reference, fit_reference, foreign_sentence, promise_of, quantiles_of,
     reference_from)
 from ..tasks.pipeline import Pipeline
-from ..tasks.protocol import answer_windows, check_answer, task_of
+from ..tasks.protocol import answer_windows, check_answer, summary_of, task_of
 from ..tasks.windows import mean_by_owner, output_of, window_batch, window_outputs
 from ..machine.devices import best_device
 from ..signal.front_end import front_end_of
@@ -280,6 +281,37 @@ class Scorer:
                 score is finite, and for `Recordings` when one is not.
         """
         return _rows_of(self, source, sample_rate, per, batch_size, progress)
+
+    def process(self, waveform: np.ndarray, sample_rate: int, batch_size: int = 32) -> np.ndarray:
+        """Remove noise from a waveform.
+
+        Args:
+            waveform: samples `(time,)` or `(channel, time)`; a detector for one channel cleans each
+                channel for itself.
+            sample_rate: Hz.
+            batch_size: windows at a time; does not change the result.
+
+        Returns:
+            The cleaned waveform, float32, of the same shape, rate and level.
+
+        Raises:
+            ValueError: for samples that are not finite, for other channels than the detector takes,
+                and for a detector that returns no waveform.
+        """
+        return process(self, waveform, sample_rate, batch_size)
+
+    def cleaner(self, sample_rate: int, batch_size: int = 32) -> Cleaner:
+        """Remove noise from sound as it comes, in bounded memory.
+
+        Args:
+            sample_rate: rate of what will be fed (Hz).
+            batch_size: windows at a time; does not change the result.
+
+        Returns:
+            A cleaner: `feed(samples)` returns cleaned samples as far as they are settled, `finish()`
+            the rest.
+        """
+        return Cleaner(self, sample_rate, batch_size)
 
     def stream(self, sample_rate: int, **options) -> Stream:
         """Score sound as it comes.
@@ -587,6 +619,7 @@ class _Flat:
 
     def __call__(self, windows: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
         answers, distances = self.detector.window_outputs(windows, lengths)
+        answers = summary_of(self.detector.task, answers, windows, lengths)
         flat, self.shape = answers.float().reshape(len(answers), -1), answers.shape[1:]
         self.size = flat.shape[1]
         return flat if distances is None else torch.cat([flat, distances.to(flat)], 1)

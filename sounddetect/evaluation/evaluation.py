@@ -21,8 +21,10 @@ from .. import parts
 from ..files import write_bytes, write_json, write_text
 from ..data.collection.loading import load_recordings
 from ..data.collection.recordings import Recordings
+from ..data.collection.roles import load_roles
 from ..plotting.style import Picture
 from ..plotting.views import DRAWERS, draw
+from .denoising import DenoisingEvaluation, evaluate_denoising
 from .errors import ErrorCase, collect_errors, errors_by_source, saved_cases
 from .findings import Findings
 from .report import write_report
@@ -31,7 +33,7 @@ from ..tracking.run_tracking import track_evaluation
 from ..judging.calibration import calibration_error, reliability_bins
 from ..judging.metrics import confusion, per_class_table
 from ..detector.detector import Detector
-from ..tasks.protocol import LearnsFromGood, task_of
+from ..tasks.protocol import AnswersWaveforms, LearnsFromGood, task_of
 from ..tasks.results import Scores, n_bins_of, surest_errors
 
 # %% ../../nbs/09c_evaluation/04_evaluation.ipynb #6fba1371
@@ -288,7 +290,7 @@ def evaluate(
     recordings: Recordings | None = None,
     part: str = "test",
     errors: int = DRAWN,
-) -> Evaluation:
+) -> Evaluation | DenoisingEvaluation:
     """Judge a run or a detector on labelled recordings.
 
     Of a run, the results are also written to its folder `evaluation/` and reported to its trackers.
@@ -301,7 +303,8 @@ def evaluate(
         errors: number of misjudged recordings to draw, the most confident first.
 
     Returns:
-        Metrics with their intervals, predictions, tables and pictures.
+        Metrics with their intervals, predictions, tables and pictures; for a detector that removes
+        noise, of mixtures: a `sd.evaluation.denoising.DenoisingEvaluation`.
 
     Raises:
         ValueError: when nothing is left to judge.
@@ -322,10 +325,21 @@ def evaluate(
                              "to judge it on")
     elif run is not None and part == "test":
         recordings = _unmet(run, recordings)
+    detector = run.detector if run else source
+    if isinstance(detector.task, AnswersWaveforms):
+        return _evaluate_denoising(detector, recordings, judged_on, run)
     recordings = _labelled(recordings)
-    evaluation = _judge(run.detector if run else source, recordings, judged_on, run)
+    evaluation = _judge(detector, recordings, judged_on, run)
     if run is not None:
         evaluation.save(run.path / "evaluation", errors)
+        track_evaluation(run, evaluation.metrics)
+    return evaluation
+
+
+def _evaluate_denoising(detector, recordings, judged_on, run):
+    evaluation = evaluate_denoising(detector, recordings, judged_on, run)
+    if run is not None:
+        evaluation.save(run.path / "evaluation")
         track_evaluation(run, evaluation.metrics)
     return evaluation
 
@@ -348,6 +362,8 @@ def own_recordings(run: Run) -> Recordings:
     if not run.data["paths"] or any(source["path"] is None for source in run.data.get("sources", [])):
         raise ValueError(f"{run.path} was trained on recordings that came from no file, such as arrays: give "
                          "them again, as in evaluate(run, recordings) or resume(path, recordings=recordings)")
+    if run.config.data.signal is not None:
+        return load_roles(run.config)
     return load_recordings(run.data["paths"], run.config)
 
 

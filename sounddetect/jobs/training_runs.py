@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['COPIES', 'EXTENDED', 'recordings_of', 'refuse_damaged', 'TrainingRun', 'lock_log', 'checkpoint_folder',
-           'prepare_training', 'train', 'write_detector', 'write_copies', 'prepare_resume', 'resume',
+           'prepare_training', 'train', 'write_detector', 'write_copies', 'prepare_resume', 'resume', 'trained',
            'newest_unfinished']
 
 # %% ../../nbs/10_jobs/01_training_runs.ipynb #e090d36c
@@ -24,11 +24,13 @@ import torch
 from ..config import Config
 from ..data.collection.loading import load_recordings
 from ..data.collection.recordings import Recordings
+from ..data.collection.roles import load_roles
 from ..data.collection.splitting import Split
 from ..plotting.recordings import plot_examples
 from ..plotting.results import plot_training_curves
 from ..evaluation.evaluation import own_recordings
 from ..runs.listeners import ProgressBar, RunWriter
+from ..settings.automatic import is_denoising
 from ..files import sweep, write_bytes, write_json, write_text
 from sounddetect.runs.run_folder import (
     Run,
@@ -46,13 +48,13 @@ from ..tasks.waveforms import check_audio, prepare_recordings
 from .job import Job
 from ..training.checkpoint import CheckpointFolder
 from ..training.events import Listener
-from ..tasks.protocol import task_of
+from ..tasks.protocol import AnswersWaveforms, arranged, task_of
 from ..training.trainer import MACHINE_COLUMNS, Trainer
 
 # %% ../../nbs/10_jobs/01_training_runs.ipynb #14a1d7df
 def recordings_of(config: Config) -> Recordings:
     """The recordings at `data.path`, read as the configuration says."""
-    return load_recordings(config.data.path, config)
+    return load_recordings(config.data.path, config) if config.data.signal is None else load_roles(config)
 
 
 def refuse_damaged(recordings: Recordings, skip_bad: bool) -> None:
@@ -199,7 +201,9 @@ def prepare_training(
     config = config.resolve(recordings)
     for place in config.output.copy_detector_to:
         refuse_foreign(place)
-    split = task_of(config).split(recordings)
+    task = task_of(config)
+    recordings = arranged(task, recordings)
+    split = task.split(recordings)
     check_audio(recordings, config)
     trainer = Trainer(prepare_recordings(split.train, config), prepare_recordings(split.validation, config), config)
     ours, path = trainer.processes, None
@@ -221,7 +225,7 @@ def _new_folder(trainer: Trainer, run, recordings: Recordings, split: Split) -> 
 
 
 def _refuse_foreign_labels(recordings, config):
-    if config.data.classes == "auto":                   # then all labels are classes
+    if config.data.classes == "auto" or is_denoising(config, recordings.labels):    # then labels are as they are
         return
     foreign = sorted(set(filter(None, recordings.labels)) - set(config.data.classes))
     if foreign:
@@ -266,8 +270,9 @@ def write_detector(run: Run, trainer: Trainer, split: Split) -> None:
     pictures.mkdir(exist_ok=True)
     detector = Detector(trainer.pipeline, run.config, str(trainer.device), _about(run, trainer))
     detector, predictions = settle(detector, split.validation, trainer.progress.validation_batch)
-    learnt_from = [trainer.train, trainer.validation]
-    detector = detector.with_reference(learnt_from, trainer.progress.validation_batch, predictions)
+    if not isinstance(trainer.task, AnswersWaveforms):       # which is used on mixtures, not on what it learnt from
+        learnt_from = [trainer.train, trainer.validation]
+        detector = detector.with_reference(learnt_from, trainer.progress.validation_batch, predictions)
     write_text(run.path / VALIDATION, predictions.to_csv(index=False))
     write_bytes(pictures / "training_curves.png", plot_training_curves(run.results).to_png())
     examples = _examples(split.train)
@@ -418,10 +423,31 @@ def _extends(run: Run, overrides: dict) -> bool:
     return run.config.replace(overrides).training.epochs > run.config.training.epochs
 
 # %% ../../nbs/10_jobs/01_training_runs.ipynb #5d244292
+def trained(
+    path: str | os.PathLike,
+    config: Config,
+    recordings: Recordings,
+    progress: bool = True,
+    listeners: Iterable[Listener] = (),
+) -> Run:
+    """One run of many at `path`: as it is when it is finished, else gone on with, else trained.
+
+    Of one that died before its data were written, nothing is kept. Its detector is not one to
+    deploy, so copies (`output.copy_detector_to`) are not written.
+    """
+    path = Path(path)
+    if (path / "data.json").exists():
+        run = Run(path)
+        return run if run.finished else resume(path, recordings=recordings, progress=progress, listeners=listeners)
+    shutil.rmtree(path, ignore_errors=True)
+    own = config.replace({"output.copy_detector_to": []})
+    return train(own, recordings, run=path, progress=progress, listeners=listeners)
+
+# %% ../../nbs/10_jobs/01_training_runs.ipynb #cc2f5039
 def newest_unfinished(folder: str | os.PathLike = "runs") -> Path:
     """The run below `folder` that was stopped last. Raises `FileNotFoundError` when there is none."""
     runs = [Run(path.parent) for path in Path(folder).glob("*/config.yaml")]
-    found = [run.path for run in runs if not run.finished and not run.holds_folds]
+    found = [run.path for run in runs if not run.finished and not run.holds_folds and not run.holds_trials]
     if not found:
         raise FileNotFoundError(f"no unfinished run below {folder}")
     return max(found, key=lambda path: (path / "log.txt").stat().st_mtime if (path / "log.txt").exists() else 0)

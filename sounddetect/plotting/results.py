@@ -25,7 +25,8 @@ from ..judging.metrics import MAX_FPR, area_under_roc, roc_points
 _PANELS = (
     ('loss', dict(train_loss=('training', MUTED, '-'), val_loss=('validation', ACCENT, '-'))),
     ('validation score (0 to 1)',
-     dict(val_accuracy=('accuracy', ACCENT, '-'), val_auc=('AUC', INK, '--'))),
+     dict(val_accuracy=('accuracy', ACCENT, '-'), val_auc=('AUC', INK, '--'),
+          val_f1=('F1', INK, ':'))),
     ('learning rate', dict(learning_rate=('learning rate', ACCENT, '-'))),
 )
 
@@ -88,6 +89,13 @@ def _write_cells(axes, counts, rates):
         axes.text(column, row, text, ha='center', va='center', color='white' if rate > .5 else INK)
 
 # %% ../../nbs/08_plotting/02_results.ipynb #8b10cd33
+def _write_counts(axes, counts, rates):
+    for row,column in np.argwhere(counts > 0):
+        color = 'white' if rates[row,column] > .5 else INK
+        axes.text(column, row, f"{counts[row,column]:g}", ha='center', va='center', color=color,
+                  fontsize=7)
+
+# %% ../../nbs/08_plotting/02_results.ipynb #de974a12
 def plot_confusion_matrix(
     counts:Sequence,   # recordings `(true class, decision)`
     classes:Sequence,  # class names, in the order of rows and columns
@@ -105,14 +113,18 @@ def plot_confusion_matrix(
     totals = counts.sum(1)
     rates = np.divide(counts, totals[:,None], out=np.full(counts.shape, np.nan),
                       where=totals[:,None] > 0)
-    side = 1.9 + .85*len(names)
+    is_crowded = len(names) > 14
+    side = 2.6 + .22*len(names) if is_crowded else 1.9 + .85*len(names)
     picture,((axes,),) = new_picture(width=side + .6, height=side)
     axes.imshow(np.nan_to_num(rates), cmap='Purples', vmin=0, vmax=1)
-    _write_cells(axes, counts, rates)
+    (_write_counts if is_crowded else _write_cells)(axes, counts, rates)
     ticks,short = range(len(names)), [shorten(name, 16) for name in names]
     slant = dict(rotation=40, ha='right') if max(map(len, short)) > 8 else {}
+    slant = dict(rotation=90, fontsize=7) if is_crowded else slant
     axes.set_xticks(ticks, short, **slant)
-    axes.set_yticks(ticks, [f"{name}\n(n = {total:g})" for name,total in zip(short, totals)])
+    between,small = ('  ', dict(fontsize=7)) if is_crowded else ('\n', {})
+    sized = [f"{name}{between}(n = {total:g})" for name,total in zip(short, totals)]
+    axes.set_yticks(ticks, sized, **small)
     axes.set(xlabel='decision', ylabel='true class')
     axes.grid(False)
     return picture

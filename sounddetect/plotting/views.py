@@ -9,6 +9,7 @@ __all__ = ['DRAWERS', 'draw']
 from collections.abc import Callable
 
 from .calibration import plot_per_class, plot_reliability
+from .denoising import plot_improvement
 from sounddetect.plotting.results import (
     plot_confusion_matrix, plot_f1_curve, plot_pr_curve, plot_roc_curve, plot_score_histogram,
     plot_training_curves)
@@ -24,6 +25,7 @@ DRAWERS: dict[str, Callable[..., Picture]] = {     # kind of a view: what draws 
     "score_histogram": plot_score_histogram,
     "reliability": plot_reliability,
     "training_curves": plot_training_curves,
+    "improvement": plot_improvement,
 }
 
 

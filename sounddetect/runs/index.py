@@ -16,14 +16,13 @@ from pathlib import Path
 import pandas as pd
 
 from ..files import refuse_special
-from .run_folder import Run
+from .run_folder import Run, result_of
 
 # %% ../../nbs/09a_runs/02_index.ipynb #f935cd90
 def state_of(path: str | os.PathLike) -> str:
     """State of a run folder: finished, running, stopped or begun."""
     path = Path(path)
-    result = "metrics.json" if (path / "folds.csv").exists() else "model/model.json"
-    if (path / result).exists():
+    if (path / result_of(path)).exists():
         return "finished"
     if _is_locked(path / "log.txt"):
         return "running"
@@ -53,11 +52,13 @@ def _row(path: Path, name: str, parent: str) -> dict:
     """What the small files of a run folder say."""
     text = (path / "config.yaml").read_text(encoding="utf-8")
     said = {key: re.search(rf"(?m)^\s*{key}: *([^\s#]+)", text) for key in ("task", "architecture")}
-    holds_folds = (path / "folds.csv").exists()
+    kind = "study" if (path / "study.json").exists() else (
+        "cross-validation" if (path / "folds.csv").exists() else "training")
     results = path / "results.csv"
     n_lines = results.read_bytes().count(b"\n") if results.is_file() else 0
-    metrics = _read(path / ("metrics.json" if holds_folds else "evaluation/metrics.json"))
-    return {"path": name, "kind": "cross-validation" if holds_folds else "training",
+    kept = "metrics.json" if kind == "cross-validation" else "evaluation/metrics.json"
+    metrics = _read(path / kept)
+    return {"path": name, "kind": kind,
             "state": state_of(path), "parent": parent,
             **{key: found and found[1].strip("'\"") for key, found in said.items()},
             "epochs": max(0, n_lines - 1), **_times(path),

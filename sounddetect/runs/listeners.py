@@ -18,7 +18,7 @@ from pathlib import Path
 import pandas as pd
 from tqdm import tqdm
 
-from ..files import without_nan, write_text
+from ..files import Patient, without_nan, write_text
 
 # %% ../../nbs/09a_runs/01_listeners.ipynb #e4fb79d8
 EARLY_STOPPING = "Early stopping triggered"
@@ -69,14 +69,18 @@ def in_words(seconds: float) -> str:
 
 # %% ../../nbs/09a_runs/01_listeners.ipynb #70f88e59
 class RunWriter:
-    """Listener that keeps `results.csv`, `events.jsonl` and `log.txt` of a run folder; while the folder is away it remembers what to write."""
+    """Listener that keeps `results.csv`, `events.jsonl` and `log.txt` of a run folder.
 
-    RETRY, MOST_WAITING = 5.0, 20_000                       # seconds between two tries; lines
+    While the folder is away, or hangs, it remembers what to write.
+    """
+
+    RETRY, MOST_WAITING = 5.0, 20_000                       # seconds between two tries, and of one that hangs; lines
 
     def __init__(self, path: str | os.PathLike):
         self.path, self.rows = Path(path), []
         self._last_batch = self._next_try = 0.0
         self._waiting, self._table_waits = {"events.jsonl": [], "log.txt": []}, False
+        self._beside = Patient(self.RETRY)
 
     def __call__(self, event: dict) -> None:
         if event["event"] == "batch":
@@ -99,18 +103,29 @@ class RunWriter:
         """Write what waits; if the folder does not take it, let it wait."""
         if time.monotonic() < self._next_try and not at_once:
             return
+        if at_once:
+            self._beside.wait()
         try:
-            for name, lines in self._waiting.items():
-                _append(self.path / name, lines)
-            if self._table_waits:
-                write_text(self.path / "results.csv", pd.DataFrame(self.rows).to_csv(index=False))
-                self._table_waits = False
+            self._beside(self._write_all)
             self._next_try = 0.0
         except OSError as error:
             if not self._next_try:
                 warnings.warn(f"{self.path} cannot be written ({error}): training goes on, and what belongs there is written when it can be", stacklevel=4)
             self._next_try = time.monotonic() + self.RETRY
-            _shorten(self._waiting["events.jsonl"], self.MOST_WAITING)
+            if not self._beside.hangs:
+                _shorten(self._waiting["events.jsonl"], self.MOST_WAITING)
+
+    def _write_all(self) -> None:
+        """In a thread of its own, while more lines and rows may come."""
+        for name, lines in self._waiting.items():
+            _append(self.path / name, lines)
+        if self._table_waits:
+            self._table_waits = False
+            try:
+                write_text(self.path / "results.csv", pd.DataFrame(list(self.rows)).to_csv(index=False))
+            except OSError:
+                self._table_waits = True
+                raise
 
 # %% ../../nbs/09a_runs/01_listeners.ipynb #e62f1d87
 def _told(event: dict) -> dict:
@@ -120,17 +135,18 @@ def _told(event: dict) -> dict:
 
 def _append(path: Path, lines: list[str]) -> None:
     """Append lines to a file and forget them; a disk that takes only a part of them takes none."""
-    if not lines:
+    n = len(lines)
+    if not n:
         return
     size = path.stat().st_size if path.exists() else 0
     try:
         with open(path, "a", encoding="utf-8") as file:
-            file.write("".join(line + "\n" for line in lines))
+            file.write("".join(line + "\n" for line in lines[:n]))
     except OSError:
         with suppress(OSError):
             os.truncate(path, size)
         raise
-    lines.clear()
+    del lines[:n]                                            # more may have come meanwhile
 
 
 def _shorten(lines: list[str], most: int) -> None:

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import psutil
 import torch
@@ -333,9 +333,9 @@ class Desk:
     def evaluation(self, run: Run) -> Evaluation:
         """The last evaluation of a run, made if there was none."""
         if (run.path / "evaluation" / "metrics.json").is_file():
-            return saved_evaluation(run)
+            return _of_decisions(saved_evaluation(run))
         refuse_foreign_sources(self.roots, own_recordings(run))
-        return evaluate(run)
+        return _of_decisions(evaluate(run))
 
     def picture(self, training_id: str, kind: str) -> bytes:
         """A picture of a run as PNG. Raises `FileNotFoundError` where there is none."""
@@ -353,10 +353,10 @@ class Desk:
             if detector.scores.threshold is None:
                 raise ValueError("confidence_threshold: this model has a score a class and takes "
                                  "the highest, there is no threshold to set; leave it out")
-            detector = detector.with_threshold(request.confidence_threshold)
+            detector = cast(Detector, detector.with_threshold(request.confidence_threshold))
         with self._turn():
             recordings = self._to_judge(request, run, detector.config)
-            evaluation = evaluate(detector, recordings)
+            evaluation = _of_decisions(evaluate(detector, recordings))
         answer = {"model_path": self.roots.name(path), "recordings": len(evaluation.predictions),
                   "classes": [str(name) for name in evaluation.classes], **evaluation.metrics,
                   "confusion_matrix": evaluation.confusion.tolist(),
@@ -418,6 +418,14 @@ _LABELS = ("label", "class", "spelt", "group", "source", "OK and", "good")
 _FORMAT = ("read", "form", "sample rate", "Hz", "damaged", "empty")
 
 
+def _of_decisions(evaluation: object) -> Evaluation:
+    """An evaluation that has decisions. Raises `ValueError` for one that has none."""
+    if not isinstance(evaluation, Evaluation):
+        raise ValueError("this model removes noise and decides nothing, so it has no such pictures "
+                         "and metrics here: sounddetect evaluate RUN judges it")
+    return evaluation
+
+
 def _concern(finding: dict) -> str:
     """What a finding is about: `labels`, `format` or `recordings`."""
     words = finding["problem"]
@@ -428,5 +436,5 @@ def _concern(finding: dict) -> str:
 
 def _times(training: QueuedTraining) -> dict[str, str | None]:
     times = {"created": training.created, "started": training.started, "ended": training.ended}
-    return {key: moment and datetime.fromtimestamp(moment).isoformat(timespec="seconds")
+    return {key: datetime.fromtimestamp(moment).isoformat(timespec="seconds") if moment else None
             for key, moment in times.items()}

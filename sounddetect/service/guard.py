@@ -20,7 +20,8 @@ from ..html import render
 # %% ../../nbs/11d_service/06_guard.ipynb #e8bbd028
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
-Receive, Send = Callable[[], Awaitable[Message]], Callable[[Message], Awaitable[None]]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
 
 COOKIE, PAGE, LOGIN = "sounddetect_session", "/docs", "/login"
 PUBLIC = ("/api/v1/ml/health",)
@@ -124,7 +125,7 @@ class Guard:
         else:
             await asyncio.sleep(0.5)                # who guesses, guesses slowly
             wrong = "This is not the token. / トークンが違います。" if given else ""
-            await self._show_login(scope | {"query_string": b""}, send, wrong)
+            await self._show_login({**scope, "query_string": b""}, send, wrong)
 
     async def _pass_on(self, scope: Scope, receive: Receive, send: Send,
                        headers: dict[str, str]) -> None:

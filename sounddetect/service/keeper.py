@@ -100,7 +100,8 @@ class Keeper:
         self.queue = Queue(self.folder / "service.db")
         self._processes: dict[str, subprocess.Popen] = {}
         self._told: set[str] = set()
-        self._ending, self._thread = threading.Event(), None
+        self._ending = threading.Event()
+        self._thread: threading.Thread | None = None
 
     def start(self) -> None:
         """Look at the queue again and again, in a thread."""

@@ -155,7 +155,7 @@ def settings_of_request(request: TrainingRequest) -> dict[str, Any]:
     """
     own = {"training.epochs": request.epochs, "training.batch_size": request.batch_size,
            "training.learning_rate": request.learning_rate}
-    settings = {key: value for key, value in own.items() if value is not None}
+    settings: dict[str, Any] = {key: value for key, value in own.items() if value is not None}
     if request.model_architecture:
         settings |= architecture_settings(request.model_architecture)
     settings |= request.settings

@@ -28,7 +28,7 @@ from sounddetect.service.requests import (
 from .roots import PRIVATE, OutsideError
 
 # %% ../../nbs/11d_service/07_rest.ipynb #2c7190b2
-STATUS_OF_ERRORS: list[tuple[type[BaseException], int]] = [      # the first that fits
+STATUS_OF_ERRORS: list[tuple[type[Exception], int]] = [      # the first that fits
     (OutsideError, 403), (FileNotFoundError, 404), (FileExistsError, 409), (ValueError, 422),
     (BusyError, 503), (MemoryError, 507), (OSError, 500)]
 

@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['LOW_FREQ', 'HIGH_FREQ', 'BELOW_NYQUIST', 'SOUND_FROM', 'AXES', 'MOST_CHANNELS', 'USUAL_CLASSES', 'USUAL_SPELLINGS',
-           'USUAL_CHANGES', 'RULES_OF_AUTO', 'Known', 'most_common', 'meaning']
+           'ROLES', 'DENOISED', 'USUAL_CHANGES', 'USUAL_MIXUP', 'RULES_OF_AUTO', 'Known', 'most_common', 'meaning',
+           'is_denoising']
 
 # %% ../../nbs/00_foundation/02_settings/08_automatic.ipynb #4d2562eb
 import re
@@ -16,6 +17,7 @@ from itertools import compress
 from typing import Any
 
 from .. import parts
+from .bricks import MIN_WINDOW
 from .of_parts import FEATURES, LOSS, MODEL
 
 # %% ../../nbs/00_foundation/02_settings/08_automatic.ipynb #3765f1ce
@@ -45,8 +47,8 @@ class Known:
         return cls(labels, rates, lengths, channels, only_tested)
 
     def learnt_from(self, config: Any) -> "Known":
-        """Without recordings that nothing may be learnt from: for `anomaly`, bad ones."""
-        if config.task != "anomaly" or config.data.classes == "auto":
+        """Those that say what is learnt: for `anomaly` without bad ones, for `denoise` without noise."""
+        if config.task not in ("anomaly", "denoise") or config.data.classes == "auto":
             return self
         if len(self.labels) != len(self.sample_rates):
             return self
@@ -81,9 +83,14 @@ SOUND_FROM, AXES, MOST_CHANNELS = 8000, 3, 8     # Hz; channels
 
 
 def _is_vibration(config, known):
-    """Whether `anomaly` learns from what no microphone recorded: by its rate or its three axes."""
+    """Whether it learns from what no microphone recorded, by its rate or its three axes; not for `classify`."""
     is_slow = config.audio.sample_rate < SOUND_FROM
-    return config.task == "anomaly" and (is_slow or set(known.n_channels) == {AXES})
+    return config.task in ("anomaly", "denoise") and (is_slow or set(known.n_channels) == {AXES})
+
+
+def _classifies_pictures(config):
+    """Whether `classify` is given spectrograms, in which every band has its place: none is left out."""
+    return config.task == "classify" and config.features.kind != FEATURES.fallback
 
 
 def _channel(config, known):
@@ -116,7 +123,8 @@ def _high_freq(config, known):
         raise ValueError(f"preprocessing.filter_params.low_freq is {low:g} Hz, and at a sample rate of "
                          f"{config.audio.sample_rate} Hz nothing above {highest:g} Hz is left: lower it, or set "
                          "preprocessing.apply_filter: false")
-    usual = HIGH_FREQ if low < HIGH_FREQ and not _is_vibration(config, known) else highest
+    is_limited = not _is_vibration(config, known) and not _classifies_pictures(config)
+    usual = HIGH_FREQ if low < HIGH_FREQ and is_limited else highest
     return {"preprocessing.filter_params.high_freq": max(min(usual, highest), low + 1)}     # above low, even without filter
 
 # %% ../../nbs/00_foundation/02_settings/08_automatic.ipynb #05fc77e2
@@ -149,7 +157,19 @@ def meaning(name: str) -> str | None:
     return {0: "OK", 1: None, 2: "NG"}[_rank(name)[0]]
 
 
+ROLES = ("signal", "noisy", "noise")      # what recordings are to `denoise`; their labels
+
+
+def is_denoising(config: Any, labels: Sequence[str | None]) -> bool:
+    """Whether a configuration, or where it leaves the task open the labels, ask for noise to be removed."""
+    if config.task == "auto":
+        return config.data.signal is not None or "signal" in labels and set(labels) <= set(ROLES)
+    return config.task == "denoise"
+
+
 def _classes(config, known):
+    if is_denoising(config, known.labels):
+        return {"data.classes": list(ROLES)}
     if config.data.classes != "auto":
         return {}
     labelled = {label for label in known.labels if label is not None}
@@ -169,6 +189,8 @@ def _classes(config, known):
 def _task(config, known):
     if config.task != "auto":
         return {}
+    if is_denoising(config, known.labels):
+        return {"task": "denoise"}
     if config.model.architecture != "auto":
         tasks = parts.find(MODEL.kinds, config.model.architecture).tasks
         if len(tasks) == 1:
@@ -202,12 +224,17 @@ def _model(config, known):
     return {"model.architecture": with_these_keys[0].name}
 
 
+def _named(models):
+    """Names of the models in a message: at most two."""
+    names = [part.name for part in models]
+    return " and ".join(names if len(names) < 3 else [names[0], f"{len(names) - 1} others"])
+
+
 def _foreign_keys(config, known, fitting):
     """What to say about settings of models that do not serve the task."""
     owners = {key: MODEL.owners(key) for key in config.model.model_extra}
     foreign = [key for key, own in owners.items() if not set(own) & set(fitting)] or [*owners]
-    whose = ", ".join(f"model.{key} belongs to {' and '.join(part.name for part in owners[key])}"
-                      for key in foreign)
+    whose = ", ".join(f"model.{key} belongs to {_named(owners[key])}" for key in foreign)
     labels = {label for label in known.labels if label is not None}
     only = f" (all labelled recordings are {labels.pop()})" if len(labels) == 1 else ""
     return (f"task is {config.task}{only}, and {whose}, which cannot be used for it: leave "
@@ -229,10 +256,15 @@ def _loss(config, known):
     return {"training.loss_function.name": fitting[0]} if fitting else {}
 
 # %% ../../nbs/00_foundation/02_settings/08_automatic.ipynb #e8788883
+DENOISED = 5120     # samples: at 1000 Hz some five heart beats
+
+
 def _input_length(config, known):
     if config.model.input_length != "auto":
         return {}
     rate = config.audio.sample_rate
+    if config.task == "denoise":
+        return {"model.input_length": max(MIN_WINDOW, min(DENOISED, known.lengths(rate)[-1]))}
     return {"model.input_length": config.features.window_length(rate, known.lengths(rate))}
 
 
@@ -259,22 +291,24 @@ def _normalize(config, known):
         return {}
     if config.task == "anomaly" and not _is_vibration(config, known):
         return {}                                   # the task listens to good recordings first
-    return {"preprocessing.normalize": config.task != "anomaly"}
+    return {"preprocessing.normalize": config.task not in ("anomaly", "denoise")}
 
 
 USUAL_CHANGES = {"noise_factor": 0.3, "time_shift_max": 0.05, "eq_db": 3.0}
+USUAL_MIXUP = 0.3       # where spectrograms are classified
 
 
 def _augmentation(config, known):
-    of, is_none = config.training.augmentation, config.task == "anomaly"
+    of, is_none = config.training.augmentation, config.task in ("anomaly", "denoise")
+    usual = USUAL_CHANGES | {"mixup": USUAL_MIXUP if _classifies_pictures(config) else 0.0}
     return {f"training.augmentation.{key}": 0.0 if is_none else value
-            for key, value in USUAL_CHANGES.items() if getattr(of, key) == "auto"}
+            for key, value in usual.items() if getattr(of, key) == "auto"}
 
 
 def _threshold(config, known):
     if config.inference.threshold != "auto":
         return {}
-    is_probability = config.task == "classify"
+    is_probability = config.task != "anomaly"
     return {"inference.threshold": 0.5 if is_probability else {"false_alarm_rate": 0.05}}
 
 

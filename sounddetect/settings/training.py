@@ -23,15 +23,21 @@ class Augmentation(Section):
 
     noise_factor: Literal["auto"] | Annotated[float, Field(ge=0, le=10)] = setting(
         0.3, "white noise at up to this fraction of the window's standard deviation; auto: 0.3, or 0 "
-        "with task: anomaly")
+        "with task: anomaly or denoise")
     time_shift_max: Literal["auto"] | Annotated[float, Field(ge=0, le=1)] = setting(
         0.05, "recordings no longer than a window start later by up to this fraction; auto: 0.05, or 0 "
-        "with task: anomaly")
+        "with task: anomaly or denoise")
     gain_db: float = setting(
         0, "change the level by up to +- so many dB (without effect where windows are normalised)", ge=0, le=60)
     eq_db: Literal["auto"] | Annotated[float, Field(ge=0, le=40)] = setting(
         3, "random smooth filter of up to +- so many dB: another microphone, another room; auto: 3, or "
-        "0 with task: anomaly")
+        "0 with task: anomaly or denoise")
+    mixup: Literal["auto"] | Annotated[float, Field(ge=0, le=10)] = setting(
+        0, "two recordings on top of each other, their targets in the same ratio, which is drawn from a "
+        "beta distribution with this parameter: 1 = any ratio, less = mostly one of them, 0 = never; "
+        "auto: 0.3 where spectrograms are classified, else 0")
+    copies: int = setting(1, "versions of each recording in an epoch, each changed in another way (classify, anomaly)",
+                          ge=1, le=1000)
 
     @model_validator(mode="before")
     @classmethod

@@ -22,6 +22,7 @@ class Inputs:
     sample_rate: int              # Hz, of the windows
     band: tuple[float, float]     # what preprocessing lets pass: lowest and highest frequency, Hz
     memory: Memory                # what to save memory on
+    frequencies: tuple[float, ...] = ()      # of the bands, Hz; empty: there are no bands
 
     @property
     def n_channels(self) -> int:

@@ -124,11 +124,12 @@ class Anomaly:
         return np.array(levels)
 
     def n_samples(self, recordings: Recordings) -> int:
-        """One random window of each recording."""
-        return len(recordings)
+        """So many random windows of each recording as `training.augmentation.copies` says."""
+        return len(recordings) * self.config.training.augmentation.copies
 
     def sample(self, recordings: Recordings, index: int, rng: np.random.Generator) -> Sample:
-        """A random window of recording `index`, augmented; a bad one, should one be given, has weight 0."""
+        """A random window of recording `index`, modulo their number, augmented; a bad one has weight 0."""
+        index %= len(recordings)
         label = recordings.table["label"].iat[index]
         window = random_window(recordings, index, self.config, self.augmentations, rng)
         return window | {"weight": float(label is None or label != self.classes[1])}

@@ -23,8 +23,9 @@ from ..judging.thresholds import ThresholdChoice, choose_threshold
 from ..parts import find
 from ..signal.inputs import window_inputs
 from ..signal.augmentation import Augmentations
-from .pipeline import (
-    Batch, Pipeline, Sample, build_pipeline, empty_windows, initial_batches, random_window)
+from sounddetect.tasks.pipeline import (
+    Batch, Pipeline, Sample, build_pipeline, empty_windows, initial_batches, mixed_windows,
+    random_window)
 from .results import ClassScores, OneScore, Scores
 from .windows import mean_by_owner
 
@@ -65,18 +66,27 @@ class Classify:
         return {"training.loss_function.pos_weight": float(self.class_weights[-1])} if weight else {}
 
     def n_samples(self, recordings: Recordings) -> int:
-        """One random window of each recording."""
-        return len(recordings)
+        """So many random windows of each recording as `training.augmentation.copies` says."""
+        return len(recordings) * self.config.training.augmentation.copies
 
     def targets(self, recordings: Recordings) -> np.ndarray:
         """One-hot classes, float32 `(recording, class)`."""
         return np.stack([self._one_hot[label] for label in recordings.labels])
 
     def sample(self, recordings: Recordings, index: int, rng: np.random.Generator) -> Sample:
-        """A random window of recording `index`, augmented; `target` float32 `(class,)`."""
-        target = self._one_hot[recordings.table["label"].iat[index]]
+        """A random window of recording `index`, modulo their number, augmented.
+
+        With mixup another recording lies on top. `target` float32 `(class,)` sums to 1.
+        """
+        sample, mixup = self._alone(recordings, index % len(recordings), rng), self.config.training.augmentation.mixup
+        if mixup:
+            other = self._alone(recordings, int(rng.integers(len(recordings))), rng)
+            sample = mixed_windows(sample, other, rng.beta(mixup, mixup))
+        return sample | {"weight": float(sample["target"] @ self.class_weights)}
+
+    def _alone(self, recordings: Recordings, index: int, rng: np.random.Generator) -> Sample:
         window = random_window(recordings, index, self.config, self.augmentations, rng)
-        return window | {"target": target, "weight": float(target @ self.class_weights)}
+        return window | {"target": self._one_hot[recordings.table["label"].iat[index]]}
 
     def empty_batch(self, n_windows: int) -> Batch:
         classes = torch.empty(n_windows, len(self.classes))
@@ -102,20 +112,24 @@ class Classify:
         return mean_by_owner(answers, owners)
 
     def judge(self, recordings: Recordings, answers: np.ndarray) -> dict[str, float]:
-        """`loss` as in training, `accuracy`, and `auc` of one score."""
+        """`loss` as in training, `accuracy`, and `auc` of one score, or else `precision`, `recall` and `f1`.
+
+        All over recordings, not over batches; the last three are means over the classes.
+        """
         is_ranked = self.scores.threshold is not None
+        further = ["auc"] if is_ranked else ["precision", "recall", "f1"]
         if not np.isfinite(answers).all():
-            return dict.fromkeys(["loss", "accuracy"] + ["auc"] * is_ranked, float("nan"))
+            return dict.fromkeys(["loss", "accuracy", *further], float("nan"))
         targets, labels = self.targets(recordings), recordings.labels
         weights = targets @ self.class_weights
         losses = self._loss(torch.from_numpy(answers), torch.from_numpy(targets)).numpy()
         values = self._values(answers, 1.0)
-        accuracy = class_metrics(labels, self.scores.decisions(values), self.classes)["accuracy"]
-        columns = {"loss": float((losses * weights).sum() / weights.sum()), "accuracy": accuracy}
+        found = class_metrics(labels, self.scores.decisions(values), self.classes)
         if is_ranked:
             is_last = targets[:, -1] == 1
-            columns["auc"] = anomaly_metrics(is_last, values, self.scores.threshold)["auc"]
-        return columns
+            found["auc"] = anomaly_metrics(is_last, values, self.scores.threshold)["auc"]
+        loss = float((losses * weights).sum() / weights.sum())
+        return {"loss": loss} | {name: found[name] for name in ("accuracy", *further)}
 
     def values(self, answers: np.ndarray) -> np.ndarray:
         """Probabilities: of the last class `(row,)`, or of each `(row, class)`."""

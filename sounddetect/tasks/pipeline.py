@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['Batch', 'Sample', 'INITIAL_WINDOWS', 'INITIAL_BATCH', 'Pipeline', 'model_part', 'build_network', 'build_pipeline',
-           'random_window', 'empty_windows', 'collate', 'initial_batches']
+           'random_window', 'mixed_windows', 'empty_windows', 'collate', 'initial_batches']
 
 # %% ../../nbs/05_tasks/03_pipeline.ipynb #907a9401
 from collections.abc import Iterable, Sequence
@@ -21,7 +21,7 @@ from ..models.capabilities import Embeds, InitializesFromData, SizedByData, requ
 from ..parts import Part, find, names
 from ..signal.front_end import front_end_of
 from ..signal.inputs import window_inputs
-from ..signal.augmentation import Augmentations, random_start
+from ..signal.augmentation import Augmentations, mixed, random_start
 
 # %% ../../nbs/05_tasks/03_pipeline.ipynb #0c9b357a
 Batch = dict[str, Tensor]     # tensors by name, the batch in front: waveform, length, weight, and what the task adds
@@ -112,7 +112,8 @@ def build_network(config: Config, n_outputs: int) -> nn.Module:
 def build_pipeline(config: Config, n_outputs: int) -> Pipeline:
     """Front end and network that a configuration describes."""
     front_end = front_end_of(config)
-    inputs = replace(window_inputs(config), shape=front_end.shape)
+    frequencies = tuple(getattr(front_end.features, "frequencies", ()))
+    inputs = replace(window_inputs(config), shape=front_end.shape, frequencies=frequencies)
     return Pipeline(front_end, model_part(config).build(config.model, inputs, n_outputs))
 
 # %% ../../nbs/05_tasks/03_pipeline.ipynb #a38b60e9
@@ -127,11 +128,28 @@ def random_window(
     length, n_samples = config.model.input_length, int(recordings.n_samples[i])
     start = random_start(n_samples, length, config.training.augmentation.time_shift_max, rng)
     waveform = recordings.read(i, start, min(start + length, n_samples))
-    n_recorded = waveform.shape[1]
     waveform = augmentations.of_waveform(waveform, rng)
+    return _filled(waveform, length) | {"seed": augmentations.draw_seed(rng)}
+
+
+def _filled(waveform: np.ndarray, length: int) -> Sample:
+    """Recorded samples with zeros behind, and how many were recorded."""
+    n_recorded = waveform.shape[1]
     if n_recorded < length:
         waveform = np.pad(waveform, [(0, 0), (0, length - n_recorded)])
-    return {"waveform": waveform, "length": n_recorded, "seed": augmentations.draw_seed(rng)}
+    return {"waveform": waveform, "length": n_recorded}
+
+
+def mixed_windows(
+    first: Sample,             # as `random_window` gives it, with what the task adds: arrays and numbers
+    second: Sample,
+    ratio: float,              # of the first, 0 to 1
+) -> Sample:                   # `first` with the waveform of both, `target` in the ratio of their levels
+    """Two training windows on top of each other."""
+    recorded = [sample["waveform"][:, :sample["length"]] for sample in (first, second)]
+    waveform, ratio = mixed(*recorded, ratio)
+    target = np.float32(ratio) * first["target"] + np.float32(1 - ratio) * second["target"]
+    return first | _filled(waveform, first["waveform"].shape[1]) | {"target": target}
 
 
 def empty_windows(config: Config, n_windows: int) -> Batch:

@@ -19,6 +19,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Protocol
 
+import psutil
+
 import sounddetect
 
 # %% ../../nbs/09b_tracking/00_guard.ipynb #ba31a5e4
@@ -82,6 +84,7 @@ def serve() -> None:
     line says. Does not return.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with, args=[os.getppid()], daemon=True).start()
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     with open(os.devnull, "w") as nowhere:
         os.dup2(nowhere.fileno(), 1)
@@ -114,16 +117,24 @@ def _serve(lines, answer):
     for line in lines:
         call, arguments = json.loads(line)
         if call == "close":
-            _end_after(LINGER)
+            _later(LINGER, os._exit, 1)
         getattr(tracker, call)(*arguments)
         answer("done", call)
     if call != "close":
-        _end_after(LINGER)
+        _later(LINGER, os._exit, 1)
         tracker.close("killed")
 
 
-def _end_after(seconds):
-    timer = threading.Timer(seconds, os._exit, [1])
+def _end_with(parent):
+    """End a while after the process of the training, whatever hangs here, were it an import."""
+    while os.getppid() == parent and psutil.pid_exists(parent):
+        time.sleep(1)
+    time.sleep(LINGER)
+    os._exit(1)
+
+
+def _later(seconds, function, *arguments):
+    timer = threading.Timer(seconds, function, arguments)
     timer.daemon = True
     timer.start()
 
@@ -232,6 +243,7 @@ class Guarded(_Channel):
             self._said.put(
                 ("note", f"{self.name} is still sending, beside, for at most {LINGER} s")
             )
+            _later(LINGER, self._process.kill)
         self.on = False
 
 # %% ../../nbs/09b_tracking/00_guard.ipynb #9e9d7825

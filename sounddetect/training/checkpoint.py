@@ -23,7 +23,7 @@ from typing import BinaryIO
 import torch
 
 from ..config import Config, differences
-from ..files import refuse_special, replacing
+from ..files import Patient, refuse_special, replacing
 
 # %% ../../nbs/07_training/05_checkpoint.ipynb #ad460ea9
 def save_checkpoint(
@@ -93,26 +93,38 @@ LAST, PREVIOUS = "last.pt", "previous.pt"
 class CheckpointFolder:
     """Checkpoints of one training at `path`, copied to `mirror` if there is one."""
 
+    LONGEST_COPY = 30.0                                        # seconds that a training waits for a copy, which then goes on beside
+
     def __init__(self, path: str | os.PathLike, mirror: str | os.PathLike | None = None):
         self.path, self.mirror = Path(path), None if mirror is None else Path(mirror)
+        self._beside = Patient(self.LONGEST_COPY)
         self.read_from: Path | None = None                     # the checkpoint that `load` returned
 
     def save(self, content: dict) -> None:
-        """Make `content` the newest checkpoint. Raises `OSError` when it cannot be written; older ones are untouched then."""
+        """Make `content` the newest checkpoint.
+
+        Raises `OSError` when it cannot be written; older ones are untouched then. When only the copy failed, or hangs, the
+        checkpoint at `path` has been written.
+        """
         self.path.mkdir(parents=True, exist_ok=True)
         newest = self.path / f"{LAST}.new"
         save_checkpoint(content, newest)
         _put_first(newest, self.path)
         if self.mirror is not None:
-            self.mirror.mkdir(exist_ok=True)               # not its parents: without Drive they would be made on the machine's own disk
-            _copy(self.path / LAST, copied := self.mirror / f"{LAST}.new")
-            _put_first(copied, self.mirror)
+            self._copying(_copy_newest, self.path, self.mirror)
 
     def save_best(self, content: dict) -> None:
         """Write `best.pt`: the best weights, for people; no training needs it to continue."""
-        for folder in filter(None, (self.path, self.mirror)):
-            folder.mkdir(parents=folder is self.path, exist_ok=True)
-            save_checkpoint(content, folder / "best.pt")
+        self.path.mkdir(parents=True, exist_ok=True)
+        save_checkpoint(content, self.path / "best.pt")
+        if self.mirror is not None:
+            self._copying(_copy, self.path / "best.pt", self.mirror / "best.pt")
+
+    def _copying(self, copy, *places) -> None:
+        try:
+            self._beside(copy, *places)
+        except TimeoutError as error:
+            raise TimeoutError(f"{self.mirror} hangs: {error}; what should be copied there lies in {self.path}") from None
 
     def load(self) -> dict | None:
         """The newest checkpoint that is whole, None when there is none at all.
@@ -171,17 +183,24 @@ def _found(folder: Path, instead: Path | None) -> list[tuple[int, Path]]:
         return []
 
 
+def _copy_newest(source: Path, mirror: Path) -> None:
+    mirror.mkdir(exist_ok=True)            # not its parents: without Drive they would be made on the machine's own disk
+    _copy(source / LAST, newest := mirror / f"{LAST}.new")
+    _put_first(newest, mirror)
+
+
 def _copy(source: Path, target: Path) -> None:
-    """Copy a file and compare the copy with the original."""
+    """Copy a file, which may be replaced meanwhile, and compare the copy with what was copied."""
     with replacing(target) as draft:
-        shutil.copyfile(source, draft)
-        if _hash(draft) != _hash(source):
-            raise OSError(f"the copy of {source.name} in {target.parent} differs from the original")
+        with open(source, "rb") as original, open(draft, "wb+") as copy:
+            shutil.copyfileobj(original, copy)
+            if _hash(original) != _hash(copy):
+                raise OSError(f"the copy of {source.name} in {target.parent} differs from the original")
 
 
-def _hash(path: Path) -> bytes:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "blake2b").digest()
+def _hash(file: BinaryIO) -> bytes:
+    file.seek(0)
+    return hashlib.file_digest(file, "blake2b").digest()
 
 # %% ../../nbs/07_training/05_checkpoint.ipynb #780715d0
 class Checkpoints:

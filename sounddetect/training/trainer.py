@@ -27,7 +27,7 @@ from ..machine.out_of_memory import halving, is_out_of_memory
 from ..machine.processes import Processes
 from ..models.capabilities import Estimator
 from ..tasks.pipeline import Pipeline, Sample
-from ..tasks.protocol import Task, answer_windows, task_of
+from ..tasks.protocol import FollowsEpochs, Task, Validates, answer_windows, task_of
 from ..tasks.windows import window_outputs
 from .batch_size import FEWEST_WINDOWS, BatchSize, Trial, choose_batch_size, settings_of
 from .checkpoint import CheckpointFolder, Checkpoints, refuse_other_settings
@@ -105,6 +105,8 @@ class Samples:
 
     def draw(self, numbers: Iterable[int], epoch: int) -> list[Sample]:
         """These samples, as they are in an epoch."""
+        if isinstance(self.task, FollowsEpochs):
+            self.task.at_epoch(self._epoch(epoch))
         return [self._sample(int(k), [self._epoch(epoch), int(k)]) for k in numbers]
 
     def some(self, size: int) -> list[Sample]:
@@ -204,6 +206,9 @@ def initialize(task: Task, recordings: Recordings, pipeline: Pipeline) -> dict:
 def validate(pipeline: Pipeline, task: Task, recordings: Recordings, batch_size: int) -> dict[str, float]:
     """Columns `val_...`: how the task judges these recordings, in batches of `batch_size` windows."""
     pipeline.eval()
+    if isinstance(task, Validates):
+        columns = task.validate(recordings, pipeline, batch_size)
+        return {f"val_{name}": float(value) for name, value in columns.items()}
     device = next(tensor.device for tensor in (*pipeline.parameters(), *pipeline.buffers()))
     waveforms = (recordings.read(i) for i in range(len(recordings)))
     answer, length = partial(answer_windows, task, pipeline), task.config.model.input_length

@@ -18,6 +18,8 @@ from support.tiny import SETTINGS, options, write_folder
 import sounddetect as sd
 from sounddetect.training.checkpoint import load_checkpoint
 
+PATIENCE = 240  # seconds after which something is taken for hanging, also on a machine with much else to do
+
 
 @pytest.fixture(scope="module")
 def plant(tmp_path_factory):
@@ -34,7 +36,7 @@ def bounded():
     limits = resource.getrlimit(resource.RLIMIT_AS)
     resource.setrlimit(resource.RLIMIT_AS, (12 << 30, limits[1]))
     before = signal.signal(signal.SIGALRM, lambda *about: pytest.fail("it hangs"))
-    signal.alarm(30)
+    signal.alarm(PATIENCE)
     yield
     signal.alarm(0)
     signal.signal(signal.SIGALRM, before)
@@ -162,21 +164,25 @@ def test_checkpoints_of_another_form(plant, tmp_path, name):
 LONG = ["--set", "training.epochs=100000", "--set", "training.early_stopping=null", "--set", "checkpoint.every_minutes=0.01"]
 
 
-def begun(tmp_path, plant, *more):
+@pytest.fixture
+def begun(plant, tmp_path):
+    """A long training that has finished an epoch. Whatever becomes of the test, it does not go on behind it."""
     words = ["train", plant / "data", "--run", "run", *options(data__cache_dir=str(plant / "cache")), *LONG]
-    process = start(tmp_path, *program(), *words, *more)
-    while process.poll() is None and not (tmp_path / "run" / "results.csv").exists():
-        time.sleep(0.02)
-    return process
+    with start(tmp_path, *program(), *words) as process:
+        try:
+            while process.poll() is None and not (tmp_path / "run" / "results.csv").exists():
+                time.sleep(0.02)
+            yield process
+        finally:
+            process.kill()
 
 
 @pytest.mark.parametrize("numbers", [[signal.SIGHUP], [signal.SIGTERM] * 2, [signal.SIGINT, signal.SIGTERM], [signal.SIGTERM, signal.SIGINT]])
-def test_however_it_is_stopped_it_names_the_run(plant, tmp_path, numbers):
-    process = begun(tmp_path, plant)
+def test_however_it_is_stopped_it_names_the_run(begun, numbers):
     for number in numbers:
-        process.send_signal(number)
-    out, err = process.communicate(timeout=25)
-    assert process.returncode == 75 and last_line(out) == "run: run" and "sounddetect resume run" in err, (process.returncode, out, err)
+        begun.send_signal(number)
+    out, err = begun.communicate()
+    assert begun.returncode == 75 and last_line(out) == "run: run" and "sounddetect resume run" in err, (begun.returncode, out, err)
 
 
 def test_a_full_stderr_ends_nothing(plant, tmp_path):

@@ -13,7 +13,17 @@ import pandas as pd
 import pytest
 import soundfile
 import yaml
-from support.commands import ROOT, each, last_line, program, run_in, start, stop_by, weights
+from support.commands import (
+    ROOT,
+    each,
+    last_line,
+    program,
+    run_command,
+    run_in,
+    start,
+    stop_by,
+    weights,
+)
 from support.tiny import RATE, SETTINGS, options, tone_or_noise, write_folder, write_json
 
 import sounddetect as sd
@@ -67,7 +77,7 @@ def interrupted(place):
         start(place, *program(), "train", "data", *options(**LONG), "--run", "runs/interrupted"), signal.SIGINT, run
     )
     epochs = len(pd.read_csv(run / "results.csv"))
-    return stopped, epochs, run_in(place, *program(), "resume", "runs/interrupted")
+    return stopped, epochs, run_command(place, "resume", "runs/interrupted")
 
 
 @pytest.fixture(scope="module")
@@ -194,7 +204,7 @@ def test_predict_takes_stereo_sound_of_another_rate(asked):
 
 def test_predict_gives_the_scores_of_the_python_interface(place, whole, monkeypatch):
     monkeypatch.chdir(place)
-    result = run_in(place, *program(), "predict", "runs/whole", "data/machine_3.json", "--out", "scores.csv")
+    result = run_command(place, "predict", "runs/whole", "data/machine_3.json", "--out", "scores.csv")
     assert result.returncode == 0, result.stderr
     said = pd.read_csv(place / "scores.csv")
     assert said["key"].tolist() == [f"machine_3.json#{row}" for row in range(4)]

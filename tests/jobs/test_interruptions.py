@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from support.commands import program, run_in, start, weights
+from support.commands import program, run_command, run_in, start, weights
 from support.tiny import options, write_folder
 
 from sounddetect.training.trainer import MACHINE_COLUMNS
@@ -35,7 +35,7 @@ def whole(tmp_path_factory):
     """Recordings, and a training of them that nobody disturbed; how many seconds it took after its start."""
     folder = tmp_path_factory.mktemp("interruptions")
     write_folder(folder / "data")
-    done = run_in(folder, *program(), "train", "data", "--run", "whole", *SETTINGS)
+    done = run_command(folder, "train", "data", "--run", "whole", *SETTINGS)
     assert done.returncode == 0, done.stderr
     times = [json.loads(line)["time"] for line in (folder / "whole" / "events.jsonl").read_text().splitlines()]
     return folder, (pd.Timestamp(times[-1]) - pd.Timestamp(times[0])).total_seconds()
@@ -63,7 +63,7 @@ def test_killed_at_any_moment_it_ends_with_the_same_bits(whole, number):
     if killed and draw.random() < 0.5 and not (folder / run / "model").exists():  # and once more on its way
         killed_after(folder, ["resume", run], run, draw.uniform(0, seconds / 2))
     if not (folder / run / "model").exists():
-        done = run_in(folder, *program(), "resume", run)
+        done = run_command(folder, "resume", run)
         assert done.returncode == 0, done.stderr
     assert outcome(folder / run) == outcome(folder / "whole")
     assert not list((folder / run).rglob("*.tmp")) or killed, "drafts were left behind"
@@ -74,7 +74,7 @@ def test_killed_before_the_first_checkpoint_it_begins_again(whole):
     words = ["train", "data", "--run", "early", *SETTINGS, "--set", "checkpoint.every_minutes=100"]
     killed_after(folder, words, "early", 0)
     shutil.rmtree(folder / "early" / "weights", ignore_errors=True)
-    done = run_in(folder, *program(), "resume", "early")
+    done = run_command(folder, "resume", "early")
     assert done.returncode == 0 and "has no checkpoint yet" in done.stderr
     assert outcome(folder / "early") == outcome(folder / "whole")
 
@@ -84,7 +84,7 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(whole):
     killed_after(folder, ["train", "data", "--run", "damaged", *SETTINGS], "damaged", seconds / 2)
     last = folder / "damaged" / "weights" / "last.pt"
     last.write_bytes(last.read_bytes()[:1000])
-    done = run_in(folder, *program(), "resume", "damaged")
+    done = run_command(folder, "resume", "damaged")
     assert done.returncode == 0 and "last.pt is damaged" in done.stderr and "previous.pt" in done.stderr
     assert outcome(folder / "damaged") == outcome(folder / "whole")
 
@@ -106,7 +106,7 @@ def test_two_processes_train_as_one(whole):
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", "-m", "--", "sounddetect"]
     sgd = [*SETTINGS, "--set", "training.optimizer=sgd", "--set", "training.epochs=3", "--set", "training.batch_size=4"]
     plain = ["--set", "model.size=null", "--set", "model.fully_connected=[{units: 8, dropout: 0}]"]
-    alone = run_in(folder, *program(), "train", "data", "--run", "alone", *sgd, *plain)
+    alone = run_command(folder, "train", "data", "--run", "alone", *sgd, *plain)
     both = run_in(folder, *torchrun, "train", "data", "--run", "both", *sgd, *plain)
     assert alone.returncode == 0 and both.returncode == 0, both.stderr
     assert both.stdout.count("run: both") == 1

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import time
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -59,16 +60,26 @@ def stop_by(process, number, run):
     return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
 
-def each(commands):
-    """Outcome of each `(folder, words)`, every command in a process of its own, but all of them imported once."""
-    text = json.dumps([[str(folder), [str(word) for word in words]] for folder, words in commands])
+@cache
+def _ready():
+    """A process that has the package imported, and of which commands are copies. It ends with this one."""
     many = ROOT / "tests" / "support" / "many_commands.py"
-    made = subprocess.run([sys.executable, many], input=text, env=environment(), capture_output=True, text=True)
-    assert made.returncode == 0, made.stderr
-    return [
-        subprocess.CompletedProcess(words, *result)
-        for (_, words), result in zip(commands, json.loads(made.stdout), strict=True)
-    ]
+    return subprocess.Popen([sys.executable, many], env=environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+
+def run_command(folder, *words):
+    """Run `sounddetect` with these arguments to its end, in a process of its own, without waiting for its imports."""
+    ready = _ready()
+    ready.stdin.write(json.dumps([str(folder), [str(word) for word in words], environment()]) + "\n")
+    ready.stdin.flush()
+    answer = ready.stdout.readline()
+    assert answer, f"what runs commands has ended with {ready.wait()}"
+    return subprocess.CompletedProcess(words, *json.loads(answer))
+
+
+def each(commands):
+    """Outcome of each `(folder, words)`, one after the other."""
+    return [run_command(folder, *words) for folder, words in commands]
 
 
 def last_line(text):

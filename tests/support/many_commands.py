@@ -1,47 +1,50 @@
-"""Run many commands, each in a process of its own, but import the package once: that takes most of the time.
+"""Commands, each in a process of its own that begins with the package imported: importing takes most of the time of a short command.
 
-Reads `[[folder, [argument, ...]], ...]` from stdin, writes `[[exit code, stdout, stderr], ...]` to stdout.
+A line `[folder, [argument, ...], {variable: value}]` on stdin asks for a command, a line `[exit code, stdout, stderr]` on stdout answers.
 """
 
 import json
 import os
 import sys
 import tempfile
-import traceback
 
 
-def run(folder, arguments):
-    """Fork, and let the copy be the command."""
-    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
-        child = os.fork()
-        if not child:
-            code = 70
-            try:
-                os.chdir(folder)
-                os.dup2(out.fileno(), 1)
-                os.dup2(err.fileno(), 2)
-                from sounddetect.cli.cli import main
+def begun(folder, arguments, variables, *files):
+    """Fork; the copy becomes the command, with `files` for its output and nothing to read."""
+    child = os.fork()
+    if not child:
+        os.chdir(folder)
+        os.environ.clear()
+        os.environ.update(variables)
+        sys.argv = ["sounddetect", *arguments]
+        sys.stdin = open(os.devnull, encoding="utf-8")  # noqa: SIM115 - the command's, to its end
+        for number, file in enumerate([sys.stdin, *files]):
+            os.dup2(file.fileno(), number)
+    return child
 
-                main(arguments)
-                code = 0
-            except SystemExit as end:
-                code = end.code or 0
-            except BaseException:
-                traceback.print_exc()
-                code = 1
-            finally:
-                sys.stdout.flush()
-                sys.stderr.flush()
-                os._exit(code)
-        _, status = os.waitpid(child, 0)
-        texts = []
-        for file in (out, err):
-            file.seek(0)
-            texts.append(file.read().decode("utf-8"))
-        return [os.waitstatus_to_exitcode(status), *texts]
+
+def outcome(child, *files):
+    """Exit code of the command, and what it printed."""
+    _, status = os.waitpid(child, 0)
+    for file in files:
+        file.seek(0)
+    return [os.waitstatus_to_exitcode(status), *(file.read().decode("utf-8") for file in files)]
+
+
+def serve():
+    """Answer until nobody asks any more; in a copy, return at once."""
+    for line in sys.stdin:
+        with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+            child = begun(*json.loads(line), out, err)
+            if not child:
+                return
+            print(json.dumps(outcome(child, out, err)), flush=True)
+    sys.exit()
 
 
 if __name__ == "__main__":
     import sounddetect.jobs.training_runs  # noqa: F401, imported here so that the copies have it
+    from sounddetect.cli.cli import main
 
-    print(json.dumps([run(folder, arguments) for folder, arguments in json.load(sys.stdin)]))
+    serve()
+    main()

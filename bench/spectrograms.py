@@ -1,0 +1,141 @@
+"""Classes of environmental sound by their log-mel spectrograms: our network, published ones, and simple peers.
+
+    SOUNDDETECT_TEST_DATA=DIR python bench/spectrograms.py --scores FILE.csv [--only NAME ...] [--folds 1 2 3 4] [--seeds 1] [--full]
+
+DIR holds esc10 (320 clips of five seconds, ten classes, folds 1 to 4). Each fold is the test once. Networks learn from two of the others and stop by the third;
+peers learn from all three. The right and wrong answers go to FILE, so a run can be interrupted, and the table is printed
+again from what is there. --full: three seeds of every network, and the published ones at the size at which they were published; hours on two cores.
+"""
+import argparse
+import os
+import tempfile
+import time
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.linear_model import LogisticRegressionCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+import sounddetect as sd
+from sounddetect.jobs.cross_validation import fold_splits
+from sounddetect.judging.intervals import bootstrap_intervals
+from sounddetect.settings.common import Memory
+from sounddetect.signal.features import LogMel
+from sounddetect.signal.inputs import Inputs
+from sounddetect.signal.settings import LogMelSettings
+
+N_MELS = 64
+AUGMENTATION = "training.augmentation"
+OURS = {"features.kind": "log_mel", "features.n_mels": N_MELS, "training.early_stopping": None}
+PLAIN = {f"{AUGMENTATION}.mixup": 0}
+VARIANTS = {
+    "2d_cnn": {},
+    "2d_cnn, no mixup": PLAIN,
+    "2d_cnn, SpecAugment": {f"{AUGMENTATION}.spec_augment": {}},
+    "2d_cnn, SpecAugment, no mixup": PLAIN | {f"{AUGMENTATION}.spec_augment": {}},
+    "2d_cnn, crop of 0.6": {f"{AUGMENTATION}.random_crop": {"time": 0.6}},
+    "2d_cnn, five copies, 10 epochs": {f"{AUGMENTATION}.copies": 5, "training.epochs": 10},
+    "2d_cnn, by groups": {"model.norm": "group"},
+    "cnn4_max_pool, size n": {"model.architecture": "cnn4_max_pool", "model.size": "n"} | PLAIN,
+    "cnn8_avg_pool, size n": {"model.architecture": "cnn8_avg_pool", "model.size": "n"} | PLAIN,
+    "resnet18, size n": {"model.architecture": "resnet18", "model.size": "n"} | PLAIN,
+    "resnet18, size n, mixup": {"model.architecture": "resnet18", "model.size": "n"},
+}
+AS_PUBLISHED = {name: {"model.architecture": name} | PLAIN for name in ("cnn4_max_pool", "cnn8_avg_pool", "resnet18")}
+PEERS = {
+    "random forest": lambda seed: RandomForestClassifier(500, random_state=seed, n_jobs=1),
+    "logistic regression": lambda seed: make_pipeline(
+        StandardScaler(), LogisticRegressionCV(Cs=np.logspace(-4, 1, 6), cv=3, max_iter=2000)),
+}
+
+
+def statistics(recordings):
+    """Mean and standard deviation over time of the log-mel bands of each recording."""
+    rows = []
+    for i in range(len(recordings)):
+        waveform = torch.from_numpy(np.ascontiguousarray(recordings.read(i)))[None]
+        rate = int(recordings.table["sample_rate"].iat[i])
+        settings = LogMelSettings(n_fft=2048, win_length=2048, hop_length=1024, n_mels=N_MELS, f_min=20, f_max=20_000)
+        picture = LogMel(settings, Inputs(tuple(waveform.shape[1:]), rate, (20, 20_000), Memory()))(waveform)[0, 0]
+        rows.append(torch.cat([picture.mean(1), picture.std(1)]).numpy())
+    return np.stack(rows)
+
+
+def judged_by_network(settings, part, seed, epochs, folder):
+    """Decisions on the test part of one fold."""
+    given = OURS | {"training.epochs": epochs, "seed": seed, "data.classes": "auto", "clearml.enabled": False,
+                    "output.dir": f"{folder}/runs", "data.cache_dir": f"{folder}/cache"}
+    run = sd.train(sd.Config.load(None, given | settings), part, progress=False)
+    test = part.filter(lambda table: table["split"] == "test")
+    return sd.Detector.load(run.path, "cpu").predict(test, progress=False)["decision"].to_numpy()
+
+
+def judged_by_peer(make, values, part, seed):
+    is_test = (part.table["split"] == "test").to_numpy()
+    labels = part.table["label"].to_numpy()
+    return make(seed).fit(values[~is_test], labels[~is_test]).predict(values[is_test])
+
+
+def table_of(scores):
+    """Accuracy of each fold, of all, and its 95 % interval, by drawing clips of one source together."""
+    rows = {}
+    for name, of in scores.groupby("name", sort=False):
+        seeds = of.groupby("seed")
+        by_fold = of.groupby("fold")["right"].mean()
+        right = of["right"].to_numpy(float)
+
+        def accuracy(counts, right=right):
+            return {"accuracy": (counts * right).sum(1) / counts.sum(1)}
+
+        low, high = bootstrap_intervals(accuracy, of["group"].astype(str).tolist())["accuracy"]
+        rows[name] = {f"fold {fold}": f"{value:.3f}" for fold, value in by_fold.items()} | {
+            "mean": f"{by_fold.mean():.3f}", "95 %": f"[{low:.3f}, {high:.3f}]", "seeds": seeds.ngroups,
+            "epochs": of["epochs"].iat[0], "CPU s a fold": f"{of.groupby(['seed', 'fold'])['seconds'].first().mean():.0f}"}
+    return pd.DataFrame(rows).T.fillna("")
+
+
+def main():
+    parse = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parse.add_argument("--scores", type=Path, required=True)
+    parse.add_argument("--only", nargs="*", default=[])
+    parse.add_argument("--folds", nargs="*", type=int, default=[1, 2, 3, 4])
+    parse.add_argument("--seeds", type=int, default=1)
+    parse.add_argument("--epochs", type=int, default=50)
+    parse.add_argument("--full", action="store_true")
+    asked = parse.parse_args()
+    warnings.simplefilter("ignore")
+    folder = tempfile.mkdtemp()
+    variants = VARIANTS | (AS_PUBLISHED if asked.full else {})
+    n_seeds = 3 if asked.full else asked.seeds
+    recordings = sd.load_recordings(f"{os.environ['SOUNDDETECT_TEST_DATA']}/esc10", classes="auto", cache_dir=f"{folder}/cache")
+    parts = fold_splits(recordings, sd.Config.load(None, OURS | {"data.classes": "auto"}).resolve(recordings))
+    known = pd.read_csv(asked.scores) if asked.scores.exists() else pd.DataFrame(columns=["name", "fold", "seed"])
+    done = set(known[["name", "fold", "seed"]].itertuples(index=False, name=None))
+    values = None
+    for seed in range(n_seeds):
+        for name in [*PEERS, *variants]:
+            for fold in asked.folds:
+                if (asked.only and name not in asked.only) or (name, fold, seed) in done or (seed and name in PEERS):
+                    continue
+                part, started = parts[fold - 1], time.process_time()
+                if name in PEERS:
+                    values = statistics(recordings) if values is None else values
+                    decisions, epochs = judged_by_peer(PEERS[name], values, part, seed), ""
+                else:
+                    epochs = variants[name].get("training.epochs", asked.epochs)
+                    decisions = judged_by_network(variants[name], part, seed, epochs, folder)
+                test = part.table[part.table["split"] == "test"]
+                rows = pd.DataFrame({"name": name, "fold": fold, "seed": seed, "epochs": epochs, "group": test["group"].to_numpy(),
+                                     "right": decisions == test["label"].to_numpy(), "seconds": time.process_time() - started})
+                rows.to_csv(asked.scores, mode="a", header=not asked.scores.exists(), index=False)
+                print(f"{name}, fold {fold}, seed {seed}: {rows['right'].mean():.3f}", flush=True)
+    print(table_of(pd.read_csv(asked.scores)).to_string())
+
+
+if __name__ == "__main__":
+    main()
