@@ -18,7 +18,8 @@ from .commands import app
 @app.command()
 def serve(
     host: Annotated[str, typer.Option(
-        help="address to listen on; beyond 127.0.0.1 SOUNDDETECT_TOKEN has to be set")] = "127.0.0.1",
+        help="address to listen on; beyond 127.0.0.1 SOUNDDETECT_TOKEN has to be set"
+    )] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="port; 0: a free one")] = 8000,
     root: Annotated[Optional[list[Path]], typer.Option(
         help="folder that requests may name, several times if need be; runs lie below the first"

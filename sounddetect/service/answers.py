@@ -109,7 +109,8 @@ class Desk:
     @contextmanager
     def _turn(self) -> Iterator[None]:
         if not self._heavy.acquire(timeout=PATIENCE):
-            raise BusyError("the service is busy with other checks and validations: try again in a minute")
+            raise BusyError("the service is busy with other checks and validations: "
+                            "try again in a minute")
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
@@ -289,7 +290,8 @@ class Desk:
     def _run_of(self, path: Path) -> Run | None:
         """The run that a path means: its folder, its model, or a file of weights in it."""
         for folder in (path, path.parent, path.parent.parent):
-            named = path == folder or path.name == "model" or path.parent.name in ("weights", "model")
+            named = (path == folder or path.name == "model"
+                     or path.parent.name in ("weights", "model"))
             if named and (folder / "config.yaml").is_file() and (folder / "data.json").is_file():
                 return Run(folder)
         return None
@@ -318,8 +320,9 @@ class Desk:
                   "class_metrics": request.include_class_metrics}
         answer: dict[str, Any] = {"model_path": self.roots.name(run.path),
                                   "training_id": run.path.name}
+        kinds = {"training_history": "training_curves", "class_metrics": "per_class"}
         for name in filter(wanted.get, wanted):
-            kind = {"training_history": "training_curves", "class_metrics": "per_class"}.get(name, name)
+            kind = kinds.get(name, name)
             file = run.path / "evaluation" / f"{kind}.png"
             answer[name] = self.roots.name(file) if file.is_file() else None
             answer[f"{name}_url"] = (f"/api/v1/ml/runs/{run.path.name}/pictures/{kind}"
@@ -364,7 +367,8 @@ class Desk:
         if request.analyze_errors:
             answer["error_cases"] = evaluation.errors.astype(object).to_dict("records")[:MOST_ROWS]
         if request.save_predictions or request.analyze_errors:
-            name = f"{(run.path if run else path).name}-{datetime.now():%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
+            judged = run.path if run else path
+            name = f"{judged.name}-{datetime.now():%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
             folder = evaluation.save(self.roots.first / "validations" / name)
             answer["output_path"] = self.roots.name(folder)
             answer["predictions_path"] = self.roots.name(folder / "predictions.csv")

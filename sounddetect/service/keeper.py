@@ -78,7 +78,8 @@ class Room:
         return {key: value for key, value in os.environ.items() if key not in secrets} | own | gpu
 
 # %% ../../nbs/11d_service/03_keeper.ipynb #842a7e89
-COMMAND = [sys.executable, "-P", "-c", "from sounddetect.service.worker import work_off; work_off()"]
+COMMAND = [sys.executable, "-P", "-c",
+           "from sounddetect.service.worker import work_off; work_off()"]
 
 
 class Keeper:

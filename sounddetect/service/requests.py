@@ -134,7 +134,7 @@ _OF_IMAGES = re.compile(r"^(yolo\w*?|rtdetr[-_]?|resnet\w*|efficientnet\w*|mobil
 
 
 def architecture_settings(name: str) -> dict[str, str]:
-    """Settings that a `model_architecture` stands for. Raises `ValueError` that says what serves."""
+    """Settings that a `model_architecture` stands for; a `ValueError` says what serves instead."""
     if name in SIZES:
         return {"model.size": name}
     known = sorted({*parts.names("network"), *parts.names("estimator")})

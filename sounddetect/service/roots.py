@@ -88,7 +88,8 @@ def _checked(given: str) -> Path:
                          f"got {given[:60]!r}")
     path = Path(given)
     if ".." in path.parts or ".." in given.split("\\"):
-        raise OutsideError(f"{given!r} is not allowed: name a file or folder below a root without ..")
+        raise OutsideError(f"{given!r} is not allowed: name a file or folder "
+                           "below a root, without ..")
     return path
 
 # %% ../../nbs/11d_service/00_roots.ipynb #37ecc69c

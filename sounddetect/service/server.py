@@ -34,8 +34,8 @@ def token_for(host: str) -> tuple[str, bool]:
     """
     token = os.environ.get(TOKEN, "")
     if not token and host not in LOCAL:
-        raise ValueError(f"--host {host} lets other machines in, so a token is needed: set {TOKEN}, "
-                         f"such as {TOKEN}=$(openssl rand -hex 24)")
+        raise ValueError(f"--host {host} lets other machines in, so a token is needed: "
+                         f"set {TOKEN}, such as {TOKEN}=$(openssl rand -hex 24)")
     if token and len(token) < SHORTEST_TOKEN:
         raise ValueError(f"{TOKEN} needs at least {SHORTEST_TOKEN} characters, got {len(token)}")
     return token or secrets.token_urlsafe(32), not token
@@ -75,7 +75,8 @@ class Service:
         guarded = Guard(self.app(), self.token, upload_limit=upload_limit)
         self._server = uvicorn.Server(uvicorn.Config(
             guarded, log_level="warning", access_log=False, server_header=False, lifespan="on",
-            timeout_keep_alive=10, timeout_graceful_shutdown=5, h11_max_incomplete_event_size=65536))
+            timeout_keep_alive=10, timeout_graceful_shutdown=5,
+            h11_max_incomplete_event_size=65536))
 
     def app(self) -> FastAPI:
         """Everything that is served, without its guard."""

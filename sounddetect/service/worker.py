@@ -77,7 +77,8 @@ def work_off(arguments: list[str] | None = None) -> None:
     except (ValueError, OSError, MemoryError) as error:
         message = str(error) or type(error).__name__
     except Exception as error:
-        message = f"this was not foreseen ({type(error).__name__}: {' '.join(str(error).split())[:300]})"
+        said = " ".join(str(error).split())[:300]
+        message = f"this was not foreseen ({type(error).__name__}: {said})"
         sys.excepthook(*sys.exc_info())
     if status != "interrupted":
         queue.change(training_id, "running", status=status, message=message)
