@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from normal_only import LEARNT_RPM
+from normal_only import LABELS, LEARNT_RPM, fan_axes, motor_files, rpm, seconds_of
 from scipy.stats import spearmanr
 
 import sounddetect as sd
@@ -25,15 +25,6 @@ from sounddetect.parts import find
 from sounddetect.signal.front_end import front_end_of
 from sounddetect.signal.inputs import Inputs
 from sounddetect.signal.resampling import resample
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
-from support.recorded import (  # the tests use the same
-    LABELS,
-    fan_axes,
-    motor_files,
-    rpm,
-    seconds_of,
-)
 
 CANDIDATES = {"mahalanobis": ("mahalanobis", {}), "neighbors": ("nearest_neighbors", {}),
               "neighbors, local": ("nearest_neighbors", {"density": "local"}),

@@ -123,9 +123,8 @@ _BUILT_IN = [
     *(Part("loss", name, f"sounddetect.tasks.settings:{settings}", f"sounddetect.tasks.waveform_losses:{name}",
            tasks=["denoise"])
       for name, settings in (
-          ("l1", "WaveformLossSettings"), ("smooth_l1", "SmoothL1Settings"), ("l2", "WaveformLossSettings"),
-          ("si_sdr", "LossSettings"), ("multi_resolution_stft", "StftLossSettings"),
-          ("weighted_sum", "WeightedSumSettings"))),
+          ("weighted_sum", "WeightedSumSettings"), ("l1", "WaveformLossSettings"), ("smooth_l1", "SmoothL1Settings"),
+          ("l2", "WaveformLossSettings"), ("si_sdr", "LossSettings"), ("multi_resolution_stft", "StftLossSettings"))),
     Part("reader", "json", (".json", ".json.gz"), "sounddetect.data.readers.json_rows:read_json_rows"),
     Part("reader", "audio", (".wav", ".flac", ".ogg"), "sounddetect.data.readers.audio_files:read_audio"),
     Part("reader", "matlab", (".mat",), "sounddetect.data.readers.matlab:read_matlab"),

@@ -19,7 +19,6 @@ import warnings
 import numpy as np
 import pandas as pd
 import torch
-from tqdm import tqdm
 
 from ..config import Config
 from ..data.collection.loading import (
@@ -41,6 +40,7 @@ from ..tasks.pipeline import Pipeline
 from ..tasks.protocol import answer_windows, check_answer, summary_of, task_of
 from ..tasks.windows import mean_by_owner, output_of, window_batch, window_outputs
 from ..machine.devices import best_device
+from ..progress import progress_bar
 from ..signal.front_end import front_end_of
 from ..signal.preparation import PreparedWaveform, prepare
 from ..signal.resampling import as_samples
@@ -513,7 +513,7 @@ def _rows_of(detector, source, sample_rate, per, batch_size=32, progress=None):
         return _predict_waveform(detector, as_samples(source), sample_rate, per, batch_size)
     return _predict_paths(detector, source, per, batch_size, progress)
 
-
+# %% ../../nbs/06_detector/02_detector.ipynb #77f18a0b
 AIMED_RATE = 0.05      # false alarms that an adapted detector aims at, unless it was told a rate
 
 
@@ -536,6 +536,11 @@ def _adapted(detector, source, condition, batch_size):
         warnings.warn(f"{found.unlike.sum()} of {n} recordings are unlike the others that this "
                       f"detector is adapted to: {names}. If they are faulty or of another "
                       "condition, leave them out, or it will miss faults", stacklevel=3)
+    if detector.scores.highest == 1 and 2 * found.known.sum() > n:
+        warnings.warn(f"{found.known.sum()} of {n} recordings were familiar to this detector before: "
+                      "adapted, it judges what is like them by its distance from them alone, and may "
+                      "miss faults that it finds now. Adapt it to conditions in which it is lost; "
+                      "against false alarms, choose another threshold", stacklevel=3)
     note = {"condition": condition, "n_recordings": n, "asked": rate,
             "promised": max(rate, 1 / (n + 1)), "promise": promise_of(n, rate),
             "threshold": detector.threshold, "unlike": keys[found.unlike].tolist(),
@@ -662,7 +667,8 @@ def _predict_waveform(detector, samples, sample_rate, per, batch_size):
 
 
 def _bar(progress, **options):
-    return tqdm(desc="scoring", disable=None if progress is None else not progress, delay=0 if progress else 2, leave=False, **options)
+    return progress_bar(
+        desc="scoring", show=progress, delay=0 if progress else 2, leave=False, **options)
 
 # %% ../../nbs/06_detector/02_detector.ipynb #ca6bae55
 def _score(detector, waveforms, batch_size) -> _Scored:

@@ -78,7 +78,7 @@ def _draw_errors(axes, waveforms, sample_rate):
         ]
         axes[0].plot(middle, values, color=color, linewidth=1.2, label=name)
     axes[0].set(xlabel="time (s)", ylabel="error (dB re clean)")
-    axes[0].legend(fontsize=8, frameon=False)
+    axes[0].legend(fontsize=7, frameon=False, ncols=2, loc="lower left", bbox_to_anchor=(0, 0.95))
     spectra = [np.abs(np.fft.rfft(waveform)) ** 2 for waveform in waveforms]
     bands = np.array_split(np.arange(len(spectra[0])), min(100, len(spectra[0])))
     hertz = [part.mean() * sample_rate / len(clean) for part in bands]

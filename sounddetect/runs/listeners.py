@@ -19,6 +19,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from ..files import Patient, without_nan, write_text
+from ..progress import progress_bar
 
 # %% ../../nbs/09a_runs/01_listeners.ipynb #e4fb79d8
 EARLY_STOPPING = "Early stopping triggered"
@@ -167,7 +168,9 @@ class ProgressBar:
     def __call__(self, event: dict) -> None:
         if event["event"] == "start":
             done = (event["epoch"] - 1) * event["n_steps"] + event["step"]
-            self._bar = tqdm(total=event["epochs"] * event["n_steps"], initial=done, desc="training", unit="step", mininterval=0.25, file=sys.stderr)
+            total = event["epochs"] * event["n_steps"]
+            self._bar = progress_bar(
+                total=total, initial=done, desc="training", unit="step", mininterval=0.25)
         elif event["event"] == "batch" and self._bar is not None:
             self._bar.update()
         elif event["event"] == "epoch" and self._bar is not None:

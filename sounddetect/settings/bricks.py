@@ -16,7 +16,9 @@ from pydantic import BaseModel, ConfigDict, Field
 class Section(BaseModel):
     """A group of settings: unknown keys are refused, values are checked once and then stay."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, validate_default=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, allow_inf_nan=False, validate_default=True
+    )
 
     # Keys that stand for others of the section, such as {"size": ("layers", "width")}.
     STANDS_FOR: ClassVar[dict[str, tuple[str, ...]]] = {}
@@ -30,14 +32,20 @@ class Section(BaseModel):
         field = type(self).model_fields.get(key)
         if field is not None and field.description:
             return field.description
-        told = (type(getattr(self, key)).__doc__ or "").strip()         # of a section that the class does not name
-        return told.splitlines()[0] if isinstance(getattr(self, key), Section) and told else key.replace("_", " ")
+        # of a section that the class does not name
+        told = (type(getattr(self, key)).__doc__ or "").strip()
+        return (
+            told.splitlines()[0]
+            if isinstance(getattr(self, key), Section) and told
+            else key.replace("_", " ")
+        )
 
 
 def setting(
-    default: Any,     # the value where none is given; a class or function is called for it
-    comment: str,     # what the key means, with its unit: becomes the comment in YAML
-    **limits: Any,    # of the value, as pydantic's `Field` takes them: ge, gt, le, lt, min_length, pattern, ...
+    default: Any,  # the value where none is given; a class or function is called for it
+    comment: str,  # what the key means, with its unit: becomes the comment in YAML
+    # of the value, as pydantic's `Field` takes them: ge, gt, le, lt, min_length, pattern, ...
+    **limits: Any,
 ) -> Any:
     """A key of a `Section`: its default, its comment and the limits of its value."""
     if callable(default):
@@ -54,9 +62,9 @@ class _FillsIn(Section):
 
     def automatic(
         self,
-        sample_rate: int,              # Hz
-        input_length: int,             # samples in a window
-        band: tuple[float, float],     # lowest and highest frequency that preprocessing lets pass, Hz
+        sample_rate: int,           # Hz
+        input_length: int,          # samples in a window
+        band: tuple[float, float],  # lowest and highest frequency that preprocessing lets pass, Hz
     ) -> dict[str, Any]:
         """Values for keys of its own that are `auto`."""
         return {}
@@ -80,11 +88,15 @@ class FeatureSettings(_FillsIn):
         sample_rate: int,           # Hz
         lengths: Sequence[int],     # of the recordings at that rate, sorted
     ) -> int:                       # samples
-        """What `model.input_length: auto` becomes: half a second, or the longest recording if that is shorter."""
+        """What `model.input_length: auto` becomes: half a second, or the longest
+        recording if that is shorter.
+        """
         return max(MIN_WINDOW, min(sample_rate // 2, lengths[-1]))
 
     def remedy_of_rounding(self) -> str:
-        """What to change when another program computes visibly other features; empty: nothing is known."""
+        """What to change when another program computes visibly other features;
+        empty: nothing is known.
+        """
         return ""
 
 
@@ -94,7 +106,17 @@ class LossSettings(Section):
     name: str = setting("auto", "the loss of a window; auto: by task")
 
 # %% ../../nbs/00_foundation/02_settings/00_bricks.ipynb #4729ed42
-_UNITS = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "TIB": 2**40}
+_UNITS = {
+    "B": 1,
+    "KB": 10**3,
+    "MB": 10**6,
+    "GB": 10**9,
+    "TB": 10**12,
+    "KIB": 2**10,
+    "MIB": 2**20,
+    "GIB": 2**30,
+    "TIB": 2**40,
+}
 
 
 def parse_bytes(
@@ -107,5 +129,7 @@ def parse_bytes(
     found = re.fullmatch(r"\s*(\d+\.?\d*|\.\d+)\s*([A-Za-z]*)\s*", str(text))
     unit = found and (found[2].upper() or "B")
     if unit not in _UNITS:
-        raise ValueError(f"an amount of memory needs a number and a unit such as 8GB or 512MiB, got {text!r}")
+        raise ValueError(
+            f"an amount of memory needs a number and a unit such as 8GB or 512MiB, got {text!r}"
+        )
     return int(float(found[1]) * _UNITS[unit])

@@ -63,12 +63,15 @@ class Choice:
     fallback: str = ""          # name that auto becomes where nothing else tells
 
     def section(self, given: Any) -> Any:
-        """The section that was given, as an instance of the class that belongs to the part it names.
+        """The section that was given, as an instance of the class that
+        belongs to the part it names.
 
-        Raises `ValueError` for a part that is not there, pydantic's `ValidationError` for keys and values.
+        Raises `ValueError` for a part that is not there, pydantic's
+        `ValidationError` for keys and values.
         """
         if not isinstance(given, dict):
-            return given                            # a section already, or nothing that could be one
+            # a section already, or nothing that could be one
+            return given
         name = given.get(self.key, self.default)
         given = {**given, self.key: name}
         if name != "auto":
@@ -85,7 +88,10 @@ class Choice:
             raise ValidationError.from_exception_data(self.base.__name__, found)
         fitting = [part for part in self.known() if all(part in owners[key] for key in own)]
         if not fitting:
-            whose = [f"{self.place}.{key} belongs to {' and '.join(part.name for part in owners[key])}" for key in own]
+            whose = [
+                f"{self.place}.{key} belongs to {' and '.join(part.name for part in owners[key])}"
+                for key in own
+            ]
             raise ValueError(f"{', '.join(whose)}: no {' or '.join(self.kinds)} has them all")
         refusals = []
         for part in fitting if own else ():
@@ -98,7 +104,10 @@ class Choice:
             raise refusals[0]
 
     def settings_of(self, part: parts.Part) -> type[Section]:
-        """The class of a part's section. Raises `ValueError` when it does not begin with what all have in common."""
+        """The class of a part's section.
+
+        Raises `ValueError` when it does not begin with what all have in common.
+        """
         settings = part.settings or self.base
         if not (isinstance(settings, type) and issubclass(settings, self.base)):
             raise ValueError(f"the settings of {part.kind} {part.name!r} need to be a subclass of "
@@ -115,9 +124,20 @@ class Choice:
         return [part for part in own if key in self.settings_of(part).model_fields]
 
 
-MODEL = Choice("model", "architecture", ("network", "estimator"), ModelSettings, UndecidedModel, "1d_cnn_attention")
-FEATURES = Choice("features", "kind", ("feature",), FeatureSettings, UndecidedFeatures, "waveform", "waveform")
-LOSS = Choice("training.loss_function", "name", ("loss",), LossSettings, UndecidedLoss, "cross_entropy")
+MODEL = Choice(
+    "model",
+    "architecture",
+    ("network", "estimator"),
+    ModelSettings,
+    UndecidedModel,
+    "1d_cnn_attention",
+)
+FEATURES = Choice(
+    "features", "kind", ("feature",), FeatureSettings, UndecidedFeatures, "waveform", "waveform"
+)
+LOSS = Choice(
+    "training.loss_function", "name", ("loss",), LossSettings, UndecidedLoss, "cross_entropy"
+)
 CHOICES = (MODEL, FEATURES, LOSS)
 
 # %% ../../nbs/00_foundation/02_settings/02_of_parts.ipynb #e57c82e9
@@ -129,14 +149,21 @@ def own_sections(
     """Settings in which keys beside those of `section` name parts; to be used with `OwnSection`."""
     if not isinstance(given, dict):
         return given
-    return {name: value if name in section.model_fields else _own_section(kind, name, value) for name, value in given.items()}
+    return {
+        name: value if name in section.model_fields else _own_section(kind, name, value)
+        for name, value in given.items()
+    }
 
 
 def _own_section(kind: str, name: str, value: Any) -> Any:
     """The section of a part, or why there is none."""
     try:
         settings = parts.find(kind, name).settings
-        return settings.model_validate({} if value is None else value) if settings is not None else value
+        return (
+            settings.model_validate({} if value is None else value)
+            if settings is not None
+            else value
+        )
     except ValidationError as error:
         return error
     except ValueError:
@@ -151,4 +178,5 @@ def _own_or_refused(value: Any) -> Section:
     return value
 
 
-OwnSection = Annotated[Any, BeforeValidator(_own_or_refused)]      # of a further key: `__pydantic_extra__: dict[str, OwnSection]`
+# of a further key: `__pydantic_extra__: dict[str, OwnSection]`
+OwnSection = Annotated[Any, BeforeValidator(_own_or_refused)]

@@ -463,6 +463,7 @@ class Adapted(NamedTuple):
 
     reference: Reference
     unlike: np.ndarray     # good recordings that are unlike the others, bool `(recording,)`
+    known: np.ndarray      # those that were familiar before, bool `(recording,)`
 
 
 def adapt_reference(
@@ -504,7 +505,15 @@ def adapt_reference(
     adapted = Reference(reference.vectors_config, reference.settings, tensors,
                         [*own, [Calibration.fit(one) for one in distances]],
                         [*reference.names, condition])
-    return Adapted(adapted.to(device).eval(), _unlike(reference, table))
+    return Adapted(adapted.to(device).eval(), _unlike(reference, table), _known(reference, table))
+
+
+def _known(reference: Reference, table: WindowTable) -> np.ndarray:
+    """Recordings that are familiar, bool `(recording,)`."""
+    of_windows = reference.distances(table.vectors.to(reference.centers)).cpu().numpy()
+    level = reference.vectors_config.inference.familiarity
+    judged = reference.judge(mean_by_owner(of_windows, table.owners), level)
+    return judged.p_value >= level
 
 
 def _unlike(reference: Reference, table: WindowTable) -> np.ndarray:

@@ -17,5 +17,7 @@ Loss = Callable[[Tensor, Tensor], Tensor]     # (output, target) -> loss of each
 
 
 def cross_entropy(settings: Any) -> Loss:
-    """Cross-entropy of logits `(batch, class)` with class probabilities `(batch, class)`, in float32."""
+    """Cross-entropy of logits `(batch, class)` with class probabilities
+    `(batch, class)`, in float32.
+    """
     return lambda output, target: F.cross_entropy(output.float(), target, reduction="none")

@@ -308,7 +308,9 @@ def _reliability(form, table, temperature, what):
 def _refuse_not_finite(values):
     n_bad = np.count_nonzero(~np.isfinite(values))
     if n_bad:
-        raise ValueError(f"{n_bad} of {np.size(values)} scores are not finite, and such a score is no decision")
+        raise ValueError(
+            f"{n_bad} of {np.size(values)} scores are not finite, and such a score is no decision"
+        )
 
 
 def _log_odds(probability):
@@ -347,6 +349,8 @@ def scores_from(
         return OneScore(list(classes), float(threshold), is_probability)
     missing = [name for name in classes if name not in table]
     if missing:
-        raise ValueError("scores need a column anomaly_score, or one a class; "
-                         f"{', '.join(missing)} is missing among {', '.join(map(str, table.columns))}")
+        raise ValueError(
+            "scores need a column anomaly_score, or one a class; "
+            f"{', '.join(missing)} is missing among {', '.join(map(str, table.columns))}"
+        )
     return ClassScores(list(classes))

@@ -70,7 +70,7 @@ class WeightedSumSettings(LossSettings):
     """Several losses, each with a weight."""
 
     terms: list[Term] = setting(
-        lambda: [Term(), Term(name="multi_resolution_stft", weight=0.5)],
+        lambda: [Term(), Term(name="si_sdr", weight=0.1)],
         "the losses: name, weight, settings",
         min_length=1,
     )
@@ -111,6 +111,12 @@ class DenoiseSettings(Section):
         "none",
         "more noise out of little: phases = another noise of the same spectrum, samples = white "
         "noise of the same values",
+    )
+    noise_eq_db: float = setting(
+        0.0,
+        "random smooth filter of up to +- so many dB on the noise alone: other roads and engines",
+        ge=0,
+        le=60,
     )
     overlap: float = setting(
         0.5,

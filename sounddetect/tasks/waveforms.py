@@ -62,7 +62,8 @@ def channel_problems(recordings: Recordings, audio: Audio) -> np.ndarray:
 
 def _rate_problem(sample_rate: int, audio: Audio) -> str | None:
     """Why a rate (Hz) cannot be resampled to that of the configuration; None where it can."""
-    assert audio.sample_rate != "auto"                   # below jobs every configuration is resolved
+    # below jobs every configuration is resolved
+    assert audio.sample_rate != "auto"
     try:
         resampled_length(1, sample_rate, audio.sample_rate)
     except ValueError as error:
@@ -73,7 +74,9 @@ def _rate_problem(sample_rate: int, audio: Audio) -> str | None:
 def warn_of_rates(counts: Counter, config: Config) -> None:
     """Warn once of all recordings that are resampled, by their number at each rate (Hz)."""
     wanted = config.audio.sample_rate
-    others = ", ".join(f"{count} at {rate} Hz" for rate, count in counts.most_common() if rate != wanted)
+    others = ", ".join(
+        f"{count} at {rate} Hz" for rate, count in counts.most_common() if rate != wanted
+    )
     if others:
         warnings.warn(f"resampled to audio.sample_rate {wanted} Hz: {others}", stacklevel=4)
 
@@ -94,4 +97,6 @@ def prepare_recordings(
     def change(samples, sample_rate):
         return prepare(samples, sample_rate, audio), audio.sample_rate
 
-    return recordings.derive(change, f"channel {audio.channel} at {audio.sample_rate} Hz", config.data.cache_dir)
+    return recordings.derive(
+        change, f"channel {audio.channel} at {audio.sample_rate} Hz", config.data.cache_dir
+    )

@@ -22,7 +22,7 @@ LANGUAGE_NAMES = {"en": "English", "ja": "日本語"}
 _COMMON = {
     "workbench.title": ("SoundDetect workbench", "SoundDetect ワークベンチ"),
     "workbench.about": ("From recordings to a detector of machine faults, step by step. Every step shows the code that does the same.",
-                        "録音データから機械の異常検知器を作るまでを、順を追って行います。各ステップで、同じことを行うコードも表示できます。"),
+                        "録音データから機械の異常検出器を作るまでを、順を追って行います。各ステップで、同じことを行うコードも表示できます。"),
     "code.show": ("Show as code", "コードを表示"),
     "code.hide": ("Hide the code", "コードを隠す"),
     "error.memory": ("Memory does not suffice: {detail}", "メモリが足りません。\n詳細：{detail}"),
@@ -238,12 +238,13 @@ _TRY = {
     "try.column.decision": ("decision", "判定"),
     "try.column.label": ("label", "ラベル"),
     "try.done.foreign": (
-        "{n} recordings at {path} scored by {name}. The picture is of {key}. {n_foreign} of them are unlike anything learnt ({names}): what is decided of them is worth little. Good ones of a new condition? Ten such re-aim the detector: detector.adapt(PATH).",
+        "Scored by {name}: {path} (recordings: {n}). The picture is of {key}. Recordings unlike anything learnt: {n_foreign} ({names}): what is decided of them is worth little. Good ones of a new condition? Ten such re-aim the detector: detector.adapt(PATH).",
         "{path} の {n} 件を {name} で判定しました。図は {key} のものです。そのうち {n_foreign} 件（{names}）は、学習したどの録音とも似ていないため、判定は当てになりません。新しい条件の良品であれば、そのような録音 10 件で検出器を合わせ直せます：detector.adapt(PATH)"),
     "try.column.familiarity": ("familiarity", "学習データとの近さ"),
     "try.column.familiar": ("familiar", "学習範囲内"),
-    "try.done": ("{n} recordings at {path} scored by {name}. The picture is of {key}.", "{path} の {n} 件を {name} で判定しました。図は {key} のものです。"),
-    "home.title": ("Take it home", "持ち帰る"),
+    "try.familiar.yes": ("yes", "はい"), "try.familiar.no": ("no", "いいえ"),
+    "try.done": ("Scored by {name}: {path} (recordings: {n}). The picture is of {key}.", "{path} の {n} 件を {name} で判定しました。図は {key} のものです。"),
+    "home.title": ("Take it home", "保存・ダウンロード"),
     "home.about": ("The detector with its report in one ZIP file. At home: unpack it, and sd.Detector.load(folder).predict(\"new.wav\") gives the same scores.",
                    "検出器とレポートを 1 つの ZIP ファイルにまとめます。展開後、sd.Detector.load(フォルダー).predict(\"new.wav\") で同じスコアが得られます。"),
     "home.download": ("Download", "ダウンロード"),
@@ -388,7 +389,7 @@ _WORDS = {
     "amplitude (full scale 1)": "振幅 (最大 1)", "amplitude\n(full scale 1)": "振幅\n(最大 1)", "frequency (kHz)": "周波数 (kHz)", "frequency (Hz)": "周波数 (Hz)", "level (dB re full scale)": "レベル (dB)",
     "duration (s)": "長さ (秒)", "level (dB)": "レベル (dB)", "mean spectrum": "平均スペクトル", "mean spectrum, band 10-90 %": "平均スペクトルと 10～90 % の範囲",
     "{} recordings, {} s": "録音 {} 件、{} 秒", "{} recordings, {} min": "録音 {} 件、{} 分", "{} recordings, {} h": "録音 {} 件、{} 時間", "{} class": "{} クラス", "{} classes": "{} クラス", "{} group": "録音元 {} 個",
-    "{} groups": "録音元 {} 個", "{} clipped": "振り切れ {} 件", "{} with a silent channel": "無音チャンネルあり {} 件", "{} mostly offset": "直流成分が大きい {} 件", "power (dB re 1/Hz)": "パワー (dB)", "attention\n(1 = even)": "注目度\n(1 = 均等)", "evidence\nfor {}": "{} の\n根拠", "frequency\n(kHz)": "周波数\n(kHz)",
+    "{} groups": "録音元 {} 個", "{} clipped": "振り切れ {} 件", "{} with a silent channel": "無音チャンネルあり {} 件", "{} mostly offset": "直流成分が大きい {} 件", "power (dB re 1/Hz)": "パワー (dB)", "attention\n(1 = even)": "注目度\n(1 = 均等)", "evidence\nfor {}": "{} の\n根拠", "for {}": "{} の根拠", "frequency\n(kHz)": "周波数\n(kHz)",
     "time (s), from {} s of the recording on": "時間 (秒)、録音の {} 秒目から", "by class": "クラス別", "by group": "録音元別", "mean, band 10-90 %": "平均と 10～90 % の範囲",
 }
 

@@ -157,7 +157,9 @@ class TryPanel(Panel):
         headings = {name: self.words(f"try.column.{name}")
                     for name in ("key", "anomaly_score", "decision", "label", "familiarity",
                                  "familiar")}
-        shown = table.head(self.MOST_SHOWN).assign(key=table["key"].map(shortened))
+        answers = {True: self.words("try.familiar.yes"), False: self.words("try.familiar.no")}
+        shown = table.head(self.MOST_SHOWN).assign(
+            key=table["key"].map(shortened), familiar=table["familiar"].map(answers.get))
         self.table.value = html_table(shown.rename(columns=headings))
         self.picture.value = picture
         said = dict(n=len(table), key=shortened(key), path=where, name=self.bench.run.path.name)

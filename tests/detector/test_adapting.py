@@ -68,6 +68,18 @@ def test_what_it_knew_is_answered_as_before(run, adapted):
     pd.testing.assert_series_equal(after["anomaly_score"][by_network], before["anomaly_score"][by_network])
 
 
+def test_adapting_a_classifier_that_is_not_lost_is_warned_of(run):
+    """Its network finds faults that a distance from ten recordings misses."""
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        run.detector.adapt(speed(2000, 10, seed=1), "fast")
+        assert not [one for one in said if "familiar to this detector before" in str(one.message)]
+        run.detector.adapt(speed(1000, 10, seed=7), "again")
+    told = [str(one.message) for one in said if "familiar to this detector before" in str(one.message)]
+    assert len(told) == (run.config.task == "classify")
+    assert not told or "10 of 10" in told[0] and "may miss faults" in told[0]
+
+
 def test_it_says_what_ten_can_promise(adapted):
     said = adapted.about["adapted"][0]
     assert (said["condition"], said["n_recordings"]) == ("fast", 10)

@@ -27,14 +27,14 @@ def good_class(
 
 
 def canonical_label(
-    value: object,                        # as found in a file: str, int, or None where there is no label
-    classes: Sequence[str] = CLASSES,     # names of the classes
+    value: object,                   # as found in a file: str, int, or None where there is no label
+    classes: Sequence[str] = CLASSES,         # names of the classes
     labels: Mapping[str, str] | None = None,  # further spellings: {spelling: class name}
-) -> str | None:                          # one of `classes`, or None for an unlabelled recording
+) -> str | None:                             # one of `classes`, or None for an unlabelled recording
     """Class name that `value` stands for.
 
-    `labels` wins over the class names, these over the usual spellings; case and surrounding blanks do not matter.
-    Raises `ValueError` for a spelling that is not known.
+    `labels` wins over the class names, these over the usual spellings; case and surrounding blanks
+    do not matter. Raises `ValueError` for a spelling that is not known.
     """
     if value is None:
         return None
@@ -45,9 +45,13 @@ def canonical_label(
     known |= {name.casefold(): name for name in classes}
     known |= {str(name).strip().casefold(): label for name, label in (labels or {}).items()}
     if spelling not in known:
-        value = f"{value[:40]}..." if isinstance(value, str) and len(value) > 40 else value     # a text that went astray
+        # a text that went astray
+        value = f"{value[:40]}..." if isinstance(value, str) and len(value) > 40 else value
         hint = " or ".join(f"{{{value}: {name}}}" for name in classes[:2])
-        raise ValueError(f"label {value!r} is not one of {', '.join(known)}; say what it is in data.labels, such as {hint}")
+        raise ValueError(
+            f"label {value!r} is not one of {', '.join(known)}; "
+            f"say what it is in data.labels, such as {hint}"
+        )
     return known[spelling]
 
 # %% ../../../nbs/01_data/3_collection/00_labels.ipynb #30a1d318
@@ -56,11 +60,14 @@ def label_of_path(
     classes: Sequence[str] = CLASSES,     # as in `canonical_label`
     labels: Mapping[str, str] | None = None,  # as in `canonical_label`
 ) -> str | None:
-    """Class named by the nearest folder of `path`, else by the first word of its file name, else None."""
+    """Class named by the nearest folder of `path`, else by the first word of
+    its file name, else None.
+    """
     path = PurePosixPath(path)
     candidates = [folder.name for folder in path.parents if folder.name]
     first_word = re.split(r"[_\-. ]", path.name)[0]
-    if not first_word.isdigit() or first_word in (labels or {}):       # files are numbered far more often than labelled 0 and 1
+    # files are numbered far more often than labelled 0 and 1
+    if not first_word.isdigit() or first_word in (labels or {}):
         candidates.append(first_word)
     for candidate in candidates:
         try:
@@ -96,7 +103,9 @@ def find_classes(
     mapped = {str(spelling).strip().casefold(): name for spelling, name in (labels or {}).items()}
     names = {}
     for text in sorted(map(text_or_none, written)):
-        names.setdefault(mapped.get(text.casefold(), text).casefold(), mapped.get(text.casefold(), text))
+        names.setdefault(
+            mapped.get(text.casefold(), text).casefold(), mapped.get(text.casefold(), text)
+        )
     return sorted(names.values())
 
 
@@ -107,19 +116,30 @@ def class_names(
     """Class name of each label. Raises `ValueError` for one that is not among `classes`."""
     values = [None if text_or_none(value) is None else value for value in values]
     classes = find_classes(values) if classes is None else classes
-    return [canonical_label(value if isinstance(value, float) else text_or_none(value), classes) for value in values]
+    return [
+        canonical_label(value if isinstance(value, float) else text_or_none(value), classes)
+        for value in values
+    ]
 
 # %% ../../../nbs/01_data/3_collection/00_labels.ipynb #2f6b2727
-NO_CLASSES = {"unlabelled", "unlabeled", "unknown", "train", "test", "validation", "val", "data", "audio", "wav"}
+NO_CLASSES = {"unlabelled", "unlabeled", "unknown",
+              "train", "test", "validation", "val", "data", "audio", "wav"}
 
 
 def classes_of_folders(
     paths: Iterable[str],                     # POSIX paths of files below the folder that was given
     labels: Mapping[str, str] | None = None,  # as in `canonical_label`
 ) -> list[str]:
-    """Names of the classes that folders stand for: `CLASSES` unless there are two or more of other names."""
+    """Names of the classes that folders stand for: `CLASSES` unless there are
+    two or more of other names.
+    """
     folders = {PurePosixPath(path).parent for path in paths}
     above = {folder for inner in folders for folder in inner.parents}
-    names = {folder.name for folder in folders - above if folder.name and folder.name.casefold() not in NO_CLASSES}
-    numbered = len({re.sub(r"\d+", "#", name) for name in names}) == 1 and re.search(r"\d", min(names))
+    names = {
+        folder.name
+        for folder in folders - above
+        if folder.name and folder.name.casefold() not in NO_CLASSES
+    }
+    patterns = {re.sub(r"\d+", "#", name) for name in names}
+    numbered = len(patterns) == 1 and re.search(r"\d", min(names))
     return list(CLASSES) if len(names) < 2 or numbered else find_classes(names, labels)

@@ -114,17 +114,16 @@ def _read_manifest(found: _Found, key: str, path: Path) -> None:
     ]
     exactness, chosen = {}, defaultdict(list)
     for entry in entries:
-        files = _files_of(entry, key, path)
+        is_disk = _is_root(path.parent / entry.path) and not _is_root(path.parent)
+        files = {} if is_disk else _files_of(entry, key, path)
         if not files:
-            found.problems.append(
-                {
-                    "key": key,
-                    "problem": (
-                        f"line {entry.line}: "
-                        f"{entry.path[:200]} does not exist, or holds no recordings"
-                    ),
-                }
+            why = (
+                "is a whole disk: name the folder that holds the recordings"
+                if is_disk
+                else "does not exist, or holds no recordings"
             )
+            problem = f"line {entry.line}: {entry.path[:200]} {why}"
+            found.problems.append({"key": key, "problem": problem})
         for name, file in files.items():
             parts = PurePosixPath(entry.path).parts
             exact = 1000 if file == path.parent / entry.path else 1 + len(parts)
@@ -160,6 +159,12 @@ def _files_of(entry: Entry, key: str, path: Path) -> dict[str, Path]:
         for file in files_below(target)
         if kind_of(file) and _role(file) == "recordings"
     }
+
+
+def _is_root(folder: Path) -> bool:
+    """Whether nothing lies above a folder."""
+    real = os.path.realpath(folder)
+    return real == os.path.dirname(real)
 
 
 def _key_of(written: str, key: str) -> str:

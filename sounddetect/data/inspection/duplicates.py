@@ -18,9 +18,9 @@ import pandas as pd
 from scipy.fft import irfft, next_fast_len, rfft
 from scipy.signal import resample_poly
 from scipy.signal.windows import tukey
-from tqdm import tqdm
 
 from ..collection.recordings import Recordings
+from ...progress import progress_bar
 
 # %% ../../../nbs/01_data/4_inspection/01_duplicates.ipynb #18c126cb
 def find_duplicates(
@@ -217,7 +217,7 @@ def _candidates(
             f"short for a search among so many ({(_FRAME + _BACK * _HOP) / pieces[0].rate:.2g} "
             "s are needed) and are not looked at for near duplicates", stacklevel=4)
     columns = []
-    for k in tqdm(range(len(pieces)), desc="fingerprints", unit="piece", delay=2):
+    for k in progress_bar(range(len(pieces)), desc="fingerprints", unit="piece", delay=2):
         codes, frames = _fingerprint(waveform(k))
         columns.append((codes, np.full(len(codes), k), frames))
     return _votes(*(np.concatenate(column) for column in zip(*columns)), apart)
@@ -239,7 +239,7 @@ def _matches(
     batch = max(1, (1 << 20) // n_fft)
     pairs = pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))]
     bounds = np.flatnonzero(np.diff(pairs[:, 0], prepend=-1))
-    for own in tqdm(np.split(pairs, bounds[1:]), desc="comparing", unit="piece", delay=2):
+    for own in progress_bar(np.split(pairs, bounds[1:]), desc="comparing", unit="piece", delay=2):
         for part in np.split(own, range(batch, len(own), batch)):
             a = int(part[0, 0])
             heights, shifts = _peaks(

@@ -9,9 +9,9 @@ __all__ = ['QUALITY_COLUMNS', 'measure_quality', 'mean_spectra']
 import numpy as np
 import pandas as pd
 from scipy.signal import welch
-from tqdm import tqdm
 
 from ..collection.recordings import Recordings
+from ...progress import progress_bar
 
 # %% ../../../nbs/01_data/4_inspection/00_quality.ipynb #f9082d3f
 _MIN_HITS = 5        # samples at either end of a converter's range
@@ -159,7 +159,7 @@ def measure_quality(
     """
     rows = [
         _measure(recordings, i)
-        for i in tqdm(range(len(recordings)), desc="quality", unit="recording", delay=2)
+        for i in progress_bar(range(len(recordings)), desc="quality", unit="recording", delay=2)
     ]
     return pd.DataFrame(rows, index=recordings.table.index, columns=QUALITY_COLUMNS)
 
@@ -236,7 +236,7 @@ def mean_spectra(
     lowest = np.clip((rates / frames).max(), top / 1000, top / 10)
     edges = np.geomspace(lowest, top, n_bands + 1)
     chosen = _chosen(usable.labels)
-    with tqdm(
+    with progress_bar(
         total=sum(map(len, chosen.values())), desc="spectra", unit="recording", delay=2
     ) as bar:
         spectra = {

@@ -19,6 +19,7 @@ from tqdm import tqdm
 from ..readers.reading import read_rows, reader_version
 from ..readers.rows import About
 from .stores import CacheError, ScratchWriter, Store, StoreWriter, find_stores
+from ...progress import progress_bar
 
 # %% ../../../nbs/01_data/2_store/01_caching.ipynb #bf521962
 _FORMAT = "2"       # part of every name: a new layout never meets an old store
@@ -28,7 +29,10 @@ _PART = 1 << 16     # bytes that are hashed at each of three places
 def source_fingerprint(path: Path, how: str = "") -> str:
     """Name of what is read from a file in the way `how`; changes whenever the file does."""
     status = path.stat()
-    digest = hashlib.blake2b(f"{_FORMAT} {how} {path.resolve()} {status.st_size} {status.st_mtime_ns}".encode(), digest_size=16)
+    digest = hashlib.blake2b(
+        f"{_FORMAT} {how} {path.resolve()} {status.st_size} {status.st_mtime_ns}".encode(),
+        digest_size=16,
+    )
     with open(path, "rb") as file:
         for start in sorted({0, max(0, status.st_size // 2), max(0, status.st_size - _PART)}):
             file.seek(start)
@@ -40,14 +44,17 @@ _PACK = 256 << 20      # bytes of sources in a store, if they are smaller than t
 
 
 def cached_sources(
-    sources: dict[str, Path],             # {key: file}
+    sources: dict[str, Path],     # {key: file}
     cache_dir: str | os.PathLike,
-    dtype: str = "float32",               # how samples are kept: float32, int16 or float16
-    variable: str | None = None,          # of MAT files
+    dtype: str = "float32",       # how samples are kept: float32, int16 or float16
+    variable: str | None = None,  # of MAT files
     *,
-    compare: bool = False,                # all samples that were read before with their check sums, which takes as long as reading them
-) -> tuple[dict[str, tuple[Store, dict]], dict[str, str]]:  # {key: (its store, what the store says of it)}; {key: why it cannot be reached}
-    """The store of each source. Those that are new or changed are read first, with a progress bar if that takes longer than two seconds.
+    # all samples that were read before with their check sums, which takes as long as reading them
+    compare: bool = False,
+    # {key: (its store, what the store says of it)}; {key: why it cannot be reached}
+) -> tuple[dict[str, tuple[Store, dict]], dict[str, str]]:
+    """The store of each source. Those that are new or changed are read first, with a progress bar
+    if that takes longer than two seconds.
 
     Raises `CacheError` when stores cannot be written.
     """
@@ -58,17 +65,24 @@ def cached_sources(
         known = _undamaged(folder, {name: known[name] for name in names.values() if name in known})
     missing = {key: sources[key] for key, name in names.items() if name not in known}
     sizes = {key: path.stat().st_size for key, path in missing.items()}
-    with tqdm(total=sum(sizes.values()), desc="reading", unit="B", unit_scale=True, delay=2, disable=not missing or None) as bar:
+    show = None if missing else False
+    with progress_bar(
+        show=show, total=sum(sizes.values()), desc="reading", unit="B", unit_scale=True, delay=2
+    ) as bar:
         for pack in _packs(sizes, _PACK):
             with StoreWriter(folder, dtype) as writer:
                 for key in pack:
-                    unreachable |= _read(writer, key, names[key], missing[key], variable, _follow(bar, sizes[key]))
+                    unreachable |= _read(
+                        writer, key, names[key], missing[key], variable, _follow(bar, sizes[key])
+                    )
     known = find_stores(folder) if missing else known
     return {key: known[name] for key, name in names.items() if key not in unreachable}, unreachable
 
 # %% ../../../nbs/01_data/2_store/01_caching.ipynb #d4e37cb5
 def _undamaged(folder: Path, known: dict[str, tuple[Store, dict]]) -> dict[str, tuple[Store, dict]]:
-    """Those of the stores whose samples are all as they were written; the others are removed, to be read again."""
+    """Those of the stores whose samples are all as they were written; the others are
+    removed, to be read again.
+    """
     damaged = set()
     for store in {store.path: store for store, _ in known.values()}.values():
         try:
@@ -76,8 +90,11 @@ def _undamaged(folder: Path, known: dict[str, tuple[Store, dict]]) -> dict[str, 
         except ValueError as error:
             damaged.add(store.path)
             shutil.rmtree(store.path, ignore_errors=True)
-            warnings.warn(f"{error}; its recordings are read again. If this happens more than once, the disk is failing: point data.cache_dir to another",
-                          stacklevel=3)
+            warnings.warn(
+                f"{error}; its recordings are read again. If this happens more than once, "
+                "the disk is failing: point data.cache_dir to another",
+                stacklevel=3,
+            )
     return {name: found for name, found in known.items() if found[0].path not in damaged}
 
 
@@ -93,7 +110,8 @@ def _fingerprints(sources, how):
 
     with ThreadPoolExecutor(16) as pool:
         found = dict(zip(sources, pool.map(one, sources.items())))
-    return {key: name for key, (name, _) in found.items() if name}, {key: why for key, (_, why) in found.items() if why}
+    names = {key: name for key, (name, _) in found.items() if name}
+    return names, {key: why for key, (_, why) in found.items() if why}
 
 
 def _packs(sizes: dict[str, int], limit: int) -> Iterator[list[str]]:
@@ -108,7 +126,9 @@ def _packs(sizes: dict[str, int], limit: int) -> Iterator[list[str]]:
         yield pack
 
 # %% ../../../nbs/01_data/2_store/01_caching.ipynb #4b59e602
-def _read(writer: StoreWriter, key: str, name: str, path: Path, variable: str | None, progress: Callable) -> dict[str, str]:
+def _read(
+    writer: StoreWriter, key: str, name: str, path: Path, variable: str | None, progress: Callable
+) -> dict[str, str]:
     """Read a source into the store; why, if it cannot be reached."""
     about = About()
     try:
@@ -136,14 +156,19 @@ def read_once(
     sources: dict[str, Path],             # {key: file}
     variable: str | None = None,          # of MAT files
 ) -> Iterator[tuple[dict[str, tuple[Store, dict]], dict[str, str]]]:
-    """The sources, some at a time, in order: what `cached_sources` returns of them, in a store that is kept nowhere."""
+    """The sources, some at a time, in order: what `cached_sources` returns of them, in a
+    store that is kept nowhere.
+    """
     sizes = {key: file_size(path) for key, path in sources.items()}
     for pack in _packs(sizes, ONCE):
         unreachable = {}
         with ScratchWriter() as writer:
             for key in pack:
                 unreachable |= _read(writer, key, key, sources[key], variable, lambda n_bytes: None)
-        yield {source["name"]: (writer.store, source) for source in writer.store.sources}, unreachable
+        yield (
+            {source["name"]: (writer.store, source) for source in writer.store.sources},
+            unreachable,
+        )
         del writer                                              # before the next ones are read
 
 

@@ -1,0 +1,213 @@
+"""Heart sounds below the noise of vehicles: a trained network beside filters that need no training.
+
+    SOUNDDETECT_TEST_DATA=DIR python bench/denoising.py [--full] [--epochs N] [--loss NAME] [--out FILE.csv]
+
+DIR holds heart_pcg_ecg (14 recordings) and car_noise (two vehicles). The network is trained on one vehicle, validated on another stretch of it,
+and tested on the other vehicle with heart sounds of people that it never met, at four ratios; then the other way round. Each filter has the
+parameters, out of a few, that are best on the validation mixtures. One process. By default one fold of people, the smallest network and
+few epochs; --full takes both folds, other losses, rising noise and the default size.
+"""
+import argparse
+import os
+import time
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from scipy.ndimage import convolve1d, uniform_filter
+from scipy.signal import butter, istft, sosfiltfilt, stft
+
+import sounddetect as sd
+from sounddetect.data.collection.roles import cut_for_split, load_roles
+from sounddetect.evaluation.denoising import judged_mixtures, mixtures
+from sounddetect.tasks.waveform_results import Waveforms
+from sounddetect.tasks.waveforms import prepared_waveform
+
+RATE, VEHICLES = 1000, {"car": "Car_Noise_Idle_Noise_60_mph.wav", "tank": "m109.wav"}
+
+
+# --- filters without training -----------------------------------------------------------------------------------------
+
+def band_pass(low, high):
+    sections = butter(4, [low, high], "bandpass", fs=RATE, output="sos")
+    return lambda noisy, rate: sosfiltfilt(sections, noisy)
+
+
+def in_spectra(gains, n_fft=256):
+    """A method that multiplies short spectra by gains of their powers `(channel, bin, frame)`."""
+    def method(noisy, rate):
+        _, _, spectra = stft(noisy, rate, nperseg=n_fft, noverlap=3 * n_fft // 4)
+        _, cleaned = istft(spectra * gains(np.abs(spectra) ** 2), rate, nperseg=n_fft, noverlap=3 * n_fft // 4)
+        return cleaned[:, :noisy.shape[1]]
+    return method
+
+
+def wiener(quantile, floor):
+    """Noise is what a band holds in its quieter moments; after Wiener (1949), with the noise estimated from the recording."""
+    def gains(power):
+        smooth = uniform_filter(power, (0, 0, 3))
+        noise = np.quantile(smooth, quantile, axis=-1, keepdims=True)
+        return np.maximum(1 - noise / np.maximum(smooth, 1e-20), floor)
+    return in_spectra(gains)
+
+
+def spectral_gate(deviations, floor):
+    """A band is let through where it stands out of its own mean by so many deviations, in dB."""
+    def gains(power):
+        level = 10 * np.log10(power + 1e-20)
+        gate = level > level.mean(-1, keepdims=True) + deviations * level.std(-1, keepdims=True)
+        return np.maximum(uniform_filter(gate.astype(float), (0, 3, 5)), floor)
+    return in_spectra(gains)
+
+
+def wavelet_shrinkage(factor, coarsest):
+    """Soft thresholds of an undecimated spline wavelet; after Donoho & Johnstone (1994), with a threshold a level."""
+    spline = np.array([1, 4, 6, 4, 1]) / 16
+
+    def method(noisy, rate):
+        rest, cleaned = noisy.astype(float), np.zeros_like(noisy, float)
+        for level in range(coarsest):
+            kernel = np.zeros(4 * 2 ** level + 1)
+            kernel[::2 ** level] = spline
+            smooth = convolve1d(rest, kernel, mode="reflect")
+            detail, rest = rest - smooth, smooth
+            threshold = factor * np.median(np.abs(detail), -1, keepdims=True) / 0.6745
+            cleaned += np.sign(detail) * np.maximum(np.abs(detail) - threshold, 0)
+        return cleaned                                     # the coarsest rest is below the band of heart sounds
+    return method
+
+
+FILTERS = {
+    "nothing": [lambda noisy, rate: noisy],
+    "band-pass": [band_pass(low, high) for low in (20, 30, 45) for high in (80, 120, 200)],
+    "Wiener": [wiener(quantile, floor) for quantile in (0.3, 0.5, 0.7, 0.85) for floor in (0.02, 0.1)],
+    "spectral gate": [spectral_gate(deviations, floor) for deviations in (0, 0.5, 1, 1.5) for floor in (0.02, 0.1)],
+    "wavelet shrinkage": [wavelet_shrinkage(factor, coarsest) for factor in (0.5, 1, 2, 3) for coarsest in (4, 5, 6)],
+}
+FILTERS["band-pass, then Wiener"] = [
+    lambda noisy, rate, first=first, second=second: second(first(noisy, rate), rate)
+    for first in FILTERS["band-pass"] for second in FILTERS["Wiener"]]
+
+
+def told_wiener(signals, noise):
+    """The best filter that does not change with time, told the mean spectra of heart sounds and of the test noise."""
+    def spectrum(waveforms):
+        return np.mean([np.mean(np.abs(stft(w[0], RATE, nperseg=256)[2]) ** 2, -1) for w in waveforms], 0)
+
+    signal, noise = (each / each.sum() for each in (spectrum(signals), spectrum(noise)))
+
+    def of(ratio):
+        return in_spectra(lambda power: (signal / (signal + noise / 10 ** (ratio / 10)))[None, :, None])
+    return of
+
+
+# --- the comparison ---------------------------------------------------------------------------------------------------
+
+def recordings_of(data, vehicle, split):
+    """Heart sounds, and stretches of one vehicle; parts by what `split` says of each heart sound."""
+    config = sd.Config.load(None, {"task": "denoise", "data.signal": str(data / "heart_pcg_ecg" / "physionet2016_training-a"),
+                                   "data.noise": str(data / "car_noise" / VEHICLES[vehicle]), "data.cache_dir": args.cache})
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        everything = cut_for_split(load_roles(config))
+    label = everything.table["label"].to_numpy()
+    part, names = [], sorted(everything.table.loc[label == "signal", "key"])
+    stretches = everything.table.loc[label == "noise", "key"].tolist()
+    for key in everything.table["key"]:
+        part.append(split[names.index(key)] if key in names else "validation" if key == stretches[2] else "train")
+    return everything.with_columns(split=part)
+
+
+def config_of(settings, epochs):
+    return sd.Config.load(None, {
+        "task": "denoise", "audio.sample_rate": RATE, "model.input_length": 4096, "data.test_split": 0,
+        "training.epochs": epochs, "training.batch_size": 8, "training.learning_rate": 2e-3, "training.early_stopping": None,
+        "preprocessing.filter_params.low_freq": 10, "clearml.enabled": False, "device": "cpu",
+        "output.dir": f"{args.cache}/runs", "data.cache_dir": args.cache} | settings)
+
+
+def best_filter(methods, made):
+    """Of some parameters, those with the best mean SI-SDR on validation mixtures."""
+    means = [np.mean([row["si_sdr"] for row, _, _ in judged_mixtures(method, iter(made), RATE)]) for method in methods]
+    return methods[int(np.argmax(means))]
+
+
+def compared(data, learnt, tested, fold, networks, epochs):
+    """Rows of every method, trained or chosen with one vehicle and tested with the other."""
+    split = np.array(["test" if k % 2 == fold else "train" for k in range(14)], object)
+    split[np.flatnonzero(split == "train")[[1, 5]]] = "validation"
+    with_learnt = recordings_of(data, learnt, split)
+    with_tested = recordings_of(data, tested, split)
+    part, label = (with_learnt.table[name].to_numpy() for name in ("split", "label"))
+    for_learning, for_choice = with_learnt[part != "test"], with_learnt[part == "validation"]
+    other, role = with_tested.table["split"].to_numpy(), with_tested.table["label"].to_numpy()
+    for_test = with_tested[(other == "test") | (role == "noise")]
+    any_config = config_of({}, 1).resolve(for_learning)
+    chosen_on, test = list(mixtures(for_choice, any_config)), list(mixtures(for_test, any_config))
+
+    def read(some):
+        return [np.asarray(prepared_waveform(some, i, any_config.audio)) for i in range(len(some))]
+
+    methods = {name: best_filter(candidates, chosen_on) for name, candidates in FILTERS.items()}
+    told = told_wiener(read(with_learnt[(part == "train") & (label == "signal")]), read(with_tested[role == "noise"]))
+    rows = []
+    for name, method in methods.items():
+        rows += [row | {"method": name} for row, _, _ in judged_mixtures(method, iter(test), RATE)]
+    for each in test:
+        rows += [row | {"method": "Wiener, told both spectra"} for row, _, _ in judged_mixtures(told(each.snr_db), iter([each]), RATE)]
+    costs = []
+    for name, settings in networks.items():
+        started = time.process_time()
+        run = sd.train(config_of(settings, epochs), for_learning, progress=False)
+        trained = time.process_time() - started
+        detector = run.detector
+        started = time.process_time()
+        rows += [row | {"method": name} for row, _, _ in judged_mixtures(detector.process, iter(test), RATE)]
+        cleaned = sum(each.noisy.shape[1] for each in test) / RATE
+        costs.append({"method": name, "parameters": sum(p.numel() for p in detector.network.parameters()), "training (CPU s)": trained,
+                      "times real time": cleaned / (time.process_time() - started), "epochs": len(run.results)})
+    about = {"learnt": learnt, "tested": tested}
+    return [row | about for row in rows], [cost | about for cost in costs]
+
+
+def show(table):
+    form = Waveforms([])
+    for (learnt, tested), of_pair in table.groupby(["learnt", "tested"]):
+        print(f"\nlearnt with {learnt}, tested with {tested}: improvement of SI-SDR (dB) over {of_pair['key'].nunique()} recordings")
+        lines = {}
+        for method, rows in of_pair.groupby("method", sort=False):
+            values, intervals = form.metrics(rows)
+            lines[method] = {f"{ratio:g} dB": "{:+.1f} [{:+.1f}, {:+.1f}]".format(
+                values[f"si_sdr_improvement_at_{ratio:g}"], *intervals[f"si_sdr_improvement_at_{ratio:g}"])
+                for ratio in sorted(rows["snr_db"].unique(), reverse=True)}
+            lines[method] |= {"SI-SDR": f"{values['si_sdr']:+.1f}", "SNR": f"{values['snr']:+.1f}", "log-spectral": f"{values['lsd']:.1f}"}
+        print(pd.DataFrame.from_dict(lines, orient="index").to_string())
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--full", action="store_true")
+    parser.add_argument("--epochs", type=int)
+    parser.add_argument("--loss", help="of the networks; without it the default")
+    parser.add_argument("--out", default="denoising.csv", help="rows of all mixtures")
+    parser.add_argument("--cache", default=".cache", help="for copies of recordings, and runs")
+    args = parser.parse_args()
+    folder = Path(os.environ["SOUNDDETECT_TEST_DATA"])
+    size = {"model.size": "s" if args.full else "n"} | ({"training.loss_function.name": args.loss} if args.loss else {})
+    coloured = size | {"denoise.noise_eq_db": 20.0}
+    trained = {"Wave-U-Net": size, "Wave-U-Net, noise recoloured": coloured}
+    if args.full:
+        trained |= {f"Wave-U-Net, noise recoloured, {name}": coloured | {"training.loss_function.name": name}
+                    for name in ("l1", "si_sdr", "multi_resolution_stft")}
+        trained["Wave-U-Net, noise recoloured, rising"] = coloured | {"denoise.rising_epochs": 40}
+    rows, costs = [], []
+    for fold in (0, 1) if args.full else (0,):
+        for pair in (("tank", "car"), ("car", "tank")):
+            some, cost = compared(folder, *pair, fold, trained, args.epochs or (150 if args.full else 60))
+            rows, costs = rows + some, costs + cost
+            pd.DataFrame(rows).to_csv(args.out, index=False)
+            show(pd.DataFrame(some))
+    if args.full:
+        show(pd.DataFrame(rows))
+    print(pd.DataFrame(costs).to_string(index=False, float_format="{:.0f}".format))

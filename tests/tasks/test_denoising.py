@@ -1,0 +1,128 @@
+"""Noise is removed from signals, from files to files: what a user does, by commands."""
+
+import json
+import warnings
+
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+from support.commands import run_command
+
+import sounddetect as sd
+from sounddetect.data.beats import car_noise, heart_beats, simulate_beats
+
+SETTINGS = {
+    "model.size": "n", "model.depth": 3, "model.input_length": 1024, "training.epochs": 2, "training.batch_size": 4,
+    "clearml.enabled": False, "device": "cpu", "denoise.tested_snr_db": [0.0, -10.0],
+}
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("beats")
+    simulate_beats(folder / "data", 16, duration=6)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def run(place):
+    paths = {"data.signal": str(place / "data/signal"), "data.noise": str(place / "data/noise")}
+    config = sd.Config.load(None, SETTINGS | paths | {"data.cache_dir": str(place / "cache")})
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return sd.train(config, run=place / "run", progress=False)
+
+
+def test_task_follows_from_the_folders(run):
+    assert (run.config.task, run.config.model.architecture) == ("denoise", "wave_unet")
+    assert {"val_loss", "val_si_sdr", "val_si_sdr_improvement"} <= set(run.results)
+
+
+def test_noise_of_the_test_was_never_mixed_in(run):
+    label, group, split = (run.data[name] for name in ("labels", "groups", "split"))
+    for role in ("signal", "noise"):
+        parts = {part: {group[key] for key in keys if label[key] == role} for part, keys in split.items()}
+        assert all(parts.values()), parts
+        assert sum(map(len, parts.values())) == len(set.union(*parts.values()))
+
+
+def test_evaluation_has_a_row_a_mixture_and_a_report(run):
+    evaluation = sd.evaluate(run)
+    table = pd.read_csv(run.path / "evaluation/predictions.csv")
+    n_signals = sum(run.data["labels"][key] == "signal" for key in run.data["split"]["test"])
+    assert len(table) == len(evaluation.predictions) == 2 * n_signals
+    assert set(table["snr_db"]) == {0.0, -10.0}
+    metrics = json.loads((run.path / "evaluation/metrics.json").read_text())
+    assert {"si_sdr_improvement", "si_sdr_improvement_at_-10", "snr", "l1", "lsd_ci"} <= set(metrics)
+    assert "<audio" in (run.path / "evaluation/report.html").read_text()
+    again = sd.evaluate(run)
+    pd.testing.assert_frame_equal(again.predictions, evaluation.predictions)
+
+
+def test_commands_clean_files_and_leave_sources_alone(run, place):
+    source = place / "data/mixed/passenger_00.wav"
+    before = source.read_bytes()
+    done = run_command(place, "denoise", "run", source, "--out", "out")
+    assert done.returncode == 0, done.stderr
+    written, rate = soundfile.read(place / "out/passenger_00.wav")
+    there, _ = soundfile.read(source)
+    assert (written.shape, rate, source.read_bytes()) == (there.shape, 1000, before)
+    refused = run_command(place, "denoise", "run", source, "--out", source.parent)
+    assert refused.returncode == 1 and "is not overwritten" in refused.stderr and source.read_bytes() == before
+
+
+def test_long_recording_in_pieces_equals_the_whole(run):
+    detector = run.detector
+    noisy = car_noise(np.random.default_rng(5), 90, 2000)
+    whole, cleaner = detector.process(noisy, 2000), detector.cleaner(2000, batch_size=3)
+    parts = [cleaner.feed(piece) for piece in np.array_split(noisy, 37)]
+    np.testing.assert_allclose(np.concatenate([*parts, cleaner.finish()]), whole, atol=1e-6)
+    assert whole.shape == noisy.shape
+    np.testing.assert_allclose(detector.process(2 * noisy, 2000), 2 * whole, atol=1e-5)
+
+
+def test_a_few_epochs_make_it_better(place):
+    rng = np.random.default_rng(3)
+    signals = [heart_beats(rng, 8)[0] for _ in range(8)]
+    recordings = sd.Recordings.from_arrays([*signals, *(car_noise(rng, 20) for _ in range(3))], 1000, ["signal"] * 8 + ["noise"] * 3)
+    settings = SETTINGS | {"training.epochs": 12, "training.learning_rate": 3e-3, "model.depth": 5, "data.cache_dir": str(place / "cache")}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        run = sd.train(sd.Config.load(None, settings), recordings, run=place / "better", progress=False)
+        evaluation = sd.evaluate(run, recordings)
+    assert evaluation.metrics["si_sdr_improvement"] > 1.5
+
+
+def test_a_transfer_begins_with_the_weights_of_a_run(run, place):
+    paths = {"data.signal": str(place / "data/signal"), "data.noise": str(place / "data/noise")}
+    settings = SETTINGS | paths | {"training.mode": "transfer", "training.base": str(run.path), "training.epochs": 1,
+                                   "denoise.gain": [0.0, 0.5], "denoise.rising_epochs": 1, "data.cache_dir": str(place / "cache")}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        later = sd.train(sd.Config.load(None, settings), run=place / "later", progress=False)
+    assert later.finished and later.results["val_loss"].notna().all()
+
+
+@pytest.mark.parametrize(("change", "message"), [
+    ({"data.noise": "nowhere"}, "nowhere"),
+    ({"preprocessing.normalize": True}, "set preprocessing.normalize: false"),
+    ({"model.input_length": 9000}, "a window has 9000"),
+    ({"features.kind": "log_mel"}, "log_mel"),
+    ({"denoise.snr_db": [5, -5]}, "the lower end first"),
+])
+def test_mistakes_have_one_message(place, change, message):
+    paths = {"data.signal": str(place / "data/signal"), "data.noise": str(place / "data/noise/drive_00.wav")}
+    settings = SETTINGS | paths | {"task": "denoise", "data.cache_dir": str(place / "cache")} | change
+    with pytest.raises((ValueError, FileNotFoundError), match=message), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        sd.train(sd.Config.load(None, settings), run=place / "mistake", progress=False)
+
+
+def test_a_detector_of_classes_returns_no_waveform():
+    config = sd.Config.load(None, {"task": "classify", "model.size": "n"}).resolve()
+    from sounddetect.tasks.protocol import task_of
+
+    detector = sd.Detector(task_of(config).build(), config, "cpu")
+    with pytest.raises(ValueError, match="task: denoise"):
+        detector.process(np.zeros(30000), 44100)
