@@ -18,8 +18,8 @@ import warnings
 
 # importing them puts them on `app`
 from . import (
-    data_commands, deploying_commands, judging_commands, page_commands, tracking_commands,
-    training_commands, tuning_commands)
+    data_commands, deploying_commands, judging_commands, page_commands, service_commands,
+    tracking_commands, training_commands, tuning_commands)
 from .commands import app
 
 # %% ../../nbs/11a_cli/07_cli.ipynb #d26fe326

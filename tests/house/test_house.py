@@ -30,7 +30,7 @@ FLOORS = [
     ["plotting"],
     ["runs", "tracking", "evaluation"],
     ["jobs"],
-    ["cli", "workbench", "testing"],
+    ["workbench", "service", "cli", "testing"],
 ]
 HOUSEHOLDS = [household for floor in FLOORS for household in floor]
 MODULES = {

@@ -1,0 +1,221 @@
+"""The service as people run it: a process that may be killed, requests of others, trainings that come to their end all the same."""
+
+import contextlib
+import json
+import os
+import random
+import signal
+import subprocess
+import time
+
+import httpx
+import psutil
+import pytest
+from support.commands import environment, program, weights
+from support.tiny import SETTINGS, write_folder
+
+pytest.importorskip("sqlalchemy")
+
+N_KILLS = max(1, int(os.environ.get("SOUNDDETECT_KILLS", 3)) // 3)  # `make nightly` sets more
+TOKEN = "a-token-for-the-tests"
+API = "/api/v1/ml"
+SMALL = {key: value for key, value in SETTINGS.items() if not key.startswith(("model.size", "training.epochs"))}
+STEADY = SMALL | {"training.early_stopping": None}
+
+
+class Running:
+    """A service below a folder, and a client of it."""
+
+    def __init__(self, folder, token=TOKEN):
+        words = [*program(), "serve", "--root", str(folder), "--port", "0"]
+        env = environment() | ({"SOUNDDETECT_TOKEN": token} if token else {})
+        self.process = subprocess.Popen(words, cwd=folder, env=env, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        line = self.process.stdout.readline()
+        assert line.startswith("the service is at "), line
+        self.address = line.split()[-1].partition("/docs")[0]
+        self.client = httpx.Client(base_url=self.address, headers={"Authorization": f"Bearer {token}"}, timeout=120)
+
+    def get(self, path):
+        answer = self.client.get(API + path)
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    def post(self, address, /, **body):
+        answer = self.client.post(API + address, json=body)
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    def until(self, training_id, *statuses):
+        """Poll until a training is in one of some states; its status."""
+        while (status := self.get(f"/training/status/{training_id}"))["status"] not in statuses:
+            time.sleep(0.05)
+        return status
+
+    def end(self, number=signal.SIGTERM):
+        self.client.close()
+        self.process.send_signal(number)
+        with contextlib.suppress(ValueError):
+            self.process.communicate(timeout=30)
+        return self.process.returncode
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    place = tmp_path_factory.mktemp("service").resolve()
+    write_folder(place / "dataset")
+    return place
+
+
+@pytest.fixture
+def services(folder):
+    """`services()` starts one; none is left, and no training of theirs."""
+    begun = []
+
+    def start(**options):
+        begun.append(Running(folder, **options))
+        return begun[-1]
+
+    yield start
+    for service in begun:
+        if service.process.poll() is None:
+            service.end(signal.SIGKILL)
+    for lock in (folder / ".sounddetect").glob("*.lock"):
+        number = lock.read_text()
+        with contextlib.suppress(psutil.NoSuchProcess, ValueError):
+            process = psutil.Process(int(number or 0))
+            if "work_off" in " ".join(process.cmdline()):
+                process.kill()
+
+
+def test_a_program_written_for_images_trains_a_detector(services, folder):
+    """As such a program does: check, train, ask until it has ended; only address, path, token and network are others."""
+    service = services()
+    checked = service.post("/dataset/validate", dataset_path="dataset", check_images=True, check_labels=True, validate_format=True)
+    assert checked["recordings"] == 24 and checked["valid"]
+    asked = {"mode": "full", "dataset_path": "dataset", "model_architecture": "n", "epochs": 2, "batch_size": 16}
+    training_id = service.post("/training/start", **asked, learning_rate=0.01, settings=SMALL)["training_id"]
+    seen = []
+    while not seen or seen[-1]["status"] not in ("completed", "failed"):
+        seen.append(service.get(f"/training/status/{training_id}"))
+        assert 0 <= seen[-1]["progress"] <= 100
+    assert seen[-1]["status"] == "completed" and seen[-1]["progress"] == 100, seen[-1]
+    model = f"runs/{training_id}/weights/best.pt"
+    shown = service.post("/model/visualize", model_path=model)
+    picture = service.client.get(shown["confusion_matrix_url"])
+    assert picture.headers["content-type"] == "image/png" and picture.content[:4] == b"\x89PNG"
+    judged = service.post("/model/validate", model_path=model, confidence_threshold=0.25, save_predictions=True, analyze_errors=True)
+    assert judged["threshold"] == 0.25 and judged["predictions_path"].startswith("validations/")
+    scored = service.post("/predictions", model_path=model, path="dataset/machine_0.json")
+    file = "machine_0.json"
+    content = (folder / "dataset" / file).read_bytes()
+    sent = service.client.post(f"{API}/predictions/upload", params={"model_path": model, "name": file}, content=content)
+    assert sent.status_code == 200, sent.text
+    assert sent.json()["predictions"] == scored["predictions"]
+    assert service.end() == 0
+
+
+def test_killed_with_its_trainings_at_any_moment_they_end_with_the_same_bits(services, folder):
+    service = services()
+    asked = {"mode": "full", "dataset_path": "dataset", "model_architecture": "n", "epochs": 30, "batch_size": 2}
+    undisturbed = service.post("/training/start", **asked, settings=STEADY)["training_id"]
+    assert service.until(undisturbed, "completed", "failed")["status"] == "completed"
+    for number in range(N_KILLS):
+        draw = random.Random(number)
+        first, second = (service.post("/training/start", **asked, settings=STEADY)["training_id"] for _ in range(2))
+        while service.get(f"/training/status/{first}")["epoch"] < draw.randint(1, 20):
+            time.sleep(0.02)
+        worker = int((folder / ".sounddetect" / f"{first}.lock").read_text())
+        order = [service.process.pid, worker] if draw.random() < 0.5 else [worker, service.process.pid]
+        for victim in order if draw.random() < 0.7 else [service.process.pid]:
+            os.kill(victim, signal.SIGKILL)
+        service.process.communicate()
+        service = services()
+        assert service.get(f"/training/status/{first}")["status"] in ("queued", "running", "completed")
+        for training_id in (first, second):
+            assert service.until(training_id, "completed", "failed")["status"] == "completed"
+            assert weights(folder / "runs" / training_id) == weights(folder / "runs" / undisturbed)
+            log = (folder / "runs" / training_id / "log.txt").read_text()
+            assert log.count("finished after epoch 30") == 1, "it was trained twice"
+
+
+def test_stopped_and_gone_on_with(services, folder):
+    service = services()
+    asked = {"mode": "full", "dataset_path": "dataset", "model_architecture": "n", "epochs": 3000, "batch_size": 2}
+    training_id = service.post("/training/start", **asked, settings=STEADY)["training_id"]
+    while service.get(f"/training/status/{training_id}")["epoch"] < 1:
+        time.sleep(0.05)
+    assert service.end() == 0                                    # the service goes, the training stays
+    service = services()
+    assert service.get(f"/training/status/{training_id}")["status"] == "running"
+    service.post(f"/jobs/{training_id}/stop")
+    stopped = service.until(training_id, "stopped")
+    assert stopped["actions"] == ["resume", "extend"] and 0 < stopped["progress"] < 100
+    again = service.client.post(f"{API}/jobs/{training_id}/stop")
+    assert again.status_code == 409 and "is stopped, which allows resume and extend" in again.json()["detail"]
+    service.post("/training/start", mode="resume", training_id=training_id)
+    service.until(training_id, "running")
+    service.post(f"/jobs/{training_id}/stop")
+    service.until(training_id, "stopped")
+
+
+def outside(path):
+    return {"dataset_path": path}
+
+
+START = {"mode": "full", "dataset_path": "dataset"}
+HOSTILE = [
+    *[("POST", "/dataset/validate", outside(path), 403) for path in (
+        "..", "../..", "dataset/../..", "/etc/passwd", "/", "/proc/self/environ", "/dev/zero", "/dev/stdin", "link", "link/hosts",
+        ".sounddetect", ".sounddetect/service.db", "dataset\\..\\..", "/root")],
+    *[("POST", "/dataset/validate", outside(path), 422) for path in ("", "a\0b", "a\nb", "x" * 5000, "pipe", 7, None, ["dataset"])],
+    ("POST", "/dataset/validate", outside("holds_link"), 403),
+    ("POST", "/dataset/validate", outside("nothing"), 404),
+    ("POST", "/dataset/validate", outside("<script>alert(1)</script>"), 404),
+    *[("POST", "/training/start", START | more, 422) for more in (
+        {"mode": "fool"}, {"epochs": 0}, {"epochs": 10**30}, {"epochs": "many"}, {"learning_rate": -1}, {"learning_rate": 1e400},
+        {"batch_size": -5}, {"settings": {"output.dir": "/etc"}}, {"settings": {"data.path": "/etc"}}, {"settings": {"x" * 500: 1}},
+        {"settings": {"training.epochs": {"a": [1] * 50}}}, {"settings": {"clearml.enabled": True}}, {"mode": "transfer"},
+        {"model_architecture": "yolov8s"}, {"model_architecture": "../../x"}, {"unknown": 1})],
+    ("POST", "/training/start", {"mode": "resume", "training_id": "../x"}, 422),
+    ("POST", "/training/start", {"mode": "resume", "training_id": "none"}, 404),
+    ("POST", "/model/validate", {"model_path": "dataset"}, 404),
+    ("POST", "/model/validate", {"model_path": "dataset", "iou_threshold": 0.45}, 422),
+    ("GET", "/training/status/..%2f..%2fetc", None, 404),
+    ("GET", "/runs/x/pictures/..%2f..%2fconfig.yaml", None, 404),
+    ("DELETE", "/training/status", None, 405),
+    ("POST", "/jobs/none/stop", None, 404),
+]
+
+
+def test_hostile_requests_are_refused_in_one_sentence(services, folder):
+    (folder / "link").symlink_to("/etc")
+    (folder / "holds_link").mkdir()
+    (folder / "holds_link" / "out").symlink_to("/etc")
+    os.mkfifo(folder / "pipe")
+    service = services()
+    try:
+        for method, path, body, status in HOSTILE:
+            content = None if body is None else json.dumps(body)
+            answer = service.client.request(method, API + path, content=content, headers={"content-type": "application/json"})
+            assert answer.status_code == status, (method, path, body, answer.text)
+            said = answer.json()
+            assert list(said) == ["detail"] and 0 < len(said["detail"]) <= 2000 and "Traceback" not in said["detail"]
+            assert answer.headers["x-content-type-options"] == "nosniff" and "server" not in answer.headers
+        for content in (b"", b"{", b"[" * 100_000, b"\xff\xfe", b"null", b"[]"):
+            answer = service.client.post(f"{API}/training/start", content=content, headers={"content-type": "application/json"})
+            assert answer.status_code in (400, 422) and answer.json()["detail"], content[:10]
+        large = service.client.post(f"{API}/training/start", content=b" " * 2_000_000)
+        assert large.status_code == 413
+        for header in ("", "Bearer", "Bearer x", f"Basic {TOKEN}"):
+            answer = httpx.get(f"{service.address}{API}/status", headers={"authorization": header})
+            assert answer.status_code == 401 and TOKEN not in answer.text
+        assert service.get("/training/status")["count"] == len(list((folder / "runs").glob("*/config.yaml")))
+        assert service.get("/health") == {"status": "ok"}
+    finally:
+        for name in ("link", "pipe", "holds_link/out"):
+            (folder / name).unlink()
+
+
+def test_beyond_this_machine_it_wants_a_token(command):
+    refused = command("serve", "--host", "0.0.0.0", "--port", "0")
+    assert refused.returncode == 1 and "a token is needed: set SOUNDDETECT_TOKEN" in refused.stderr
