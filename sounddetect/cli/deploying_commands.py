@@ -80,7 +80,7 @@ def denoise(
     paths: Annotated[list[Path], typer.Argument(help="files or folders with recordings")],
     out: Annotated[Path, typer.Option(help="folder to write to; nothing in it is overwritten")],
 ) -> None:
-    """Remove noise from recordings, with a detector of task: denoise.
+    """Write recordings again without their noise.
 
     Files are written as they came: audio, MAT or CSV, with the same rate, channels and level.
     """
