@@ -258,7 +258,8 @@ class Desk:
     def _position(self, training: QueuedTraining | None) -> int | None:
         if training is None or training.status != "queued":
             return None
-        return 1 + [one.id for one in self.queue.trainings("queued")].index(training.id)
+        before = [one.id for one in self.queue.trainings("queued") if one.place < training.place]
+        return 1 + len(before)                  # it may have begun since it was looked up
 
     def run(self, training_id: str) -> Run:
         """The run folder of a training. Raises `FileNotFoundError`."""

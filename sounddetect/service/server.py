@@ -52,6 +52,7 @@ def listening_socket(host: str, port: int) -> socket.socket:
         found.close()
         raise ValueError(f"{host}:{port} cannot be listened to ({error.strerror}): "
                          "name another --port or --host") from None
+    found.listen(1024)                  # who reads the address before uvicorn is up waits for it
     return found
 
 # %% ../../nbs/11d_service/09_server.ipynb #98613888
