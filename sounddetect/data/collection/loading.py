@@ -162,9 +162,9 @@ def _files_of(entry: Entry, key: str, path: Path) -> dict[str, Path]:
 
 
 def _is_root(folder: Path) -> bool:
-    """Whether nothing lies above a folder."""
-    real = os.path.realpath(folder)
-    return real == os.path.dirname(real)
+    """Whether a folder is there and nothing lies above it; what cannot be a name is no folder."""
+    real = os.path.realpath(folder) if os.path.exists(folder) else ""
+    return bool(real) and real == os.path.dirname(real)
 
 
 def _key_of(written: str, key: str) -> str:
