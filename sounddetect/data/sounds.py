@@ -80,7 +80,7 @@ def _events(kind, rng, sample_rate, n):
     make = _call if kind in _VOICES else _knock
     distance *= rng.uniform(0.8, 1.2)
     uneven = 0.9 if kind == "crackling_fire" else 0.05
-    total, at = np.zeros(n), rng.uniform(0, 0.5 * distance)
+    total, at = np.zeros(n), rng.uniform(0, min(0.5 * distance, 0.25 * n / sample_rate))
     while at < n / sample_rate:
         sound = make(rng, sample_rate, *grain)
         room = total[int(at * sample_rate):][: len(sound)]
