@@ -81,9 +81,9 @@ class Reconstruction(nn.Module):
             article = "an" if type(self).__name__[0] in "AEIOU" else "a"
             words = (f" {c.lower()}" if c.isupper() else c for c in type(self).__name__)
             raise ValueError(
-                f"{article}{''.join(words)} needs features (channel, mel, frame) with {fewest} frames "
-                f"or more, got {tuple(inputs.shape)}: set features.kind: log_mel, or a longer "
-                "model.input_length")
+                f"{article}{''.join(words)} needs features (channel, mel, frame) with {fewest} "
+                f"frames or more, got {tuple(inputs.shape)}: set features.kind: log_mel, or a "
+                "longer model.input_length")
         self.n_channels, self.n_mels = inputs.shape[:2]
         self.register_buffer("mean", torch.zeros(*inputs.shape[:2], 1))
         self.register_buffer("deviation", torch.ones(*inputs.shape[:2], 1))
