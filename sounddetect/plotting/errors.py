@@ -89,7 +89,8 @@ def _draw_attention(axes, attention, frame_s):
     edges = np.linspace(0, len(attention) * frame_s, len(looked) + 1)
     axes.stairs(looked, edges, baseline=1, fill=True, color=ACCENT)
     axes.axhline(1, color=INK, linestyle='--', linewidth=.8)
-    axes.set(ylabel='attention\n(1 = even)', ylim=(min(.8 * looked.min(), .5), 1.15 * max(looked.max(), 1.3)))
+    lowest, highest = min(.8 * looked.min(), .5), 1.15 * max(looked.max(), 1.3)
+    axes.set(ylabel='attention\n(1 = even)', ylim=(lowest, highest))
 
 
 def _draw_recording(picture, axes, samples, sample_rate, f_max):
