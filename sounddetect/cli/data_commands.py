@@ -20,7 +20,9 @@ def simulate(
     folder: Annotated[Path, typer.Argument(help="folder to write to")],
     recordings: Annotated[int, typer.Option(help="how many, half of them NG")] = 200,
     seed: Annotated[int, typer.Option(help="the same seed gives the same bytes")] = 0,
-    form: Annotated[str, typer.Option(help="new or legacy (JSON), wav, classes (a folder for each fault), dcase or dcase2020, noisy (heart sounds and drives)")] = "new",
+    form: Annotated[str, typer.Option(
+        help="new or legacy (JSON), wav, classes (a folder for each fault), dcase or dcase2020, "
+        "noisy (heart sounds and drives), esc (ten sounds of the surroundings)")] = "new",
     fault_level: Annotated[float, typer.Option(
         help="level of the faults in dB; -6: they have to be learnt, 0: plain in every recording")] = -6.0,
 ) -> None:
@@ -32,6 +34,12 @@ def simulate(
 
         files = simulate_beats(folder, recordings, seed)
         print(f"heart sounds in {folder / 'signal'}, drives in {folder / 'noise'}, {len(files)} files in all")
+        return
+    if form == "esc":
+        from sounddetect.data.sounds import simulate_sounds
+
+        files = simulate_sounds(folder, recordings, seed)
+        print(f"{len(files)} clips of ten kinds of sound in {folder}, in the folds that their names begin with")
         return
     files = write(folder, recordings, seed, form, fault_level=fault_level)
     print(f"{recordings} recordings in {len(files)} files below {folder}")

@@ -52,7 +52,7 @@ h2 { font-size: 1.15rem; margin: 1.6rem 0 .6rem; }
 .tile small { color: var(--soft); display: block; } .tile b { overflow-wrap: anywhere; }
 .two { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 25rem), 1fr));
   gap: 1rem; }
-.two > * { margin: 0; min-width: 0; }
+.two > * { margin: 0; min-width: 0; } .two > .card:only-child { max-width: 40rem; }
 .scroll { overflow-x: auto; } table { border-collapse: collapse; width: 100%; font-size: .94rem; }
 th { text-align: left; color: var(--soft); font-weight: 600; white-space: nowrap; }
 th, td { padding: .45rem .8rem .45rem 0; border-bottom: 1px solid var(--line);

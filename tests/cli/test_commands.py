@@ -27,6 +27,7 @@ from support.commands import (
 from support.tiny import RATE, SETTINGS, options, tone_or_noise, write_folder, write_json
 
 import sounddetect as sd
+from sounddetect.data.sounds import KINDS
 from sounddetect.training.trainer import MACHINE_COLUMNS
 
 LONG = {
@@ -235,6 +236,14 @@ def test_simulate_writes_what_can_be_read(command, tmp_path, form):
     recordings = sd.load_recordings(tmp_path / "made", classes="auto", cache_dir=tmp_path / ".cache")
     assert Counter(recordings.labels) == (FAULTS if form == "classes" else {"NG": 4, "OK": 4}) and not recordings.problems
     assert recordings.table["sample_rate"].eq(44100).all()
+
+
+def test_simulated_sounds_are_read_with_their_classes_and_folds(command, tmp_path):
+    result = command("simulate", "made", "--recordings", 20, "--form", "esc")
+    assert result.returncode == 0, result.stderr
+    recordings = sd.load_recordings(tmp_path / "made", classes="auto", cache_dir=tmp_path / ".cache")
+    assert Counter(recordings.labels) == dict.fromkeys(KINDS, 2) and not recordings.problems
+    assert Counter(recordings.table["fold"]) == {1: 10, 2: 10}
 
 
 def test_simulate_writes_what_the_function_of_the_same_name_writes(command, tmp_path):

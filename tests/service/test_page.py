@@ -109,11 +109,10 @@ def test_the_whole_way_by_mouse_in_both_languages(folder):
         tab.wait_for_selector("html[lang=ja]")
         tab.select_option("select[name=theme]", "dark")
         tab.wait_for_selector("html[data-theme=dark]")
-        _look_at_all(desk, "desk_ja_dark", "other", first)
-        for lang, scheme in (("en", "dark"), ("ja", "light")):
-            phone = Tab(chromium, service, viewport={"width": 390, "height": 844}, locale=lang, color_scheme=scheme, has_touch=True)
-            phone.log_in()
-            _look_at_all(phone, f"phone_{lang}", "other", first)
+        phone = Tab(chromium, service, viewport={"width": 390, "height": 844}, locale="ja", color_scheme="dark", has_touch=True)
+        phone.log_in()
+        assert phone.tab.get_attribute("html", "lang") == "ja"
+        _look_at_all(phone, "phone_ja", "other", first)
 
 
 def _look_at_all(tab, name, run, first):
