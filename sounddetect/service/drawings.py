@@ -61,7 +61,8 @@ def round_ticks(low: float, high: float, n: int = 4) -> list[float]:
 
 
 _CURVES = """
-<figure class="chart"><svg viewBox="0 0 {{ width }} {{ height }}" role="img" aria-label="{{ said }}">
+<figure class="chart">\
+<svg viewBox="0 0 {{ width }} {{ height }}" role="img" aria-label="{{ said }}">
 {% for y, text in y_ticks %}<line class="grid" x1="{{ left }}" x2="{{ width - 8 }}" y1="{{ y }}" \
 y2="{{ y }}"/><text x="{{ left - 6 }}" y="{{ y + 4 }}" text-anchor="end">{{ text }}</text>
 {% endfor %}{% for x, text in x_ticks %}<text x="{{ x }}" y="{{ height - 18 }}" \
@@ -70,7 +71,8 @@ text-anchor="middle">{{ text }}</text>{% endfor %}
 y2="{{ height - 34 }}"/>{% endif %}
 {% for points in lines %}<polyline class="line s{{ loop.index0 % 6 }}" points="{{ points }}"/>
 {% endfor %}<text x="{{ width - 8 }}" y="{{ height - 3 }}" text-anchor="end">{{ x_label }}</text>
-</svg><figcaption><b>{{ title }}</b>{% for name in names %}<span class="key s{{ loop.index0 % 6 }}">\
+</svg><figcaption><b>{{ title }}</b>{% for name in names %}\
+<span class="key s{{ loop.index0 % 6 }}">\
 {{ name }}</span>{% endfor %}</figcaption></figure>
 """
 WIDTH, HEIGHT, LEFT = 480, 240, 66

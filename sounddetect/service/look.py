@@ -62,7 +62,8 @@ td.name { overflow-wrap: anywhere; min-width: 9rem; } td.long { min-width: 14rem
 input, select, textarea, button, .button { font: inherit; color: inherit; min-height: 2.75rem;
   padding: .45rem .7rem; border: 1px solid var(--soft); border-radius: 7px;
   background: var(--card); max-width: 100%; }
-input[type=checkbox] { min-height: 0; width: 1.35rem; height: 1.35rem; accent-color: var(--accent); }
+input[type=checkbox] { min-height: 0; width: 1.35rem; height: 1.35rem;
+  accent-color: var(--accent); }
 input[type=range] { width: 100%; padding: 0; accent-color: var(--accent); }
 button, .button { cursor: pointer; display: inline-block; text-decoration: none;
   border-color: var(--accent); color: var(--accent); font-weight: 600; }
@@ -270,7 +271,8 @@ _FRAME = """
 data-theme="{{ look.theme }}"{% endif %}><head><meta charset="utf-8">
 <title>{{ title }} · SoundDetect</title>
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<link rel="icon" href="{{ look.base }}/icon.svg"><link rel="stylesheet" href="{{ look.base }}/page.css">
+<link rel="icon" href="{{ look.base }}/icon.svg">\
+<link rel="stylesheet" href="{{ look.base }}/page.css">
 <script defer src="{{ look.base }}/page.js"></script></head>
 <body><a class="skip" href="#content">{{ look("skip") }}</a>
 <header><a class="brand" href="{{ look.base }}">SoundDetect</a>

@@ -96,7 +96,7 @@ _NEW = {
     "page.new.base": ("Transfer from (run or model)", "転移学習の元（学習またはモデル）"),
     "page.new.rate": ("Learning rate", "学習率"),
     "page.new.more": ("All settings", "すべての設定"),
-    "page.new.more.about": ("Each with its default, its range and what it means, as in config.yaml.",
+    "page.new.more.about": ("Each with its default, its range and its meaning, as in config.yaml.",
                             "既定値・範囲・意味は config.yaml と同じです。"),
     "page.new.default": ("{value} without it", "既定値 {value}"),
     "page.new.start": ("Start", "学習を開始"),

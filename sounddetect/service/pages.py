@@ -36,7 +36,7 @@ A_PAGE = 50                             # trainings
 
 
 def trainings_shown(desk: Desk, name: str = "", state: str = "") -> Iterator[dict[str, Any]]:
-    """Statuses of trainings whose name contains a text and that are in a state, the newest first."""
+    """Statuses of trainings by a part of their name and their state, the newest first."""
     for training_id in desk.known():
         if name.lower() in training_id.lower():
             status = desk.status(training_id)
@@ -68,7 +68,8 @@ _OVERVIEW = """
 value="{{ row.training_id }}" aria-label="{{ look("choose_one", name=row.training_id) }}"></td>
 <td class="name"><a href="{{ look.base }}/runs/{{ row.training_id }}">{{ row.training_id }}</a></td>
 <td><span class="badge {{ row.state }}">{{ look("status." + row.state) }}</span></td>
-<td><progress max="100" value="{{ row.progress }}" aria-label="{{ row.progress }} %"></progress></td>
+<td><progress max="100" value="{{ row.progress }}" aria-label="{{ row.progress }} %"></progress>\
+</td>
 <td>{{ row.spark }}</td><td class="number">{{ row.best }}</td><td>{{ row.began }}</td></tr>
 {% endfor %}</table></div><div class="row"><button>{{ look("compare.chosen") }}</button>
 {% if older %}<a class="button" href="{{ older }}">{{ look("more") }}</a>{% endif %}</div></form>
@@ -155,7 +156,8 @@ _DATA = """
 {% if not report.findings %}{{ look("data.no_findings") }}{% endif %}</p>
 <section class="tiles">{% for name, value in tiles %}<div class="tile"><small>{{ name }}</small>
 <b>{{ value }}</b></div>{% endfor %}</section>
-<p><a class="button main" href="{{ look.base }}/new?dataset_path={{ report.dataset_path | urlencode }}">\
+<p><a class="button main" \
+href="{{ look.base }}/new?dataset_path={{ report.dataset_path | urlencode }}">\
 {{ look("data.train") }}</a></p>
 {% if report.findings %}<div class="card scroll"><table><tr>{% for name in columns %}
 <th>{{ look.shared("check.column." + name) }}</th>{% endfor %}</tr>
@@ -196,7 +198,8 @@ def data_page(desk: Desk, look: Look, path: str = "", said: str = "") -> Markup:
 def folders_below(desk: Desk, most: int = 50) -> list[str]:
     """Names of folders and files right below the roots that may hold recordings."""
     own = {"runs", "validations"}
-    return [desk.roots.name(entry) for root in desk.roots.folders for entry in sorted(root.iterdir())
+    return [desk.roots.name(entry) for root in desk.roots.folders
+            for entry in sorted(root.iterdir())
             if entry.name[0] != "." and entry.name not in own and desk.roots.holds(entry)][:most]
 
 # %% ../../nbs/11d_service/08f_pages.ipynb #8de877fe
@@ -204,13 +207,15 @@ FIRST = ("task", "training.epochs", "training.batch_size", "training.learning_ra
          "model.architecture", "model.size")
 
 _NEW = """
-<form method="post" action="{{ look.base }}/new">{{ look.word }}<div class="card"><div class="fields wide">
+<form method="post" action="{{ look.base }}/new">{{ look.word }}<div class="card"><div \
+class="fields wide">
 <label>{{ look("data.path") }}<input name="dataset_path" id="dataset_path" required \
 maxlength="1000" list="folders" value="{{ given.dataset_path }}"></label>
 <datalist id="folders">{% for name in folders %}<option value="{{ name }}">{% endfor %}</datalist>
 <label>{{ look.shared("plan.size") }}<select name="model_architecture" id="model_architecture">
 <option value="">auto</option>{% for name in sizes %}<option value="{{ name }}"\
-{% if name == given.model_architecture %} selected{% endif %}>{{ look.shared("plan.size." + name) }}\
+{% if name == given.model_architecture %} selected\
+{% endif %}>{{ look.shared("plan.size." + name) }}\
 </option>{% endfor %}{% for name in networks %}<option\
 {% if name == given.model_architecture %} selected{% endif %}>{{ name }}</option>{% endfor %}\
 </select></label>
@@ -218,7 +223,8 @@ maxlength="1000" list="folders" value="{{ given.dataset_path }}"></label>
 {% if name == given.task %} selected{% endif %}>{{ name }}</option>{% endfor %}</select></label>
 <label>{{ look.shared("plan.epochs") }}<input type="number" name="epochs" id="epochs" min="1" \
 max="1000000" placeholder="{{ defaults["training.epochs"] }}" value="{{ given.epochs }}"></label>
-<label>{{ look.shared("plan.batch") }}<input name="batch_size" id="batch_size" pattern="auto|[0-9]+" \
+<label>{{ look.shared("plan.batch") }}<input name="batch_size" id="batch_size" \
+pattern="auto|[0-9]+" \
 placeholder="auto" value="{{ given.batch_size }}"></label>
 <label>{{ look("new.rate") }}<input type="number" step="any" min="0" max="10" name="learning_rate" \
 id="learning_rate" placeholder="{{ defaults["training.learning_rate"] }}" \
@@ -229,22 +235,27 @@ maxlength="1000" value="{{ given.base_model_path }}"></label>
 </div></div>
 <details class="card"{% if opened %} open{% endif %}><summary>{{ look("new.more") }}</summary>
 <p class="about">{{ look("new.more.about") }}</p>
-{% for section, those in sections.items() %}<fieldset class="card"><legend><b>{{ section or "…" }}</b>\
+{% for section, those in sections.items() %}<fieldset class="card"><legend><b>{{ section or "…" }}\
+</b>\
 </legend><div class="fields wide">{% for field in those %}<label>{{ field.key }}
 <small>{{ field.comment }}{% if field.range %} ({{ field.range }}){% endif %}</small>
 {% if field.kind == "choice" %}<select name="{{ field.key }}">
 <option value="">{{ look("new.default", value=field.default) }}</option>
-{% for name in field.choices %}<option{% if given[field.key] == name %} selected{% endif %}>{{ name }}\
+{% for name in field.choices %}<option{% if given[field.key] == name %} selected\
+{% endif %}>{{ name }}\
 </option>{% endfor %}</select>
 {% elif field.kind == "number" and not field.words %}<input type="number" \
-step="{{ 1 if field.whole else "any" }}"{% if field.low is not none %} min="{{ field.low }}"{% endif %}\
+step="{{ 1 if field.whole else "any" }}"{% if field.low is not none %} min="{{ field.low }}"\
+{% endif %}\
 {% if field.high is not none %} max="{{ field.high }}"{% endif %} name="{{ field.key }}" \
 placeholder="{{ field.default }}" value="{{ given[field.key] }}">
 {% else %}<input name="{{ field.key }}" placeholder="{{ field.default }}" maxlength="500" \
-value="{{ given[field.key] }}">{% endif %}</label>{% endfor %}</div></fieldset>{% endfor %}</details>
+value="{{ given[field.key] }}">{% endif %}</label>{% endfor %}</div></fieldset>{% endfor %}\
+</details>
 <div class="row"><button formaction="{{ look.base }}/forecast">{{ look("new.plan") }}</button>
 <button class="main">{{ look("new.start") }}</button></div></form>
-{% if forecast %}<h2>{{ look("new.planned") }}</h2><pre id="forecast">{{ forecast }}</pre>{% endif %}
+{% if forecast %}<h2>{{ look("new.planned") }}</h2><pre id="forecast">{{ forecast }}</pre>\
+{% endif %}
 """
 
 
@@ -288,7 +299,8 @@ value="{{ (status.epochs or 0) + 10 }}"></label>{% endif %}
 <button id="{{ action }}"{% if action == "stop" %} class="main"{% endif %}>\
 {{ look("run." + action) }}</button></form>{% endfor %}
 {% if state == "completed" %}<a class="button main" id="results" \
-href="{{ look.base }}/runs/{{ status.training_id }}/results">{{ look("run.results") }}</a>{% endif %}
+href="{{ look.base }}/runs/{{ status.training_id }}/results">{{ look("run.results") }}</a>\
+{% endif %}
 </div>
 {% if charts %}<h2>{{ look("run.curves") }}</h2><div class="two">{% for chart in charts %}
 <div class="card">{{ chart }}</div>{% endfor %}</div>{% endif %}
@@ -339,7 +351,8 @@ _RESULTS = """
 <p class="message {{ verdict_kind }}">{{ verdict }}</p>
 <h2>{{ look("results.metrics") }}</h2><div class="card scroll"><table><tr>{% for name in heads %}
 <th{% if not loop.first %} class="number"{% endif %}>{{ name }}</th>{% endfor %}</tr>
-{% for row in metrics %}<tr>{% for value in row %}<td{% if not loop.first %} class="number"{% endif %}>\
+{% for row in metrics %}<tr>{% for value in row %}<td{% if not loop.first %} class="number"\
+{% endif %}>\
 {{ value }}</td>{% endfor %}</tr>{% endfor %}</table></div>
 {% if line %}<h2>{{ look("results.threshold") }}</h2>
 <form class="card slider" method="post" data-scores="{{ line.parts | tojson | forceescape }}" \
@@ -350,12 +363,14 @@ action="{{ look.base }}/runs/{{ name }}/threshold">{{ look.word }}
 min="{{ line.low }}" max="{{ line.high }}" step="any" value="{{ line.now }}">
 <div class="two">{% for part in line.parts %}<div class="tile"><small>{{ look("results." + part) }}\
 </small>{% for kind in ("missed", "alarms") %}<p>{{ look("results." + kind) }}:
-<b data-count="{{ part }}-{{ kind }}" data-text="{{ look("results.of", k="{k}", n="{n}") }}">–</b></p>
+<b data-count="{{ part }}-{{ kind }}" data-text="{{ look("results.of", k="{k}", n="{n}") }}">–</b>\
+</p>
 {% endfor %}</div>{% endfor %}</div>
 <div class="row"><button class="main">{{ look("results.keep") }}</button></div></form>{% endif %}
 <h2>{{ look("results.errors") }}</h2>{% if not wrong %}<p>{{ look("results.no_errors") }}</p>
 {% elif not playable %}<p class="hint">{{ look("results.gone") }}</p>{% endif %}
-{% for text, sound in wrong %}<details class="card"><summary>{{ text }}</summary>{{ sound }}</details>
+{% for text, sound in wrong %}<details class="card"><summary>{{ text }}</summary>{{ sound }}\
+</details>
 {% endfor %}
 <h2>{{ look("results.pictures") }}</h2><div class="two">{% for kind in pictures %}
 <figure class="picture"><img src="{{ look.base }}/runs/{{ name }}/pictures/{{ kind }}.png" \
@@ -401,7 +416,8 @@ def _metrics(evaluation: Any, look: Look) -> list[list[str]]:
 _COMPARE = """
 {% if charts %}<div class="two">{% for chart in charts %}<div class="card">{{ chart }}</div>
 {% endfor %}</div>{% endif %}
-{% for title, table in tables %}{% if table %}<h2>{{ title }}</h2><div class="card scroll"><table><tr>
+{% for title, table in tables %}{% if table %}<h2>{{ title }}</h2><div class="card scroll"><table>\
+<tr>
 {% for name in table[0] %}<th>{{ name }}</th>{% endfor %}</tr>{% for row in table %}<tr>
 {% for value in row.values() %}<td class="name">{{ value }}</td>{% endfor %}</tr>{% endfor %}
 </table></div>{% endif %}{% endfor %}
@@ -441,7 +457,8 @@ _MODELS = """
 <th class="number">{{ look("models.threshold") }}</th></tr>{% for one in models %}<tr>
 <td class="name"><a href="{{ look.base }}/runs/{{ one.training_id }}">{{ one.training_id }}</a></td>
 <td>{{ one.task or one.message }}</td><td>{{ one.architecture }}</td>
-<td class="number">{{ "%.4g" | format(one.threshold) if one.threshold is not none else "" }}</td></tr>
+<td class="number">{{ "%.4g" | format(one.threshold) if one.threshold is not none else "" }}</td>\
+</tr>
 {% endfor %}</table></div>
 <h2>{{ look("models.try") }}</h2><form class="trial card" method="post" \
 action="{{ look.base }}/models/upload" data-wait="{{ look("models.scoring") }}">{{ look.word }}
