@@ -22,7 +22,7 @@ from markupsafe import Markup
 from ..config import Config
 from ..data.collection.recordings import Recordings
 from ..detector.detector import Detector
-from .errors import wav_bytes
+from .errors import times_faster, wav_bytes
 from .page import anchor_of, folded, interval_of, page_of, section
 from ..files import write_bytes, write_json, write_text
 from ..html import html_table, picture, player, render
@@ -326,7 +326,7 @@ def denoising_report(
             after=f"{example.row['si_sdr']:.1f}",
             drawn=picture(png, example.title),
             **{
-                name: player(wav_bytes(x, rate))
+                name: player(wav_bytes(x, rate), times_faster(rate))
                 for name, x in zip(("noisy", "cleaned", "clean"), example.waveforms)
             },
         )

@@ -15,7 +15,7 @@ VARIANTS = [(name, {}) for name in NETWORKS] + [
     ("wave_unet", {"model.steps": "strided"}),
     ("wave_unet", {"model.transformer_layers": 1}),
     ("wave_unet", {"model.causal": True}),
-    ("conv_autoencoder", {"model.transformer_layers": 1}),
+    ("wave_autoencoder", {"model.transformer_layers": 1}),
     ("pixel_shuffle_autoencoder", {"model.transformer_layers": 2, "model.transformer_heads": 8}),
 ]
 
@@ -28,7 +28,7 @@ def built(name, settings, n_samples=2048):
 
 
 def test_all_of_them_are_here():
-    assert set(NETWORKS) >= {"wave_unet", "conv_autoencoder", "pixel_shuffle_autoencoder", "two_stage_transformer"}
+    assert set(NETWORKS) >= {"wave_unet", "wave_autoencoder", "pixel_shuffle_autoencoder", "two_stage_transformer"}
 
 
 @pytest.mark.parametrize(("name", "settings"), VARIANTS)
@@ -72,7 +72,7 @@ def test_checkpointing_changes_nothing_but_memory(name):
     ({"model.architecture": "two_stage_transformer", "model.heads": 5}, "model.heads needs to divide 32, got 5"),
     ({"model.architecture": "wave_unet", "model.transformer_layers": 1, "model.transformer_heads": 9}, "transformer_heads needs to divide"),
     ({"model.architecture": "wave_unet", "model.transformer_layers": 1, "model.causal": True}, "look ahead"),
-    ({"model.architecture": "conv_autoencoder", "model.kernel_size": 8}, "odd, got 8"),
+    ({"model.architecture": "wave_autoencoder", "model.kernel_size": 8}, "odd, got 8"),
 ])
 def test_settings_that_do_not_fit_have_one_message(settings, message):
     with pytest.raises(ValueError, match=message):
