@@ -68,14 +68,20 @@ def picture(
         height=height * 4 // 5, description=description, caption=caption)
 
 
+_PLAYER = """
+<audio controls preload="none" src="{{ uri }}"></audio>\
+{% if faster > 1 %}<small>played {{ faster }} times faster, to be heard</small>{% endif %}
+"""
+
+
 def player(
     wav: bytes | None,   # content of a WAV file
+    faster: int = 1,     # how many times faster than recorded it plays, which is said
 ) -> Markup:
     """A player with the sound inside; empty without one."""
     if not wav:
         return Markup()
-    return render('<audio controls preload="none" src="{{ uri }}"></audio>',
-                  uri=data_uri(wav, "audio/wav"))
+    return render(_PLAYER, uri=data_uri(wav, "audio/wav"), faster=faster)
 
 # %% ../nbs/00_foundation/03_html.ipynb #f51bef51
 def breakable(text: str) -> Markup:

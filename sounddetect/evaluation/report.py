@@ -249,7 +249,7 @@ def _case(case):
     span = f"{case.start_s:.2f} to {case.end_s:.2f}" if is_part else ""
     caption = render(_CASE_CAPTION, case=case, score=f"{case.score:.3f}", span=span)
     shown = picture(case.picture, case.key, caption)
-    return render(_CASE, picture=shown, player=player(case.sound))
+    return render(_CASE, picture=shown, player=player(case.sound, case.faster))
 
 # %% ../../nbs/09c_evaluation/03_report.ipynb #963e8bf3
 _BY_SOURCE = """

@@ -70,17 +70,27 @@ def _draw_bands(axes, evidence, frequencies, duration, colors):
     return mesh
 
 # %% ../../nbs/08_plotting/03_errors.ipynb #7ee4452e
-def _draw_sums(for_target, looked, over_time, attention, frame_s, colors, target):
-    """The two lower panels: evidence of all bands together, and attention."""
-    summed,even = _binned(over_time), _binned(attention)
-    edges = np.linspace(0, len(attention) * frame_s, len(summed) + 1)
-    for values,color in ((np.minimum(summed, 0), colors[0]), (np.maximum(summed, 0), colors[1])):
-        for_target.stairs(values, edges, fill=True, color=color)
-    for_target.axhline(0, color=INK, linewidth=.6)
-    for_target.set_ylabel(f"evidence\nfor {shorten(target, 8)}")
-    looked.stairs(even, edges, fill=True, color=ACCENT)
-    looked.axhline(1, color=INK, linestyle='--', linewidth=.8)
-    looked.set(ylabel='attention\n(1 = even)', ylim=(0, 1.15 * max(even.max(), 1)))
+def _draw_signed(axes, values, edges, colors, target):
+    """For and against, on a scale that shows both sides alike."""
+    for part,color in ((np.minimum(values, 0), colors[0]), (np.maximum(values, 0), colors[1])):
+        axes.stairs(part, edges, fill=True, color=color)
+    axes.axhline(0, color=INK, linewidth=.6)
+    limit = 1.1 * np.abs(values).max() or 1.
+    name = shorten(target, 8)
+    axes.set(ylim=(-limit, limit), ylabel=f"evidence\nfor {name}")
+    for place,side,sign in ((.96, 'top', 'for'), (.04, 'bottom', 'against')):
+        axes.text(.008, place, f"{sign} {name}", transform=axes.transAxes, va=side, fontsize=8,
+                  color=INK, bbox=dict(facecolor='white', edgecolor='none', alpha=.7, pad=1))
+
+
+def _draw_attention(axes, attention, frame_s):
+    """What is more and less than an even spread: even attention is a line, not a block."""
+    looked = _binned(attention)
+    edges = np.linspace(0, len(attention) * frame_s, len(looked) + 1)
+    axes.stairs(looked, edges, baseline=1, fill=True, color=ACCENT)
+    axes.axhline(1, color=INK, linestyle='--', linewidth=.8)
+    lowest, highest = min(.8 * looked.min(), .5), 1.15 * max(looked.max(), 1.3)
+    axes.set(ylabel='attention\n(1 = even)', ylim=(lowest, highest))
 
 
 def _draw_recording(picture, axes, samples, sample_rate, f_max):
@@ -97,13 +107,36 @@ def _draw_recording(picture, axes, samples, sample_rate, f_max):
 
 def _draw_explanation(picture, axes, attention, evidence, frequencies, frame_s, target, average):
     """The three lower panels: evidence of each band, of all together, and attention."""
-    # Against OK one speaks for NG; of more classes, "against" has no colour of its own.
-    colors = MUTED if target != 'NG' else class_colors(['OK'])['OK'], class_colors([target])[target]
+    colors, evidence = _two_colors(target), evidence + average / len(frequencies)
     bands = _draw_bands(axes[2], evidence, frequencies, len(attention) * frame_s, colors)
     picture.colorbar(bands, ax=axes[2], label=f"for {shorten(target, 8)}", pad=.01)
     axes[2].set(ylabel='frequency\n(kHz)', xlabel='', ylim=axes[1].get_ylim())
-    over_time = evidence.sum(0) + average
-    _draw_sums(axes[3], axes[4], over_time, attention, frame_s, colors, target)
+    summed = _binned(evidence.sum(0))
+    edges = np.linspace(0, len(attention) * frame_s, len(summed) + 1)
+    _draw_signed(axes[3], summed, edges, colors, target)
+    _draw_attention(axes[4], attention, frame_s)
+
+
+def _two_colors(target):
+    """Against OK one speaks for NG; of more classes, "against" has no colour of its own."""
+    against = class_colors(['OK'])['OK'] if target == 'NG' else MUTED
+    return against, class_colors([target])[target]
+
+
+def _draw_whole(axes, values, edges, shown_s, target):
+    """The lowest panel: for and against in the whole recording, and which part is above."""
+    n_most, mean = 600, values.mean()
+    if len(values) > n_most:                            # a picture has no more dots
+        starts = np.linspace(0, len(values), n_most + 1).astype(int)[:-1]
+        counts = np.diff(np.append(starts, len(values)))
+        values = np.add.reduceat(values, starts) / counts
+        edges = np.append(edges[starts], edges[-1])
+    _draw_signed(axes, values, edges, _two_colors(target), target)
+    if shown_s[0] > edges[0] or shown_s[1] < edges[-1]:
+        axes.axvspan(*shown_s, facecolor='none', edgecolor=INK, linewidth=1.2, linestyle='--')
+    axes.set(xlim=(edges[0], edges[-1]), xlabel='time (s), the whole recording')
+    said = f"mean {mean:+.3g}: {'above 0' if mean >= 0 else 'below 0'}"
+    axes.set_title(said, loc='right', fontsize=9)
 
 # %% ../../nbs/08_plotting/03_errors.ipynb #497fd241
 def plot_judged(
@@ -115,9 +148,11 @@ def plot_judged(
     frame_s:float=1.,        # duration of a frame (s)
     target:str='NG',         # the class in question
     title:str='',            # above it, such as the key and the judgement
-    average:float=0.,        # evidence of no band and no moment: added to the sum
+    average:float=0.,        # evidence of no band and no moment: spread over all of them
     start_s:float=0.,        # where the waveform begins in its recording (s)
     f_max:float|None=None,   # top of the frequency axes (Hz), half of `sample_rate` when `None`
+    whole:Sequence|None=None,        # evidence of each window of the recording `(window,)`
+    whole_edges:Sequence|None=None,  # where they begin, and the end (s) `(window + 1,)`
 )->Picture:                  # waveform and spectrogram; with evidence also what spoke for the class
     """Show a recording and, of a detector that explains itself, where it looked.
 
@@ -127,15 +162,23 @@ def plot_judged(
     samples = check_waveform(waveform, sample_rate, 'plot_judged')
     if not frame_s > 0: raise ValueError(f"plot_judged needs frame_s above 0 s, got {frame_s}")
     heights = [2, 3] if evidence is None else [2, 3, 2.4, 1.5, 1.2]
+    n_shared = len(heights)
+    heights += [] if whole is None else [1.5]
     size = dict(width=7.5, height=.7 + .64*sum(heights), height_ratios=heights)
-    picture,axes = new_picture(len(heights), 1, sharex=True, **size)
+    picture,axes = new_picture(len(heights), 1, **size)
+    for lower in axes[1:n_shared,0]: lower.sharex(axes[0,0])
+    for upper in axes[:n_shared - 1,0]: upper.tick_params(labelbottom=False)
     _draw_recording(picture, axes[:,0], samples, sample_rate, f_max)
     if evidence is not None:
         shown = check_evidence(attention, evidence, frequencies)
         _draw_explanation(picture, axes[:,0], *shown, frame_s, target, average)
     picture.suptitle(title, fontsize=11)
     origin = f", from {start_s:g} s of the recording on" if start_s else ''
-    axes[-1,0].set_xlabel(f"time (s){origin}")
+    axes[n_shared - 1,0].set_xlabel(f"time (s){origin}")
+    if whole is not None:
+        values,edges = (np.asarray(a, dtype=float) for a in (whole, whole_edges))
+        span = start_s, start_s + len(samples) / sample_rate
+        _draw_whole(axes[-1,0], values, edges, span, target)
     return picture
 
 # %% ../../nbs/08_plotting/03_errors.ipynb #0b85081b

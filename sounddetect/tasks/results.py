@@ -48,6 +48,10 @@ class Scores(Protocol):
     def speaks_for(self, values: np.ndarray, decision: str) -> np.ndarray:
         """How much each row speaks for a class `(row,)`; sums of rows mean something."""
 
+    @property
+    def turn(self) -> float:
+        """What `speaks_for` the class that is `asked` about gives where the decision turns."""
+
     def asked(self, decision: str) -> str:
         """The class that an explanation of a decision is about."""
 
@@ -139,6 +143,10 @@ class OneScore:
         evidence = _log_odds(values) if self.is_probability else values
         return evidence if decision == self.positive else -evidence
 
+    @property
+    def turn(self) -> float:
+        return float(self.speaks_for(np.array(self.threshold), self.positive))
+
     def asked(self, decision: str) -> str:
         """Always the class to be found, so that colours mean the same in all pictures."""
         return self.positive
@@ -228,6 +236,11 @@ class ClassScores:
 
     def speaks_for(self, values: np.ndarray, decision: str) -> np.ndarray:
         return _log_odds(values[:, self.classes.index(decision)])
+
+    @property
+    def turn(self) -> float:
+        """Even odds: a class that has them may still be outdone by another."""
+        return 0.0
 
     def asked(self, decision: str) -> str:
         return decision

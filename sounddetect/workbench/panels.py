@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['OF_DATA', 'PANEL_STYLE', 'WIDE', 'LABEL', 'Wording', 'Bench', 'message_html', 'facts_html', 'picture_bytes',
-           'about_html', 'Panel', 'show_if', 'row', 'shortened']
+           'about_html', 'Panel', 'show_if', 'Player', 'row', 'shortened']
 
 # %% ../../nbs/11b_workbench/03_panels.ipynb #0163cd4c
 from collections import defaultdict
@@ -353,6 +353,24 @@ def _make(panel: Panel, kind: type, name: str, width, description, options: dict
 def show_if(widget: widgets.Widget, shown: object) -> None:
     """Show a widget, or take it off the page."""
     widget.layout.display = "" if shown else "none"
+
+
+class Player:
+    """A sound to listen to, and a word where it plays faster than it was recorded."""
+
+    def __init__(self, panel: Panel, name: str = "player"):
+        self.audio = panel.make(widgets.Audio, name, format="wav", autoplay=False, loop=False)
+        self.note = panel.make(widgets.HTML, f"{name}-note")
+        self.panel, self.widget = panel, row(self.audio, self.note)
+        self.give(None)
+
+    def give(self, sound: bytes | None, faster: int = 1) -> None:
+        """Offer a WAV file, or nothing; `faster` as `times_faster` of `evaluation.errors` says."""
+        self.audio.value = sound or b""
+        show_if(self.widget, sound)
+        show_if(self.note, faster > 1)
+        self.panel.words.bind(self.note, "value", "player.faster", faster=faster,
+                              octaves=faster.bit_length() - 1)
 
 
 def row(*children: widgets.Widget) -> widgets.HBox:

@@ -12,13 +12,13 @@ import ipywidgets as widgets
 import numpy as np
 import pandas as pd
 
-from .panels import Panel, picture_bytes, row, shortened
+from .panels import Panel, Player, picture_bytes, row, shortened, show_if
 from .texts import TEXTS
 from .updates import Newest
 from ..html import html_table, render
 from ..plotting.style import BAD
 from ..plotting.views import draw
-from ..evaluation.errors import ErrorCase, judged_case, rows_of, wav_bytes
+from ..evaluation.errors import ErrorCase, judged_case, rows_of
 from ..evaluation.evaluation import Evaluation, evaluate
 from ..tasks.results import Scores
 from ..runs.run_folder import Run
@@ -70,13 +70,12 @@ def _widgets(panel) -> list:
     panel.errors = panel.make(widgets.Dropdown, "errors", description="results.errors",
                               width="620px")
     panel.error_picture = panel.make(widgets.Image, "error-picture", format="png")
-    panel.player = panel.make(widgets.Audio, "player", value=wav_bytes(np.zeros(800), 8000),
-                              format="wav", autoplay=False, loop=False)
+    panel.player = Player(panel)
     panel._filled = widgets.VBox([panel.table,
                                   row(panel.pictures["confusion"], panel.pictures["roc"]),
                                   panel.pictures["curves"], panel.threshold, panel.effect,
                                   panel.histogram,
-                                 panel.errors, panel.error_picture, panel.player])
+                                 panel.errors, panel.error_picture, panel.player.widget])
     panel._filled.layout.display = "none"
     panel.keep_button = panel.make(widgets.Button, "keep", description="results.keep", icon="check",
                                    width="200px")
@@ -158,7 +157,8 @@ class ResultsPanel(Panel):
                            int(rows_of(row, evaluation.recordings)[0]), row.iloc[0])
 
     def _show_error(self, case: ErrorCase) -> None:
-        self.error_picture.value, self.player.value = case.picture, case.sound or b""
+        self.error_picture.value = case.picture
+        self.player.give(case.sound, case.faster)
 
     def code(self) -> str:
         run = self.bench.run
@@ -247,8 +247,8 @@ def _show(panel: ResultsPanel) -> None:
         panel.errors.value = chosen if chosen in [key for _, key in options] else options[0][1]
     else:
         panel.error_picture.value = b""
-    for widget in (panel.errors, panel.player):
-        widget.layout.display = "" if options else "none"
+        panel.player.give(None)
+    show_if(panel.errors, options)
 
 
 _EFFECT = """

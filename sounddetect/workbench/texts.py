@@ -25,6 +25,8 @@ _COMMON = {
                         "録音データから機械の異常検出器を作るまでを、順を追って行います。各ステップで、同じことを行うコードも表示できます。"),
     "code.show": ("Show as code", "コードを表示"),
     "code.hide": ("Hide the code", "コードを隠す"),
+    "player.faster": ("Played {faster} times faster ({octaves} octaves higher): as it was recorded, loudspeakers hardly give it.",
+                      "録音のままでは低すぎて聞こえにくいため、{faster} 倍速（{octaves} オクターブ高く）で再生します。"),
     "error.memory": ("Memory does not suffice: {detail}", "メモリが足りません。\n詳細：{detail}"),
     "error.missing": ("Not found: {detail}", "ファイルまたはフォルダーが見つかりません。パスを確認してください。\n詳細：{detail}"),
     "error.disk": ("A file or folder cannot be used: {detail}", "ファイルまたはフォルダーを読み書きできません。\n詳細：{detail}"),
@@ -389,7 +391,7 @@ _WORDS = {
     "amplitude (full scale 1)": "振幅 (最大 1)", "amplitude\n(full scale 1)": "振幅\n(最大 1)", "frequency (kHz)": "周波数 (kHz)", "frequency (Hz)": "周波数 (Hz)", "level (dB re full scale)": "レベル (dB)",
     "duration (s)": "長さ (秒)", "level (dB)": "レベル (dB)", "mean spectrum": "平均スペクトル", "mean spectrum, band 10-90 %": "平均スペクトルと 10～90 % の範囲",
     "{} recordings, {} s": "録音 {} 件、{} 秒", "{} recordings, {} min": "録音 {} 件、{} 分", "{} recordings, {} h": "録音 {} 件、{} 時間", "{} class": "{} クラス", "{} classes": "{} クラス", "{} group": "録音元 {} 個",
-    "{} groups": "録音元 {} 個", "{} clipped": "振り切れ {} 件", "{} with a silent channel": "無音チャンネルあり {} 件", "{} mostly offset": "直流成分が大きい {} 件", "power (dB re 1/Hz)": "パワー (dB)", "attention\n(1 = even)": "注目度\n(1 = 均等)", "evidence\nfor {}": "{} の\n根拠", "for {}": "{} の根拠", "frequency\n(kHz)": "周波数\n(kHz)",
+    "{} groups": "録音元 {} 個", "{} clipped": "振り切れ {} 件", "{} with a silent channel": "無音チャンネルあり {} 件", "{} mostly offset": "直流成分が大きい {} 件", "power (dB re 1/Hz)": "パワー (dB)", "attention\n(1 = even)": "注目度\n(1 = 均等)", "evidence\nfor {}": "{} の\n根拠", "for {}": "{} の根拠", "against {}": "{} でない根拠", "mean {}: above 0": "平均 {}：0 より上", "mean {}: below 0": "平均 {}：0 より下", "time (s), the whole recording": "時間 (秒)、録音全体", "frequency\n(kHz)": "周波数\n(kHz)",
     "time (s), from {} s of the recording on": "時間 (秒)、録音の {} 秒目から", "by class": "クラス別", "by group": "録音元別", "mean, band 10-90 %": "平均と 10～90 % の範囲",
 }
 
