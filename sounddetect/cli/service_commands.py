@@ -39,7 +39,7 @@ def serve(
                          'pip install "sounddetect[service]"') from None
     service = Service(root or [Path()], host, port, trainings, upload_mb * 10**6)
     given = f"?token={service.token}" if service.token_is_made else ""
-    print(f"the service is at {service.address}/docs{given}", flush=True)
+    print(f"the service is at {service.address}/ui/ml{given}", flush=True)
     if service.token_is_made:
         print(f"token: {service.token}", flush=True)
     print("Ctrl-C ends it; trainings go on", file=sys.stderr, flush=True)

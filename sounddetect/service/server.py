@@ -19,6 +19,7 @@ from fastapi import FastAPI
 
 from .answers import Desk
 from .guard import Guard
+from .page_app import add_pages
 from .rest import rest_app
 from .roots import Roots
 
@@ -81,7 +82,9 @@ class Service:
 
     def app(self) -> FastAPI:
         """Everything that is served, without its guard."""
-        return rest_app(self.desk)
+        app = rest_app(self.desk)
+        add_pages(app, self.desk)
+        return app
 
     def run(self) -> None:
         """Serve until SIGTERM, Ctrl-C, or `stop`; trainings go on."""
