@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['Scope', 'Message', 'Receive', 'Send', 'COOKIE', 'LOGIN', 'LOGOUT', 'FIRST_PAGE', 'FOR_COOKIES', 'PUBLIC', 'HEADERS',
-           'LOGIN_PAGE', 'METHODS', 'ANSWERS', 'FOR_ADMINISTRATORS', 'role_for', 'Pace', 'Guard']
+           'LOGIN_PAGE', 'METHODS', 'ANSWERS', 'FOR_ADMINISTRATORS', 'role_for', 'RequestPace', 'Guard']
 
 # %% ../../nbs/11d_service/06_guard.ipynb #61c631a6
 import asyncio
@@ -61,7 +61,7 @@ def role_for(method: str, path: str) -> str:
     return "read" if is_reading else "run"
 
 
-class Pace:
+class RequestPace:
     """How fast each client may ask: so many a second, and so many at once after a rest."""
 
     MOST_CLIENTS = 10_000
@@ -95,7 +95,7 @@ class Guard:
     ):
         self.app, self.access, self.prefix = app, access, prefix
         self.body_limit, self.upload_limit = body_limit, upload_limit
-        self.patience, self.pace = patience, Pace()
+        self.patience, self.pace = patience, RequestPace()
         self.counts: Counter[tuple[str, int]] = Counter()       # requests by method and status
         self.seconds = 0.0                                      # that they took together
 
