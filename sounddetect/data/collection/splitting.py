@@ -15,6 +15,34 @@ import pandas as pd
 from .recordings import Recordings
 
 # %% ../../../nbs/01_data/3_collection/07_splitting.ipynb #6365f3ad
+_BLOCK = 1024        # groups
+
+
+class _Waiting:
+    """Groups in a fixed order, some of them taken, which can be counted by kind."""
+
+    def __init__(self, kind_of: np.ndarray, n_kinds: int):
+        self._kind_of = kind_of                                          # -1: taken
+        blocks = np.arange(len(kind_of)) // _BLOCK
+        self._in_block = np.zeros((n_kinds, len(kind_of) // _BLOCK + 1), int)
+        np.add.at(self._in_block, (kind_of, blocks), 1)
+        self.n = self._in_block.sum(1)                                   # left of each kind
+
+    def take(self, kinds: np.ndarray, number: int) -> int:
+        """Place of the group that has this number, from 0, among those left of some kinds."""
+        up_to = self._in_block[kinds].sum(0).cumsum()
+        block = int(np.searchsorted(up_to, number, side="right"))
+        inside = number - (up_to[block - 1] if block else 0)
+        places = slice(block * _BLOCK, (block + 1) * _BLOCK)
+        found = np.flatnonzero(np.isin(self._kind_of[places], kinds))[inside]
+        place = block * _BLOCK + int(found)
+        kind = self._kind_of[place]
+        self._kind_of[place] = -1
+        self._in_block[kind, block] -= 1
+        self.n[kind] -= 1
+        return place
+
+
 def choose_groups(
     counts: np.ndarray,         # recordings of each class in each group `(group, class)`
     fraction: float,            # wanted fraction of each class, 0 to 1
@@ -24,21 +52,20 @@ def choose_groups(
     goal = np.maximum(counts.sum(0) * fraction, 1e-9)
     chosen = np.zeros(len(counts), bool)
     order = rng.permutation(len(counts))
+    kinds, kind_of = np.unique(counts[order], axis=0, return_inverse=True)
+    waiting = _Waiting(kind_of.reshape(-1), len(kinds))
     have = np.zeros(counts.shape[1])
-    while not chosen.all():
-        rest = order[~chosen[order]]
-        errors = (((have + counts[rest] - goal) / goal) ** 2).sum(1)
-        best = rest[_nearly_best(errors, rng)]
+    while waiting.n.any():
+        left = np.flatnonzero(waiting.n)
+        errors = (((have + kinds[left] - goal) / goal) ** 2).sum(1)
+        # within a tenth of the best: else one odd group would be in every test part
+        good = left[errors <= errors.min() * 1.1 + 1e-12]
+        place = waiting.take(good, rng.integers(waiting.n[good].sum()))
         if errors.min() >= (((have - goal) / goal) ** 2).sum() and (have > 0).all():
             break
-        chosen[best] = True
-        have += counts[best]
+        chosen[order[place]] = True
+        have += counts[order[place]]
     return chosen
-
-
-def _nearly_best(errors, rng):
-    """One of the candidates within a tenth of the best: else one odd group would be in every test part."""
-    return rng.choice(np.flatnonzero(errors <= errors.min() * 1.1 + 1e-12))
 
 # %% ../../../nbs/01_data/3_collection/07_splitting.ipynb #d58e8dc6
 class Split(NamedTuple):

@@ -113,13 +113,10 @@ class _Runs:
 _BLOCK = 1 << 15     # samples of each channel
 
 
-def _measure(recordings: Recordings, i: int) -> dict:
+def _measure(
+    recordings: Recordings, i: int, n_samples: int, n_channels: int, sample_rate: int
+) -> dict:
     """Measures of recording `i`, see `measure_quality`."""
-    n_samples, n_channels = (
-        int(recordings.n_samples[i]),
-        int(recordings.table["n_channels"].iloc[i]),
-    )
-    sample_rate = recordings.table["sample_rate"].iloc[i]
     sums, squares, runs = (
         np.zeros(n_channels),
         np.zeros(n_channels),
@@ -157,9 +154,13 @@ def measure_quality(
     samples of all channels. `silent_channels` counts the channels that hold one and the same
     value throughout; `silent` says that there is one.
     """
+    table = recordings.table
+    lengths = zip(recordings.n_samples.tolist(), table["n_channels"].tolist(),
+                  table["sample_rate"].tolist())
     rows = [
-        _measure(recordings, i)
-        for i in progress_bar(range(len(recordings)), desc="quality", unit="recording", delay=2)
+        _measure(recordings, i, *length)
+        for i, length in enumerate(progress_bar(
+            list(lengths), desc="quality", unit="recording", delay=2))
     ]
     return pd.DataFrame(rows, index=recordings.table.index, columns=QUALITY_COLUMNS)
 
