@@ -26,9 +26,15 @@ SMALL = {
     "gaussian_mixture": {"features.n_mels": 16, "model.pooling": "ranked"},
     "pca_residual": {"features.n_mels": 16, "model.pooling": "mean"},
     "wave_unet": {"model.size": "n", "model.depth": 3},
+    "wave_autoencoder": {"model.size": "n", "model.depth": 2},
+    "pixel_shuffle_autoencoder": {"model.size": "n", "model.depth": 2, "model.transformer_layers": 1},
+    "two_stage_transformer": {"model.size": "n", "model.depth": 2, "model.blocks": 1, "model.stretch": 8},
 }
-# Networks that differ from `2d_cnn` or `dense_autoencoder` in their layers alone: the rest of the contract is left to `make nightly`.
-ALIKE = ("resnet18", "cnn8_avg_pool", "cnn4_max_pool", "variational_autoencoder", "convolutional_autoencoder", "idnn")
+# Networks that differ from `2d_cnn`, `dense_autoencoder` or `wave_unet` in their layers alone: the rest of the contract is left to `make nightly`.
+ALIKE = (
+    "resnet18", "cnn8_avg_pool", "cnn4_max_pool", "variational_autoencoder", "convolutional_autoencoder", "idnn",
+    "wave_autoencoder", "pixel_shuffle_autoencoder", "two_stage_transformer",
+)
 DRAWS = ("variational_autoencoder",)        # at random in training: that has to be resumed too
 IS_NIGHT = "slow" in os.environ.get("SOUNDDETECT_FLAGS", "")
 # Everything that came with the package: each model under each of its tasks, with each of its features.
