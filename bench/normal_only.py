@@ -37,6 +37,7 @@ from support.recorded import (  # the tests use the same
 )
 
 ESTIMATORS = ("mahalanobis", "nearest_neighbors", "gaussian_mixture", "pca_residual")
+NETWORKS = {"dense_autoencoder": {}, "variational_autoencoder": {}, "convolutional_autoencoder": {"model.size": "s"}, "idnn": {}}
 VARIANTS = {
     **{name: {"model.architecture": name} for name in ESTIMATORS},
     "nearest_neighbors, mean": {"model.architecture": "nearest_neighbors", "model.pooling": "mean"},
@@ -144,14 +145,15 @@ def simulated(_, folder):
             own = everything[(everything.table["machine_type"] == kind).to_numpy()]
             is_test = (own.table["subset"] == "test").to_numpy()
             truth, scores, good = (own[is_test].table["label"] == "NG").to_numpy(), {}, {}
-            for method in ESTIMATORS:
-                config = sd.Config.load(None, {"task": "anomaly", "model.architecture": method, "seed": seed,
-                                               "data.test_split": 0, "output.dir": f"{folder}/runs", "data.cache_dir": f"{folder}/cache"})
+            for method in (*ESTIMATORS, *NETWORKS):
+                config = sd.Config.load(None, {"task": "anomaly", "model.architecture": method, "seed": seed, "data.test_split": 0,
+                                               "output.dir": f"{folder}/runs", "data.cache_dir": f"{folder}/cache"} | NETWORKS.get(method, {}))
                 run = sd.train(config, own[~is_test], progress=False)
                 detector = run.detector
                 scores[method] = detector.predict(own[is_test]).anomaly_score.to_numpy()
                 good[method] = detector.predict(run.parts(own[~is_test]).validation).anomaly_score.to_numpy()
-            scores |= {f"all four, {how}": fused({m: scores[m] for m in ESTIMATORS}, good, how) for how in ("mean", "minimum")}
+            of_estimators = [{m: each[m] for m in ESTIMATORS} for each in (scores, good)]
+            scores |= {f"all four, {how}": fused(*of_estimators, how) for how in ("mean", "minimum")}
             rows += [{"method": method, "seed": seed, "kind": kind, "auc": area_under_roc(truth, score),
                       "p_auc": area_under_roc(truth, score, max_fpr=0.1)} for method, score in scores.items()]
     table = pd.DataFrame(rows)
