@@ -28,6 +28,7 @@ from ..data.inspection.checking import check_recordings
 from ..detector.detector import Detector
 from ..evaluation.evaluation import Evaluation, evaluate, own_recordings, saved_evaluation
 from ..files import without_nan
+from ..plotting.recordings import choose_examples
 from ..plotting.views import DRAWERS
 from ..runs.index import Runs, state_of
 from ..runs.run_folder import Run
@@ -107,7 +108,8 @@ class Desk:
         self._began = time.time()
 
     @contextmanager
-    def _turn(self) -> Iterator[None]:
+    def turn(self) -> Iterator[None]:
+        """A place among the few that may compute at a time. Raises `BusyError` after a while."""
         if not self._heavy.acquire(timeout=PATIENCE):
             raise BusyError("the service is busy with other checks and validations: "
                             "try again in a minute")
@@ -141,9 +143,9 @@ class Desk:
 
     def check(self, request: DatasetRequest) -> dict[str, Any]:
         """What is wrong with recordings, the worst first."""
-        path = self._dataset(request.dataset_path)
+        path = self.dataset(request.dataset_path)
         config = Config.load(None, {"data.path": str(path), "data.cache_dir": str(self.cache)})
-        with self._turn():
+        with self.turn():
             report = check_recordings(path, config)
         refuse_foreign_sources(self.roots, report.recordings)
         wanted = {"recordings": request.check_images and request.check_recordings,
@@ -159,9 +161,10 @@ class Desk:
             **{key: summary[key] for key in ("recordings", "sources", "groups", "seconds")},
             "classes": summary["classes"],
             "sample_rates": {str(rate): n for rate, n in summary["sample_rates"].items()},
-            "findings": findings[:MOST_ROWS]})
+            "examples": _examples(report.recordings), "findings": findings[:MOST_ROWS]})
 
-    def _dataset(self, given: str) -> Path:
+    def dataset(self, given: str) -> Path:
+        """A folder or file with recordings. Raises what `Roots.find` and `refuse_ways_out` do."""
         path = self.roots.find(given)
         refuse_ways_out(self.roots, path)
         return path
@@ -173,7 +176,7 @@ class Desk:
         if request.mode == "resume":
             return self.resume(request.training_id or self._run_name(request.base_model_path or ""))
         settings = settings_of_request(request)
-        path = self._dataset(request.dataset_path or "")
+        path = self.dataset(request.dataset_path or "")
         if request.mode == "transfer":
             base = self._model_folder(self.roots.find(request.base_model_path or ""))
             settings |= {"training.mode": "transfer", "training.base": str(base)}
@@ -211,10 +214,14 @@ class Desk:
 
     def statuses(self) -> dict[str, Any]:
         """All trainings, the newest first."""
-        known = {training.id for training in self.queue.trainings()}
-        known |= {path.parent.name for path in self.runs.glob("*/config.yaml")}
-        found = [self.status(training_id) for training_id in sorted(known, reverse=True)]
+        found = [self.status(training_id) for training_id in self.known()]
         return {"count": len(found), "trainings": found}
+
+    def known(self) -> list[str]:
+        """Names of all trainings, the newest first: those in the queue, and run folders."""
+        names = {training.id for training in self.queue.trainings()}
+        names |= {path.parent.name for path in self.runs.glob("*/config.yaml")}
+        return sorted(names, reverse=True)
 
     def stop(self, training_id: str) -> dict[str, Any]:
         """Ask a training to stop after its step, or withdraw one that waits."""
@@ -313,7 +320,7 @@ class Desk:
             raise ValueError(f"{request.model_path!r} is no run: a model folder alone has no "
                              "history; judge it by model/validate")
         self._model_folder(run.path)
-        with self._turn():
+        with self.turn():
             evaluation = self.evaluation(run)
         wanted = {"confusion_matrix": request.include_confusion_matrix,
                   "pr_curve": request.include_pr_curve, "f1_curve": request.include_f1_curve,
@@ -358,7 +365,7 @@ class Desk:
                 raise ValueError("confidence_threshold: this model has a score a class and takes "
                                  "the highest, there is no threshold to set; leave it out")
             detector = cast(Detector, detector.with_threshold(request.confidence_threshold))
-        with self._turn():
+        with self.turn():
             recordings = self._to_judge(request, run, detector.config)
             evaluation = _of_decisions(evaluate(detector, recordings))
         answer = {"model_path": self.roots.name(path), "recordings": len(evaluation.predictions),
@@ -382,7 +389,7 @@ class Desk:
             own = own_recordings(run)
             refuse_foreign_sources(self.roots, own)
             return run.parts(own).test
-        path = self._dataset(request.test_dataset_path)
+        path = self.dataset(request.test_dataset_path)
         how = config.replace({"data.cache_dir": str(self.cache)})
         recordings = load_recordings(path, how, unknown_labels="ignore")
         refuse_foreign_sources(self.roots, recordings)
@@ -397,13 +404,13 @@ class Desk:
 
     def predict(self, request: PredictionRequest) -> dict[str, Any]:
         """Scores of recordings below a root."""
-        path = self._dataset(request.path)
+        path = self.dataset(request.path)
         return self.score(request.model_path, path, request.per)
 
     def score(self, model_path: str, path: Path, per: str = "recording") -> dict[str, Any]:
         """Scores of a file or folder, which may be one that was uploaded."""
         detector = Detector.load(self._model_folder(self.roots.find(model_path)))
-        with self._turn():
+        with self.turn():
             how = detector.config.replace({"data.cache_dir": str(self.cache)})
             recordings = load_recordings(path, how, unknown_labels="ignore")
             inside = [source for source in recordings.sources.values() if source is not None
@@ -429,6 +436,14 @@ def _of_decisions(evaluation: object) -> Evaluation:
         raise ValueError("this model removes noise and decides nothing, so it has no such pictures "
                          "and metrics here: sounddetect evaluate RUN judges it")
     return evaluation
+
+
+def _examples(recordings: Recordings) -> list[dict[str, Any]]:
+    """A few recordings of each class, to listen to."""
+    labels = recordings.labels
+    chosen = choose_examples(labels, 6) if len(labels) else []
+    return [{"number": int(i), "key": str(recordings.table["key"].iloc[i]), "label": labels[i]}
+            for i in chosen]
 
 
 def _concern(finding: dict) -> str:

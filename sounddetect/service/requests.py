@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['Path_', 'Name', 'SECTIONS', 'NOT_HERE', 'Request', 'DatasetRequest', 'TrainingRequest', 'ModelRequest',
-           'ValidationRequest', 'PredictionRequest', 'ExtendRequest', 'architecture_settings', 'settings_of_request']
+           'ValidationRequest', 'PredictionRequest', 'ThresholdRequest', 'ExtendRequest', 'architecture_settings',
+           'settings_of_request']
 
 # %% ../../nbs/11d_service/04_requests.ipynb #9eb62e45
 import re
@@ -121,6 +122,13 @@ class PredictionRequest(Request):
     model_path: Path_
     path: Path_ = Field(description="recordings below a root")
     per: Literal["recording", "window"] = "recording"
+
+
+class ThresholdRequest(Request):
+    """Another threshold of a finished run."""
+
+    threshold: float = Field(ge=-1e9, le=1e9, description="score from which a recording is judged "
+                                                          "bad")
 
 
 class ExtendRequest(Request):

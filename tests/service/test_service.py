@@ -1,62 +1,21 @@
 """The service as people run it: a process that may be killed, requests of others, trainings that come to their end all the same."""
 
-import contextlib
 import json
 import os
 import random
 import signal
-import subprocess
 import time
 
 import httpx
-import psutil
 import pytest
-from support.commands import environment, program, weights
-from support.tiny import SETTINGS, write_folder
+from support.commands import weights
+from support.service import API, SMALL, TOKEN, services_of
+from support.tiny import write_folder
 
 pytest.importorskip("sqlalchemy")
 
 N_KILLS = max(1, int(os.environ.get("SOUNDDETECT_KILLS", 3)) // 3)  # `make nightly` sets more
-TOKEN = "a-token-for-the-tests"
-API = "/api/v1/ml"
-SMALL = {key: value for key, value in SETTINGS.items() if not key.startswith(("model.size", "training.epochs"))}
 STEADY = SMALL | {"training.early_stopping": None}
-
-
-class Running:
-    """A service below a folder, and a client of it."""
-
-    def __init__(self, folder, token=TOKEN):
-        words = [*program(), "serve", "--root", str(folder), "--port", "0"]
-        env = environment() | ({"SOUNDDETECT_TOKEN": token} if token else {})
-        self.process = subprocess.Popen(words, cwd=folder, env=env, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-        line = self.process.stdout.readline()
-        assert line.startswith("the service is at "), line
-        self.address = line.split()[-1].partition("/docs")[0]
-        self.client = httpx.Client(base_url=self.address, headers={"Authorization": f"Bearer {token}"}, timeout=120)
-
-    def get(self, path):
-        answer = self.client.get(API + path)
-        assert answer.status_code == 200, answer.text
-        return answer.json()
-
-    def post(self, address, /, **body):
-        answer = self.client.post(API + address, json=body)
-        assert answer.status_code == 200, answer.text
-        return answer.json()
-
-    def until(self, training_id, *statuses):
-        """Poll until a training is in one of some states; its status."""
-        while (status := self.get(f"/training/status/{training_id}"))["status"] not in statuses:
-            time.sleep(0.05)
-        return status
-
-    def end(self, number=signal.SIGTERM):
-        self.client.close()
-        self.process.send_signal(number)
-        with contextlib.suppress(ValueError):
-            self.process.communicate(timeout=30)
-        return self.process.returncode
 
 
 @pytest.fixture(scope="module")
@@ -69,22 +28,8 @@ def folder(tmp_path_factory):
 @pytest.fixture
 def services(folder):
     """`services()` starts one; none is left, and no training of theirs."""
-    begun = []
-
-    def start(**options):
-        begun.append(Running(folder, **options))
-        return begun[-1]
-
-    yield start
-    for service in begun:
-        if service.process.poll() is None:
-            service.end(signal.SIGKILL)
-    for lock in (folder / ".sounddetect").glob("*.lock"):
-        number = lock.read_text()
-        with contextlib.suppress(psutil.NoSuchProcess, ValueError):
-            process = psutil.Process(int(number or 0))
-            if "work_off" in " ".join(process.cmdline()):
-                process.kill()
+    with services_of(folder) as start:
+        yield start
 
 
 def test_a_program_written_for_images_trains_a_detector(services, folder):

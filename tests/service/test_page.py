@@ -1,0 +1,124 @@
+"""The page of the service in a real browser: the whole way by mouse and keyboard, in both languages, on a desk and on a phone."""
+
+import re
+import shutil
+
+import pytest
+from support.browser import SCREENSHOTS, browser
+from support.service import SMALL, TOKEN, services_of
+from support.tiny import write_folder
+
+pytest.importorskip("fastapi")
+
+PAGES = ("", "/data?path=dataset", "/new", "/runs/{run}", "/runs/{run}/results", "/compare?run={run}&run={first}", "/models")
+
+
+class Tab:
+    """A page that remembers errors of its console and requests that left the service."""
+
+    def __init__(self, chromium, service, **options):
+        self.address = service.address
+        self.context = chromium.new_context(**options)
+        self.tab = self.context.new_page()
+        self.tab.set_default_timeout(60_000)
+        self.wrong = []
+        self.tab.on("pageerror", lambda error: self.wrong.append(str(error)))
+        self.tab.on("console", lambda said: said.type == "error" and self.wrong.append(said.text))
+        self.tab.on("request", lambda asked: asked.url.startswith((self.address + "/", "data:", "blob:")) or self.wrong.append(asked.url))
+
+    def go(self, path=""):
+        self.tab.goto(f"{self.address}/ui/ml{path}")
+
+    def log_in(self):
+        self.go()
+        assert self.tab.locator("input[type=password]").count() == 1, "a page without a token shows the form and nothing else"
+        self.wrong.clear()                                          # the browser calls a 401 an error
+        self.tab.fill("input[name=token]", TOKEN)
+        self.tab.keyboard.press("Enter")
+        self.tab.wait_for_selector("nav")
+
+    def picture(self, name):
+        SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+        self.tab.screenshot(path=SCREENSHOTS / f"service_{name}.png", full_page=True)
+        too_wide = self.tab.evaluate("document.documentElement.scrollWidth - window.innerWidth")
+        assert too_wide <= 0, f"{name} is {too_wide} px wider than the window"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    place = tmp_path_factory.mktemp("page").resolve()
+    write_folder(place / "dataset")
+    return place
+
+
+@pytest.mark.slow
+def test_the_whole_way_by_mouse_in_both_languages(folder):
+    with services_of(folder) as services, browser() as chromium:
+        service = services()
+        desk = Tab(chromium, service, viewport={"width": 1280, "height": 900}, locale="en-GB")
+        tab = desk.tab
+        desk.log_in()
+        tab.click("nav >> text=Data")
+        tab.fill("#path", "dataset")
+        tab.click("button >> text=Check")
+        tab.wait_for_selector(".sound audio")
+        tab.click("text=Train with these")
+        assert tab.input_value("#dataset_path") == "dataset"
+        tab.select_option("#model_architecture", "n")
+        tab.fill("#epochs", "2")
+        tab.click("summary")
+        for key, value in SMALL.items():
+            tab.fill(f'[name="{key}"]', str(value))
+        tab.click("text=Forecast")
+        assert "memory" in tab.inner_text("#forecast")
+        tab.click("button.main >> text=Start")
+        tab.wait_for_selector("#stop, #results")
+        tab.wait_for_selector("#results")                            # by itself: the page is live
+        first = tab.inner_text("h1")
+        tab.click("#results")
+        tab.focus("#threshold")
+        before = tab.inner_text("output")
+        tab.keyboard.press("End")
+        assert tab.inner_text("output") != before
+        alarms = tab.inner_text('[data-count="validation-alarms"]')
+        assert alarms.startswith(("0 of", "1 of")), alarms
+        tab.click("text=Keep this threshold")
+        tab.wait_for_selector("#said .message")
+        shutil.copytree(folder / "runs" / first, folder / "runs" / "other")
+        desk.go()
+        for box in tab.locator("input[type=checkbox]").all():
+            box.check()
+        tab.click("text=Compare the chosen ones")
+        tab.wait_for_selector(".chart")
+        desk.go("/models")
+        tab.set_input_files("#file", folder / "dataset" / "machine_0.json")
+        tab.click("button >> text=Try")
+        tab.wait_for_selector("#scored td")
+        assert "machine_0.json" in tab.inner_text("#scored")
+        desk.go(f"/runs/{first}")
+        tab.fill("#epochs", "100000")
+        tab.click("#extend")
+        tab.wait_for_selector("#stop")
+        tab.locator(".tile b", has_text=re.compile(r"^([3-9]|\d\d+) / 100000")).wait_for()
+        tab.click("#stop")
+        tab.wait_for_selector("#resume")
+        assert service.get(f"/training/status/{first}")["status"] == "stopped"
+        assert not desk.wrong, desk.wrong
+        _look_at_all(desk, "desk_en", "other", first)
+        tab.select_option("select[name=lang]", "ja")
+        tab.wait_for_selector("html[lang=ja]")
+        tab.select_option("select[name=theme]", "dark")
+        tab.wait_for_selector("html[data-theme=dark]")
+        phone = Tab(chromium, service, viewport={"width": 390, "height": 844}, locale="ja", color_scheme="dark", has_touch=True)
+        phone.log_in()
+        assert phone.tab.get_attribute("html", "lang") == "ja"
+        _look_at_all(phone, "phone_ja", "other", first)
+
+
+def _look_at_all(tab, name, run, first):
+    for number, path in enumerate(PAGES):
+        tab.go(path.format(run=run, first=first))
+        tab.tab.wait_for_load_state("networkidle")
+        assert tab.tab.locator("h1").count() == 1
+        tab.picture(f"{name}_{number}")
+    assert not tab.wrong, tab.wrong
