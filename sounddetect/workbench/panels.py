@@ -18,7 +18,7 @@ import ipywidgets as widgets
 from markupsafe import Markup
 
 from .colab import in_colab
-from .texts import LANGUAGE_NAMES, text, translate_picture
+from .texts import LANGUAGE_NAMES, text, translate_picture, translate_refusal
 from .updates import ShownJob, Updates, quietly
 from ..config import Config
 from ..data.readers.sources import SIMULATE
@@ -82,7 +82,7 @@ def _escaped(text):
 
 # %% ../../nbs/11b_workbench/03_panels.ipynb #31172a6d
 # settings of what is loaded
-OF_DATA = ("data.path", "data.labels", "audio.sample_rate")
+OF_DATA = ("data.path", "data.labels", "data.clip_duration", "audio.sample_rate")
 
 
 class Bench:
@@ -232,7 +232,9 @@ class Panel:
                                       icon="code", width="190px")
         self._code_button.observe(lambda change: self.show_code(), "value")
         own = self.build()
-        self.widget = widgets.VBox([_head(self), self.message, self._code, *own])
+        if self.message not in own:
+            own = [self.message, *own]
+        self.widget = widgets.VBox([_head(self), self._code, *own])
         for css_class in ("sd-panel", f"sd-{self.name}"):
             self.widget.add_class(css_class)
 
@@ -242,7 +244,7 @@ class Panel:
         display(self.widget)
 
     def build(self) -> list:
-        """The panel's own widgets, from top to bottom."""
+        """The panel's own widgets, from top to bottom; its message beside the button it answers."""
         return []
 
     def code(self) -> str:
@@ -271,7 +273,8 @@ class Panel:
         key, detail = _key_of(error), str(error).strip() or type(error).__name__
         if key == "error.unexpected":
             detail = f"{type(error).__name__}: {detail}"
-        detail = detail.replace(SIMULATE, self.words("error.simulate"))   # who uses a mouse
+        detail = translate_refusal(detail, self.words.lang)               # who uses a mouse
+        detail = detail.replace(SIMULATE, self.words("error.simulate"))
         self.say(key, "error", detail=detail)
 
     def show_code(self) -> None:
@@ -288,6 +291,7 @@ class Panel:
         A blocking workbench waits for its end.
         """
         if self.job is not None and self.job.allows("stop"):
+            self.say("panel.busy", "warning")
             return False
         self.clear()
         self.say(key, **values)
