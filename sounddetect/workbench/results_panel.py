@@ -324,8 +324,8 @@ def _show_folds(panel: ResultsPanel, found: CrossValidation) -> None:
     pooled = Evaluation(found.predictions, found.scores)
     key, kind, values = promise(pooled)
     panel.cross_table.value = html_table(_in_words(pooled.table(), panel.words))
-    panel.say(key.replace("results.", "results.cross.", 1) if values else "results.cross.nothing",
-              kind, n=len(pooled.predictions), folds=found.n_folds, name=found.path.name,
+    said = "results.cross.promise" if key == "results.promise" else "results.cross.nothing"
+    panel.say(said, kind, n=len(pooled.predictions), folds=found.n_folds, name=found.path.name,
               groups=pooled.predictions["group"].nunique(), **values)
 
 
