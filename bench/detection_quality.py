@@ -72,21 +72,29 @@ def simulated_splits(recordings, seed):
     yield "simulated, 5 of 25 machines held out", 0, recordings, np.isin(groups, held_out)
 
 
+def hard_splits(recordings, seed):
+    """The same with faults that no method finds all of."""
+    for name, *rest in simulated_splits(recordings, seed):
+        yield name.replace("simulated", "simulated --hard"), *rest
+
+
 def recordings_of(which, data, folder, seed):
     """The recordings of a set; those of the recorded sets are the same for each seed."""
-    target = f"{folder}/{which}{seed if which == 'simulated' else ''}"
+    is_simulated = which in ("simulated", "hard")
+    target = f"{folder}/{which}{seed if is_simulated else ''}"
     if "motor" in which:
         for file in motor_files(data):
             write_motor_json(file, target)
     elif which == "fan":
         write_fan_json(data, target, 250)
     else:
-        sd.simulate(target, seed=seed, fault_level=0)      # as measured so far
+        sd.simulate(target, seed=seed, **({"hard": True} if which == "hard" else {"fault_level": 0}))
     return sd.load_recordings(target, group_by="row" if which == "fan" else "auto", cache_dir=f"{folder}/cache")
 
 
-SETS = {"motors": (motor_splits, MOTORS), "fan": (fan_splits, FAN), "simulated": (simulated_splits, SIMULATED),
-        "other motor": (motor_held_out_splits, MOTORS)}
+SETS = {"motors": (motor_splits, MOTORS), "fan": (fan_splits, FAN), "hard": (hard_splits, SIMULATED),
+        "other motor": (motor_held_out_splits, MOTORS), "simulated": (simulated_splits, SIMULATED)}
+LEFT_OUT = ("simulated",)       # plain faults, which leave no room to compare: only when asked for
 
 
 # Scores
@@ -124,7 +132,7 @@ def measure_all(data, folder, seeds, only, settings, file):
     keys = ["split", "fold", "seed", "method"]
     done = set(pd.read_csv(file, usecols=keys)[keys].itertuples(index=False, name=None)) if file.exists() else set()
     for seed in range(seeds):
-        for which in [only] if only else SETS:
+        for which in [only] if only else [name for name in SETS if name not in LEFT_OUT]:
             splits, own = SETS[which]
             recordings = recordings_of(which, data, folder, seed)
             for split, fold, used, is_test in splits(recordings, seed):

@@ -108,6 +108,10 @@ _BUILT_IN = [
          features=["log_mel"]),
     Part("network", "dense_autoencoder", "sounddetect.models.settings:DenseAutoencoderSettings",
          "sounddetect.models.dense_autoencoder:build_dense_autoencoder", tasks=["anomaly"], features=["log_mel"]),
+    *[Part("network", name, f"sounddetect.models.settings:{of}Settings",
+           f"sounddetect.models.{name}:build_{name}", tasks=["anomaly"], features=["log_mel"])
+      for name, of in (("variational_autoencoder", "VariationalAutoencoder"),
+                       ("convolutional_autoencoder", "ConvolutionalAutoencoder"), ("idnn", "Idnn"))],
     Part("network", "wave_unet", "sounddetect.models.settings:WaveUNetSettings",
          "sounddetect.models.wave_unet:build_wave_unet", tasks=["denoise"], features=["waveform"]),
     Part("augmentation", "spec_augment", "sounddetect.signal.settings:SpecAugmentSettings",

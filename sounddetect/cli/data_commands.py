@@ -23,8 +23,10 @@ def simulate(
     form: Annotated[str, typer.Option(
         help="new or legacy (JSON), wav, classes (a folder for each fault), dcase or dcase2020, "
         "noisy (heart sounds and drives), esc (ten sounds of the surroundings)")] = "new",
-    fault_level: Annotated[float, typer.Option(
-        help="level of the faults in dB; -6: they have to be learnt, 0: plain in every recording")] = -6.0,
+    fault_level: Annotated[Optional[float], typer.Option(
+        help="level of the faults in dB; -6, if nothing is said: they have to be learnt, "
+        "0: plain in every recording")] = None,
+    hard: Annotated[bool, typer.Option("--hard", help="faults that no method finds all of")] = False,
 ) -> None:
     """Write recordings of a simulated machine."""
     from sounddetect.data.simulation import simulate as write
@@ -41,7 +43,7 @@ def simulate(
         files = simulate_sounds(folder, recordings, seed)
         print(f"{len(files)} clips of ten kinds of sound in {folder}, in the folds that their names begin with")
         return
-    files = write(folder, recordings, seed, form, fault_level=fault_level)
+    files = write(folder, recordings, seed, form, fault_level=fault_level, hard=hard)
     print(f"{recordings} recordings in {len(files)} files below {folder}")
 
 # %% ../../nbs/11a_cli/01_data_commands.ipynb #55f8f90b

@@ -37,6 +37,7 @@ def predict(
 ) -> None:
     """Score recordings."""
     from sounddetect.files import write_text
+    from sounddetect.foreign_text import csv_text
 
     if out is not None and (out.suffix.lower() != ".csv" or not out.parent.is_dir() or out.is_dir()):
         raise ValueError(f"--out needs the name of a .csv file in a folder that exists, got {out}")
@@ -45,7 +46,7 @@ def predict(
     is_fleet = (run / "fleet.json").exists()
     detector = None if is_fleet else _detector(run)
     scores = _scored_by_fleet(run, paths) if detector is None else detector.predict(paths)
-    text = scores.to_csv(index=False)
+    text = csv_text(scores, index=False)
     if out is None:
         print(text, end="")
     else:

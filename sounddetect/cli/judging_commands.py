@@ -167,6 +167,7 @@ def print_dcase(results: "DcaseResults") -> None:
 
     shown = [name for name in results.columns if name.startswith(("AUC", "pAUC"))]
     table = pd.concat([results.table[["n", *shown]], results.means[shown]])
+    table["n"] = ["" if pd.isna(n) else str(int(n)) for n in table["n"]]      # means have none
     print(table.to_string(float_format="{:.3f}".format, na_rep=""))
     print("95 % intervals: results.csv")
     said = results.summary

@@ -7,7 +7,9 @@ __all__ = ['KERNEL', 'LANGUAGES', 'MAX_MESSAGE', 'WIDGETS', 'write_page', 'make_
 
 # %% ../../nbs/11a_cli/06_page_commands.ipynb #140a99a8
 import json
+import logging
 import os
+import re
 import secrets
 import sys
 import tempfile
@@ -77,6 +79,21 @@ WIDGETS = [
 ]
 
 
+class _Hidden(logging.Filter):
+    """Takes a secret out of what is logged."""
+
+    def __init__(self, secret: str):
+        super().__init__()
+        self._secret = secret
+
+    def filter(self, record):
+        record.msg, record.args = record.getMessage().replace(self._secret, "[hidden]"), ()
+        return True
+
+
+_FOREIGN_LINK = re.compile(r"<link\b[^>]*\bhref=[\"']?(https?:)?//[^>]*>")
+
+
 def make_server(notebook: Path, port: int, token: str, browser: bool) -> Any:
     """A Voila that serves one notebook on 127.0.0.1.
 
@@ -85,6 +102,7 @@ def make_server(notebook: Path, port: int, token: str, browser: bool) -> Any:
     try:
         from voila.app import Voila
         from voila.shutdown_kernel_handler import VoilaShutdownKernelHandler
+        from voila.tornado.handler import TornadoVoilaHandler
     except ImportError:
         raise ValueError(
             'the web page needs Voila, which is not installed: pip install "sounddetect[app]"'
@@ -96,11 +114,18 @@ def make_server(notebook: Path, port: int, token: str, browser: bool) -> Any:
             if not self.check_origin():
                 super().check_xsrf_cookie()
 
+    class Page(TornadoVoilaHandler):
+        def write(self, chunk):
+            super().write(_FOREIGN_LINK.sub("", chunk) if isinstance(chunk, str) else chunk)
+
+    ours = {VoilaShutdownKernelHandler: EndKernel, TornadoVoilaHandler: Page}
+
     class Server(Voila):
         def init_handlers(self):
             return [
-                (path, EndKernel if handler is VoilaShutdownKernelHandler else handler, *more)
+                (path, ours.get(handler, handler), *more)
                 for path, handler, *more in super().init_handlers()
+                if not path.endswith("/logout")
             ]
 
         def launch_browser(self):                       # called when it listens
@@ -123,6 +148,8 @@ def make_server(notebook: Path, port: int, token: str, browser: bool) -> Any:
     page = server.voila_configuration
     page.extension_allowlist, page.extension_denylist = WIDGETS, []
     server.notebook_path, server.root_dir = str(notebook), str(notebook.parent)
+    for name in ("tornado.access", "tornado.application", "tornado.general", server.log.name):
+        logging.getLogger(name).addFilter(_Hidden(token))
     server.ip, server.port, server.token, server.open_browser = "127.0.0.1", port, token, True
     server.tornado_settings = {
         "allow_remote_access": False,

@@ -134,6 +134,12 @@ class DcaseResults:
         return bool(self.predictions["unit"].str.startswith("id_").all())
 
     @property
+    def by_domain(self) -> bool:
+        """True for data of 2021, whose domains lie in folders and files of their own."""
+        folders = self.predictions["key"].map(lambda key: Path(key).parent.name)
+        return bool(folders.isin([f"{name}_test" for name in _DOMAINS]).all())
+
+    @property
     def is_judged(self) -> bool:
         """True where the truth of recordings is known."""
         return bool(self.predictions["is_anomaly"].notna().any())
@@ -204,17 +210,19 @@ def _means(table: pd.DataFrame) -> dict[str, list[float]]:
 # %% ../../nbs/09c_evaluation/06_dcase.ipynb #d94103de
 def _save(results: DcaseResults, folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
-    for (kind, unit), part in results.predictions.groupby(["machine_type", "unit"]):
+    own_file = ["machine_type", "unit", *(["domain"] if results.by_domain else [])]
+    for names, part in results.predictions.groupby(own_file):
         said = part["file"].map(lambda name: describe_name(name).get("label") == "anomaly")
         part = part.assign(last=said).sort_values(["last", "file"])
-        end = "" if results.by_id else "_test"
+        place = "_".join(names) + ("" if results.by_id else "_test")
         scores = zip(part["file"], part["anomaly_score"].astype(float).tolist())
-        write_text(folder / f"anomaly_score_{kind}_{unit}{end}.csv", _lines(scores))
+        write_text(folder / f"anomaly_score_{place}.csv", _lines(scores))
         if not results.by_id:
             decisions = zip(part["file"], part["is_alarm"].astype(int).tolist())
-            write_text(folder / f"decision_result_{kind}_{unit}{end}.csv", _lines(decisions))
+            write_text(folder / f"decision_result_{place}.csv", _lines(decisions))
     if results.is_judged:
-        write_text(folder / "result.csv", _lines(_result_rows(results)))
+        rows = _rows_by_domain if results.by_domain else _result_rows
+        write_text(folder / "result.csv", _lines(rows(results)))
         write_text(folder / "results.csv", results.table.to_csv())
     return folder
 
@@ -241,6 +249,25 @@ def _result_rows(results: DcaseResults) -> Iterable[list]:
         else:
             yield ["arithmetic mean", *means["arithmetic mean"]]
             yield ["harmonic mean", *means["harmonic mean"]]
+        yield []
+
+
+def _rows_by_domain(results: DcaseResults) -> Iterable[list]:
+    """Rows of `result.csv` of 2021: each domain of a section is judged by itself."""
+    known = results.predictions.dropna(subset=["is_anomaly"])
+    known = known.assign(is_anomaly=known["is_anomaly"].astype(bool))
+    for kind, of_type in known.groupby("machine_type"):
+        rows = {names: {key: value for key, value in _unit_row(part, domains=False).items()
+                        if key in _MEANT.values()}
+                for names, part in of_type.groupby(["domain", "unit"])}
+        table = pd.DataFrame(list(rows.values()))
+        means = _means(table)
+        yield [kind]
+        yield ["section", "domain", *table.columns]
+        for (domain, unit), row in rows.items():
+            yield [unit.split("_", 1)[1], domain, *row.values()]
+        for name in ("arithmetic mean", "harmonic mean"):
+            yield [name, "", *means[name]]
         yield []
 
 # %% ../../nbs/09c_evaluation/06_dcase.ipynb #3e95f7d2

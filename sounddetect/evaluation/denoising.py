@@ -25,6 +25,7 @@ from ..detector.detector import Detector
 from .errors import times_faster, wav_bytes
 from .page import anchor_of, folded, interval_of, page_of, section
 from ..files import write_bytes, write_json, write_text
+from ..foreign_text import csv_text
 from ..html import html_table, picture, player, render
 from ..judging.denoising import before_and_after, noise_gain
 from ..judging.intervals import MIN_GROUPS
@@ -226,7 +227,7 @@ def save_denoising(evaluation: DenoisingEvaluation, folder: Path) -> Path:
     """Write metrics, tables, pictures, examples and `report.html`."""
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / "metrics.json", evaluation.metrics)
-    write_text(folder / "predictions.csv", evaluation.predictions.to_csv(index=False))
+    write_text(folder / "predictions.csv", csv_text(evaluation.predictions, index=False))
     write_text(folder / "by_snr.csv", evaluation.by_snr.to_csv())
     pictures = {kind: drawn.to_png() for kind, drawn in evaluation.pictures()}
     examples = [

@@ -25,6 +25,7 @@ from scipy.stats import hypergeom
 
 from ..runs.run_folder import read_table
 from ..files import write_bytes, write_text
+from ..foreign_text import csv_text
 from ..html import data_uri, player, render
 from ..data.collection.recordings import Recordings
 from ..plotting.errors import plot_errors_by_source, plot_judged
@@ -346,7 +347,7 @@ def collect_errors(
     cases = error_cases(detector, recordings, predictions, limit)
     names = write_cases(_kept(cases, keep), folder)
     table.loc[:len(names) - 1, "picture"] = names
-    write_text(folder / "errors.csv", table.to_csv(index=False))
+    write_text(folder / "errors.csv", csv_text(table, index=False))
     _write_by_source(predictions, folder)
     return table
 
@@ -362,7 +363,7 @@ def _write_by_source(predictions, folder):
     picture = folder / "errors_by_source.png"
     picture.unlink(missing_ok=True)
     table = errors_by_source(predictions)
-    write_text(folder / "errors_by_source.csv", table.to_csv(index_label="group"))
+    write_text(folder / "errors_by_source.csv", csv_text(table, index_label="group"))
     if table["errors"].any():
         write_bytes(picture, plot_errors_by_source(table).to_png())
 

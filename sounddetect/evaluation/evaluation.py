@@ -19,6 +19,7 @@ import pandas as pd
 
 from .. import parts
 from ..files import write_bytes, write_json, write_text
+from ..foreign_text import csv_text
 from ..data.collection.loading import load_recordings
 from ..data.collection.recordings import Recordings
 from ..data.collection.roles import load_roles
@@ -246,11 +247,11 @@ def save_evaluation(
     known = [column for column in (*_ORIGIN, *CONDITIONS) if column in predictions]
     told = [column for column in FAMILIARITY if column in predictions and column not in known]
     columns = ["key", "label", *evaluation.scores.columns, "decision", *told, *known]
-    write_text(folder / "predictions.csv", predictions[columns].to_csv(index=False))
+    write_text(folder / "predictions.csv", csv_text(predictions[columns], index=False))
     tables = {"class": evaluation.per_class} | evaluation.tables
     for column, table in tables.items():
         name = "per_class" if column == "class" else f"by_{column}"
-        write_text(folder / f"{name}.csv", table.to_csv())
+        write_text(folder / f"{name}.csv", csv_text(table))
     write_json(folder / "metrics.json", evaluation.metrics)
     cases = _collect_errors(evaluation, folder / "errors", errors)
     write_report(findings_of(evaluation, pictures, tables, cases), folder / "report.html")

@@ -24,6 +24,7 @@ from ..data.collection.recordings import Recordings
 from ..data.collection.splitting import Split, fold_numbers, split_recordings
 from ..evaluation.evaluation import evaluate, own_recordings
 from ..files import write_json, write_text
+from ..foreign_text import csv_text
 from sounddetect.runs.run_folder import (
     Run,
     create_run_folder,
@@ -233,7 +234,7 @@ def _judge_all(path, config, parts):
     places = [place[pair] for pair in zip(predictions["key"], predictions["content_hash"])]
     predictions = predictions.iloc[np.argsort(places, kind="stable")]
     table, metrics = _summary(predictions, Run(path / "fold-1").scores)
-    write_text(path / "predictions.csv", predictions.to_csv(index=False))
+    write_text(path / "predictions.csv", csv_text(predictions, index=False))
     write_text(path / "folds.csv", table.to_csv())
     # the last: with it, the cross-validation is finished
     write_json(path / "metrics.json", metrics)

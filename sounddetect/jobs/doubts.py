@@ -15,6 +15,7 @@ from ..data.collection.recordings import Recordings
 from .cross_validation import CrossValidation
 from ..evaluation.errors import ErrorCase, judged_case, rows_of, write_cases
 from ..files import write_text
+from ..foreign_text import csv_text
 from ..detector.detector import Detector
 from ..tasks.results import Scores
 
@@ -102,5 +103,5 @@ def collect_doubts(
     shown = np.flatnonzero(table["doubted"])[:limit]
     names = write_cases(_cases(cross_validation, recordings, table.iloc[shown]), folder)
     table.loc[shown, "picture"] = names
-    write_text(folder / "doubts.csv", table.to_csv(index=False))
+    write_text(folder / "doubts.csv", csv_text(table, index=False))
     return table

@@ -18,6 +18,7 @@ import pandas as pd
 from ..config import Config
 from ..data.collection.recordings import Recordings
 from ..files import write_json, write_text
+from ..foreign_text import csv_text
 from .training_runs import trained
 from ..runs.run_folder import Run, create_run_folder, read_object
 from ..training.events import Listener
@@ -180,7 +181,7 @@ def train_fleet(
             return Fleet(path)
     _write(path, column, names, failed)
     fleet = Fleet(path)
-    write_text(path / "fleet.csv", fleet.table.to_csv())
+    write_text(path / "fleet.csv", csv_text(fleet.table))
     return fleet
 
 

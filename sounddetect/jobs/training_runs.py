@@ -32,6 +32,7 @@ from ..evaluation.evaluation import own_recordings
 from ..runs.listeners import ProgressBar, RunWriter
 from ..settings.automatic import is_denoising
 from ..files import sweep, write_bytes, write_json, write_text
+from ..foreign_text import csv_text
 from sounddetect.runs.run_folder import (
     Run,
     create_run_folder,
@@ -273,7 +274,7 @@ def write_detector(run: Run, trainer: Trainer, split: Split) -> None:
     if not isinstance(trainer.task, AnswersWaveforms):       # which is used on mixtures, not on what it learnt from
         learnt_from = [trainer.train, trainer.validation]
         detector = detector.with_reference(learnt_from, trainer.progress.validation_batch, predictions)
-    write_text(run.path / VALIDATION, predictions.to_csv(index=False))
+    write_text(run.path / VALIDATION, csv_text(predictions, index=False))
     write_bytes(pictures / "training_curves.png", plot_training_curves(run.results).to_png())
     examples = _examples(split.train)
     waveforms = [recording.waveform for recording in examples]

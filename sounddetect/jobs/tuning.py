@@ -29,6 +29,7 @@ from ..data.collection.recordings import Recordings
 from ..data.collection.splitting import Split
 from ..evaluation.evaluation import evaluate, own_recordings
 from ..files import write_json, write_text
+from ..foreign_text import csv_text
 from .cross_validation import fold_splits, stoppable
 from .objectives import Objective, objective_for
 from .search_report import write_search_report
@@ -286,7 +287,7 @@ class _Search:
             values = {key: one.params.get(key) for key in space.dimensions}
             rows.append({"trial": one.number + 1, "state": words.get(one.state.name, "begun"),
                          "value": one.value, **said, **values})
-        write_text(self.study.path / "trials.csv", pd.DataFrame(rows).to_csv(index=False))
+        write_text(self.study.path / "trials.csv", csv_text(pd.DataFrame(rows), index=False))
 
     def importance(self) -> dict[str, float]:
         """How much of the variance of the value comes from each setting; empty where too little is

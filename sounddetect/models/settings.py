@@ -6,7 +6,7 @@
 __all__ = ['SIZES', 'Size', 'WAVE_UNET_CHANNELS', 'CnnLayer', 'Attention', 'FullyConnected', 'Network', 'CnnAttentionSettings',
            'PictureSettings', 'SpectrogramCnnSettings', 'PublishedCnnSettings', 'PooledSettings', 'MahalanobisSettings',
            'NearestNeighborsSettings', 'GaussianMixtureSettings', 'PcaResidualSettings', 'DenseAutoencoderSettings',
-           'WaveUNetSettings']
+           'VariationalAutoencoderSettings', 'ConvolutionalAutoencoderSettings', 'IdnnSettings', 'WaveUNetSettings']
 
 # %% ../../nbs/03_models/00_settings.ipynb #55cf0906
 from typing import Annotated, ClassVar, Literal
@@ -179,6 +179,53 @@ class DenseAutoencoderSettings(ModelSettings):
     width: int = setting(128, "width of each hidden layer", ge=1)
     depth: int = setting(4, "hidden layers on each side of the bottleneck", ge=1)
     bottleneck: int = setting(8, "width of the narrow layer in the middle", ge=1)
+    norm: Literal["none", "batch"] = setting(
+        "none", "batch: behind each layer over all windows of a step, as published; none: windows do not mix")
+
+
+class VariationalAutoencoderSettings(ModelSettings):
+    """Reconstruction error of neighbouring log-mel frames, through a layer of random values."""
+
+    context: int = setting(5, "neighbouring frames that are reconstructed together", ge=1)
+    width: int = setting(400, "width of each hidden layer", ge=1)
+    depth: int = setting(2, "hidden layers on each side of the bottleneck", ge=1)
+    bottleneck: int = setting(20, "random values in the middle", ge=1)
+    reconstruction_weight: float = setting(1.0, "of the squared error in training", ge=0)
+    kld_weight: float = setting(
+        0.01, "of the divergence of the values in the middle from a standard normal distribution, in training", ge=0)
+
+    @model_validator(mode="after")
+    def _check(self):
+        if not self.reconstruction_weight + self.kld_weight:
+            raise ValueError("model.reconstruction_weight and model.kld_weight are both 0: nothing would be learnt")
+        return self
+
+
+class ConvolutionalAutoencoderSettings(ModelSettings):
+    """Reconstruction error of a whole log-mel spectrogram."""
+
+    WIDTHS: ClassVar[dict[str, int]] = {"n": 4, "s": 8, "m": 16, "l": 32, "x": 48}
+    size: Size = setting("l", "n, s, m, l or x: how many filters it has; l as published", examples=["l"])
+    bottleneck: int = setting(40, "values in the middle, for each place of 64 bands and 64 frames", ge=1)
+    dropout: float = setting(0.0, "fraction of values dropped in training, in the inner layers", ge=0, lt=1)
+
+    @property
+    def width(self) -> int:
+        """Filters of the first convolution; each of the next three doubles them."""
+        return self.WIDTHS[self.size]
+
+
+class IdnnSettings(ModelSettings):
+    """Error of a log-mel frame that is filled in from its neighbours."""
+
+    context: int = setting(5, "neighbouring frames, the middle one of which is filled in; odd", ge=3)
+    width: int = setting(64, "width of the first layer; the next two halve it, and the last double it again", ge=4)
+
+    @model_validator(mode="after")
+    def _check(self):
+        if self.context % 2 == 0:
+            raise ValueError(f"model.context needs to be odd, so that there is a middle frame, got {self.context}")
+        return self
 
 # %% ../../nbs/03_models/00_settings.ipynb #5b8e6631
 WAVE_UNET_CHANNELS = {"n": 8, "s": 16, "m": 24, "l": 32, "x": 48}

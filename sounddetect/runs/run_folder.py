@@ -21,6 +21,7 @@ import pandas as pd
 
 from ..config import Config
 from ..files import new_folder, refuse_special
+from ..foreign_text import as_written
 from ..data.collection.recordings import Recordings
 from ..data.collection.splitting import Split
 from ..data.readers.reading import reader_of
@@ -237,7 +238,7 @@ def read_table(path: Path, needs: tuple[str, ...] = (), **options) -> pd.DataFra
     try:
         with open(path, encoding="utf-8", newline="") as file:
             lines = [len(line) for line in csv.reader(file, strict=True)]
-        table = pd.read_csv(path, **options)
+        table = as_written(pd.read_csv(path, **options))
     except (ValueError, csv.Error) as error:
         raise ValueError(f"{path} is damaged: {error}") from None
     short = [number for number, n_cells in enumerate(lines, 1) if n_cells != lines[0]]

@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
+from ..foreign_text import escape_controls
 from .bricks import Section, parse_bytes, setting
 
 # %% ../../nbs/00_foundation/02_settings/01_common.ipynb #158ff6d4
@@ -83,7 +84,7 @@ class Data(Section):
         if None in labels.values():
             raise ValueError("data.labels needs a class for each spelling and a blank after each colon, "
                              "such as {healthy: OK, broken: NG}")
-        return {str(name): label for name, label in labels.items()}
+        return {escape_controls(str(name)): label for name, label in labels.items()}
 
     @model_validator(mode="after")
     def _check(self):
@@ -92,6 +93,9 @@ class Data(Section):
             return self
         if len({name.strip().casefold() for name in self.classes} - {""}) < len(self.classes):
             raise ValueError(f"data.classes needs different names, got {self.classes}")
+        ruling = [name for name in self.classes if escape_controls(name) != name]
+        if ruling:
+            raise ValueError(f"data.classes needs names without control characters, got {ruling[0]!r}")
         foreign = sorted(set(self.labels.values()) - set(self.classes))
         if foreign:
             raise ValueError(f"data.labels must lead to one of {self.classes}, got {', '.join(foreign)}")

@@ -120,6 +120,21 @@ def test_the_page_is_in_no_frame_of_another_site(page):
     assert "frame-ancestors 'self'" in ask(address, f"/?{address.query}").headers["Content-Security-Policy"]
 
 
+def test_the_page_fetches_nothing_from_elsewhere(tmp_path):
+    """Nor does a path that the server below does not serve well show the token in a log."""
+    process, address = start_page(tmp_path)
+    try:
+        page = ask(address, f"/?{address.query}")
+        assert page.status == 200 and "voila" in page.text
+        assert not re.findall(r"<(?:link|script|img)[^>]*(?:href|src)=[\"']?(?:https?:)?//[^>]*>", page.text)
+        assert ask(address, f"/logout?{address.query}").status < 500
+        ask(address, f"/voila/static/%00?{address.query}")
+    finally:
+        process.send_signal(signal.SIGINT)
+        log = process.communicate(timeout=60)[1]
+    assert address.query.partition("=")[2] not in log, log
+
+
 def test_it_ends_with_its_kernels_and_ran_no_settings_of_the_folder(tmp_path):
     (tmp_path / "voila.py").write_text("open('run', 'w')")
     process, address = start_page(tmp_path)

@@ -99,6 +99,8 @@ def test_two_commands_from_a_set_to_its_official_files(place, form, reference):
     (done,) = each([(place, f"evaluate runs/{form} --dcase results/{form}".split())])
     assert done.returncode == 0, done.stderr
     assert "official score" in done.stdout and "worst AUC" in done.stdout
+    counts = [line.split()[2] for line in done.stdout.splitlines() if line.startswith("fan ") and "mean" not in line]
+    assert counts and all(n.isdigit() for n in counts), done.stdout
     runs = [sd.Run(place / "runs" / form / kind) for kind in ("fan", "pump")]
     results = evaluate_dcase(runs)
     out = place / "results" / form

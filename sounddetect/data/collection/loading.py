@@ -42,6 +42,7 @@ from sounddetect.data.collection.recordings import (
     places_of,
 )
 from ..readers.reading import kind_of
+from ...foreign_text import escape_controls
 from sounddetect.data.readers.sources import (
     as_paths,
     describe_not_read,
@@ -172,7 +173,7 @@ def _key_of(written: str, key: str) -> str:
     """Key of a file that a manifest calls `written`: below the manifest's folder as if found
     there, elsewhere as written.
     """
-    normal = os.path.normpath(written).replace(os.sep, "/")
+    normal = escape_controls(os.path.normpath(written).replace(os.sep, "/"))
     return (
         normal
         if normal.startswith(("/", ".."))
@@ -190,8 +191,8 @@ def _gather(found: _Found, stored: dict) -> tuple[Recordings, list]:
         places.append(places_of(rows, number_of[id(store)]))
         rows_of.append(rows[["sample_rate", "content_hash"]])
         keys += [key if number < 0 else f"{key}#{number}" for number in rows["number"].tolist()]
-        spellings += [store.words["label"][k] for k in rows["label"].tolist()]
-        groups += [store.words["group"][k] for k in rows["group"].tolist()]
+        spellings += [_safe(store.words["label"][k]) for k in rows["label"].tolist()]
+        groups += [_safe(store.words["group"][k]) for k in rows["group"].tolist()]
         sources += [key] * len(rows)
         said += _said_of(key, found.sources[key], source["meta"], rows["number"].tolist())
     places = np.concatenate([np.empty(0, PLACE), *places])
@@ -229,11 +230,16 @@ def _plain(meta: dict) -> dict:
     What a file calls `label` or `key` is not ours.
     """
     return {
-        f"meta_{name}" if name in COLUMNS else name: orjson.dumps(value).decode()
+        f"meta_{name}" if name in COLUMNS else _safe(name): orjson.dumps(value).decode()
         if isinstance(value, list | dict)
-        else value
+        else _safe(value)
         for name, value in meta.items()
     }
+
+
+def _safe(value: object) -> object:
+    """What a file says, without characters that control a terminal where it is shown."""
+    return escape_controls(value) if isinstance(value, str) else value
 
 
 def _with_columns(table: pd.DataFrame, said: list[dict]) -> pd.DataFrame:
@@ -538,7 +544,8 @@ def _understand(paths, how: Loading, found: _Found, stored: dict, unreachable: d
     ]
     order = {key: k for k, key in enumerate(found.sources)}
     problems.sort(key=lambda problem: order.get(source_of(problem["key"]), -1))
-    origin = Origin([path.resolve() for path in as_paths(paths)], found.sources, problems)
+    said = [problem | {"problem": escape_controls(problem["problem"])} for problem in problems]
+    origin = Origin([path.resolve() for path in as_paths(paths)], found.sources, said)
     recordings = Recordings(recordings.table, recordings._stores, recordings._places, origin)
     return Loaded(recordings, spellings, unknown, assumed, found.not_read, classes=classes)
 

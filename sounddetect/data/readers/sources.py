@@ -14,6 +14,7 @@ from pathlib import Path
 
 from ... import parts
 from .reading import kind_of, suffixes
+from ...foreign_text import escape_controls
 
 # %% ../../../nbs/01_data/1_readers/00_sources.ipynb #9bcea342
 SIMULATE = "sounddetect simulate data"      # for whoever has no recordings yet
@@ -176,9 +177,6 @@ def find_sources(
     return sources, dict(not_read)
 
 
-_CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
-
-
 def _key(path: Path, root: Path, n_roots: int) -> str:
     """POSIX path below the root that was given; with the name of the root if there are several."""
     if root.is_dir():
@@ -188,8 +186,7 @@ def _key(path: Path, root: Path, n_roots: int) -> str:
         key = path.name
     # a name in another encoding could be neither printed nor written, and one with characters that
     # control a terminal would speak to it
-    key = os.fsencode(key).decode("utf-8", "replace")
-    return _CONTROLS.sub(lambda found: found[0].encode("unicode_escape").decode(), key)
+    return escape_controls(os.fsencode(key).decode("utf-8", "replace"))
 
 
 def describe_not_read(not_read: dict[str, int]) -> str:
