@@ -384,7 +384,8 @@ class Player:
 
     def give(self, sound: bytes | None, faster: int = 1) -> None:
         """Offer a WAV file, or nothing; `faster` as `times_faster` of `evaluation.errors` says."""
-        self.audio.value = sound or wav_bytes(np.zeros(800), 8000)    # a browser refuses an empty one
+        # a browser refuses an empty one
+        self.audio.value = sound or wav_bytes(np.zeros(800), 8000)
         show_if(self.widget, sound)
         show_if(self.note, faster > 1)
         self.panel.words.bind(self.note, "value", "player.faster", faster=faster,
