@@ -346,6 +346,9 @@ _FINDINGS_OF_SOUND = {
     "Computing is spent on an empty band": "成分のない帯域に計算を費やします",
     "Computing is spent on an empty band, and its emptiness tells the rates apart": "成分のない帯域に計算を費やし、その有無で周波数の違いを見分けてしまいます",
     "set audio.sample_rate: {0}, or lower preprocessing.filter_params.high_freq": "意図どおりなら対処は不要です。そうでなければ、すべて {0} Hz で録り直してください",
+    "loudness alone tells {0} from {1} (AUC {2})": "音量だけで {0} と {1} を区別できます（AUC {2}）",
+    "length alone tells {0} from {1} (AUC {2})": "長さだけで {0} と {1} を区別できます（AUC {2}）",
+    "sample rate alone tells {0} from {1} (AUC {2})": "サンプリング周波数だけで {0} と {1} を区別できます（AUC {2}）",
     "{0} alone tells {1} from {2} (AUC {3})": "{0} だけで {1} と {2} を区別できます（AUC {3}）",
     "A detector may learn this and not the fault": "異常ではなく、この違いを学習するおそれがあります",
     "record all classes under the same conditions; preprocessing.normalize: true (the default) takes it away; keep it so":
@@ -497,7 +500,7 @@ _WORDS = {
     "amplitude (full scale 1)": "振幅 (最大 1)", "amplitude\n(full scale 1)": "振幅\n(最大 1)", "frequency (kHz)": "周波数 (kHz)", "frequency (Hz)": "周波数 (Hz)", "level (dB re full scale)": "レベル (dB)",
     "duration (s)": "長さ (秒)", "level (dB)": "レベル (dB)", "mean spectrum": "平均スペクトル", "mean spectrum, band 10-90 %": "平均スペクトルと 10～90 % の範囲",
     "{} recordings, {} s": "録音 {} 件、{} 秒", "{} recordings, {} min": "録音 {} 件、{} 分", "{} recordings, {} h": "録音 {} 件、{} 時間", "{} class": "{} クラス", "{} classes": "{} クラス", "{} group": "録音元 {} 個",
-    "{} groups": "録音元 {} 個", "{} clipped": "振り切れ {} 件", "{} with a silent channel": "無音チャンネルあり {} 件", "{} mostly offset": "直流成分が大きい {} 件", "power (dB re 1/Hz)": "パワー (dB)", "attention\n(1 = even)": "注目度\n(1 = 均等)", "evidence\nfor {}": "{} の\n根拠", "for {}": "{} の根拠", "against {}": "{} でない根拠", "mean {}: above 0": "平均 {}：0 より上", "mean {}: below 0": "平均 {}：0 より下", "time (s), the whole recording": "時間 (秒)、録音全体", "frequency\n(kHz)": "周波数\n(kHz)",
+    "{} groups": "録音元 {} 個", "{} clipped": "振り切れ {} 件", "{} with a silent channel": "無音チャンネルあり {} 件", "{} mostly offset": "直流成分が大きい {} 件", "power (dB re 1/Hz)": "パワー (dB)", "attention\n(1 = even)": "注目度\n(1 = 均等)", "evidence\nfor {}": "{} の\n根拠", "for {}": "{} の根拠", "against {}": "{} でない根拠", "score {}, {} from {}": "スコア {0}（{2} 以上で {1}）", "probability {}": "確率 {}", "mean {}: above 0": "平均 {}：0 より上", "mean {}: below 0": "平均 {}：0 より下", "time (s), the whole recording": "時間 (秒)、録音全体", "frequency\n(kHz)": "周波数\n(kHz)",
     "time (s), from {} s of the recording on": "時間 (秒)、録音の {} 秒目から", "by class": "クラス別", "by group": "録音元別", "mean, band 10-90 %": "平均と 10～90 % の範囲",
 }
 
@@ -517,11 +520,12 @@ def _word_patterns() -> list[tuple[re.Pattern, str]]:
 
 
 def _translated(written: str) -> str:
-    """A text of a picture; of a headline, each part."""
+    """A text of a picture; of a headline, each part and each line."""
     if " · " in written:
         return " · ".join(map(_translated, written.split(" · ")))
     for pattern, japanese in _word_patterns():
         match = pattern.match(written)
         if match:
             return japanese.format(*match.groups())
-    return written
+    lines = written.split("\n")
+    return "\n".join(map(_translated, lines)) if len(lines) > 1 else written
