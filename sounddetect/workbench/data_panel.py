@@ -236,6 +236,8 @@ class DataPanel(Panel):
         options += f", labels={settings['data.labels']!r}" if settings.get("data.labels") else ""
         if "data.clip_duration" in settings:
             options += f", clip_duration={settings['data.clip_duration']:g}"
+        if "data.group_by" in settings:
+            options += f", group_by={settings['data.group_by']!r}"
         return (
             f"import sounddetect as sd\n\nrecordings = sd.load_recordings({path!r}{options},"
             f" cache_dir={self.bench.overrides['data.cache_dir']!r})\nrecordings"
@@ -258,10 +260,15 @@ def _load(panel: DataPanel) -> bool:
 
     def read():
         path = find()
-        return path, load_recordings(path, config, unknown_labels="skip")
+        recordings = load_recordings(path, config, unknown_labels="skip")
+        if not (clips and _has_few_sources(recordings)):
+            return path, recordings, clips
+        by_stretch = clips | {"data.group_by": "stretch"}
+        config_of_few = config.replace(by_stretch)
+        return path, load_recordings(path, config_of_few, unknown_labels="skip"), by_stretch
 
     def loaded(found):
-        path, recordings = found
+        path, recordings, cut = found
         if not len(recordings):
             panel.say(
                 "data.nothing",
@@ -274,7 +281,7 @@ def _load(panel: DataPanel) -> bool:
             "data.path": Path(path).as_posix(),
             "data.labels": labels,
             "audio.sample_rate": int(recordings.table["sample_rate"].mode()[0]),
-            **clips,
+            **cut,
         }
         _tell(panel, recordings)
         show_if(panel.good_button, recordings.table["label"].isna().all())
@@ -284,6 +291,13 @@ def _load(panel: DataPanel) -> bool:
 
 
 LEAST_CLIP = 0.05                                      # s
+
+
+def _has_few_sources(recordings: Recordings) -> bool:
+    """Whether a class has too few sources for training, validation and test."""
+    table = recordings.table
+    n_sources = table.groupby(table["label"].fillna(""))["group"].nunique()
+    return len(n_sources) > 0 and int(n_sources.min()) < 3
 
 
 def _clips(panel: DataPanel) -> dict:
@@ -351,6 +365,8 @@ def _tell(panel: DataPanel, recordings: Recordings) -> None:
     )
     lang = panel.words.lang
     warned = "".join(f"\n{translate_refusal(message, lang)}" for message in panel.job.said)
+    if "data.group_by" in panel.bench.settings:
+        warned += "\n" + panel.words("data.stretches")
     panel.say(
         "data.found.problems" if recordings.problems else "data.found",
         "warning" if recordings.problems else "good",

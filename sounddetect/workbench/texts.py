@@ -75,6 +75,8 @@ _DATA = {
     "data.clip": ("Cut into clips (s)", "分割の長さ（秒）"),
     "data.clip.about": ("0: recordings stay whole. Clips of one file stay together when it is split; where a class has fewer than three files, stretches of each file count as sources of their own, and the result then says how well this very machine is known, not others.",
                         "0：分割しません。1 つのファイルから切り出した部分は、分割後も同じ側（学習または評価）にまとめます。ファイルが 3 個未満のクラスがある場合は、各ファイルの時間区間を別々の録音元とみなします。その結果はこの機械についてのもので、別の機械での性能を示しません。"),
+    "data.stretches": ("Because there are fewer than three files of a class, stretches of each file count as sources of their own: the result says how well these very machines are known.",
+                       "ファイルが 3 個未満のクラスがあるため、各ファイルの時間区間を別々の録音元とみなします。結果はこの機械についてのものです。"),
     "data.clip_wrong": ("Clips need to be 0.05 s or longer, or 0 for none, got {value}.", "分割の長さは 0.05 秒以上、または 0（分割しない）にしてください（入力値：{value}）。"),
     "data.rate_wrong": ("The rate needs to be 1 Hz or more, got {value}.", "周波数には 1 Hz 以上を指定してください（入力値：{value}）。"),
     "data.all_good": ("All of these are of a good machine", "すべて正常な機械の録音です"),
@@ -325,7 +327,7 @@ _FINDINGS = {
     "the test part has {0} groups": "評価用データの録音元が {0} 個しかありません",
     "Five are needed for intervals, so none are given": "信頼区間には 5 個以上必要なため、計算されません",
     "record more machines or days, or raise data.test_split": "機械や録音日の数を増やしてください。ステップ 7 の交差検証では、すべての録音を評価に使います",
-    "stretches of each file count as sources of their own, because there are too few files": "ファイル数が少ないため、各ファイルの時間区間を別々の録音元とみなします",
+    "stretches of each file count as sources of their own": "各ファイルの時間区間を別々の録音元とみなします",
     "The result says how well these very machines are known, and nothing of others": "結果はこの機械についてのもので、別の機械での性能を示しません",
     "record more machines or days, one file each": "機械や録音日を増やし、それぞれ別のファイルに録音してください",
     "{0} are {1}, only {2} are {3}": "{1} が {0} 件に対し、{3} は {2} 件しかありません",
@@ -389,8 +391,6 @@ _REFUSALS = {
     "{0} recordings or files cannot be used:\n{1}\nFix them, or skip them with --skip-bad (data.skip_bad: true)":
         "{0} 件の録音またはファイルを使用できません：\n{1}\n修正するか、ステップ 4 の「使用できない録音を除いて学習する」にチェックを入れてください",
     "{0} recordings do not say their sample rate and are taken to have {1} Hz (audio.sample_rate)": "{0} 件の録音にサンプリング周波数の情報がないため、{1} Hz とみなします",
-    "stretches of each file count as sources of their own, because there are too few files: the result says how well these very machines are known":
-        "ファイル数が少ないため、各ファイルの時間区間を別々の録音元とみなします。結果はこの機械についてのものです",
     "training needs labels; without one are {0} recordings: {1}. Put audio files into folders OK and NG, or name their folders in data.labels":
         "学習にはラベルが必要です。{0} 件の録音にラベルがありません：{1}。OK と NG のフォルダーに分けるか、ステップ 3 の「ラベルの別名」でフォルダーの意味を指定してください",
     "training needs recordings of two classes, all {0} are {1}": "学習には 2 つ以上のクラスの録音が必要ですが、{0} 件すべてが {1} です",
@@ -401,10 +401,10 @@ _REFUSALS = {
     "{0} comes from {1} group, a split into {2} parts needs {3} or more": "{0} の録音元は {1} 個だけです。{2} つに分けるには {3} 個以上必要です",
     "{0} comes from {1} groups, a split into {2} parts needs {3} or more": "{0} の録音元は {1} 個だけです。{2} つに分けるには {3} 個以上必要です",
     "what is good comes from {0} groups, a split into {1} parts needs {2} or more": "正常な録音の録音元は {0} 個だけです。{1} つに分けるには {2} 個以上必要です",
-    "record more, or cut long recordings into clips by data.clip_duration (the score will then be optimistic)":
+    "record more, or cut long recordings into clips by data.clip_duration and data.group_by: stretch (the score will then be optimistic)":
         "録音を増やすか、ステップ 3 の「分割の長さ」で長い録音を短く分けてください（評価は実際より良く見えます）",
     "no good recording is left for {0}: record more, or lower data.test_split": "{0} に使う正常な録音が残りません：録音を増やしてください",
-    "only one recording is good, and one does not tell how much good ones differ: record ten or more, or cut it into clips by data.clip_duration":
+    "only one recording is good, and one does not tell how much good ones differ: record ten or more, or cut it into clips by data.clip_duration and data.group_by: stretch":
         "正常な録音が 1 件しかなく、正常どうしの違いがわかりません：10 件以上録音するか、ステップ 3 の「分割の長さ」で短く分けてください",
     "no recording is good, and from good ones alone is learnt what is usual: record some, or say which labels mean good, such as data.labels: {fine: OK}":
         "正常な録音がありません。正常な音は正常な録音だけから学習します：録音を追加するか、正常を表すラベルをステップ 3 の「ラベルの別名」で指定してください（例：fine=OK）",
@@ -447,10 +447,10 @@ _BY_MOUSE = {
     "training needs labels; without one are {0} recordings: {1}. Put audio files into folders OK and NG, or name their folders in data.labels":
         "training needs labels; without one are {0} recordings: {1}. Put them into folders OK and NG, or say what their folders mean in “Other label names” in step 3",
     "{0} comes from {1} groups: lower data.test_split or training.validation_split": "{0} comes from {1} sources: record more",
-    "record more, or cut long recordings into clips by data.clip_duration (the score will then be optimistic)":
+    "record more, or cut long recordings into clips by data.clip_duration and data.group_by: stretch (the score will then be optimistic)":
         "record more, or cut long recordings by “Cut into clips” in step 3 (the score will then be optimistic)",
     "no good recording is left for {0}: record more, or lower data.test_split": "no good recording is left for {0}: record more",
-    "only one recording is good, and one does not tell how much good ones differ: record ten or more, or cut it into clips by data.clip_duration":
+    "only one recording is good, and one does not tell how much good ones differ: record ten or more, or cut it into clips by data.clip_duration and data.group_by: stretch":
         "only one recording is good, and one does not tell how much good ones differ: record ten or more, or cut it by “Cut into clips” in step 3",
     "no recording is good, and from good ones alone is learnt what is usual: record some, or say which labels mean good, such as data.labels: {fine: OK}":
         "no recording is good, and from good ones alone is learnt what is usual: record some, or say in “Other label names” in step 3 which labels mean good, such as fine=OK",

@@ -626,18 +626,12 @@ def clips_of(recordings: Recordings, how: Loading) -> Recordings:
     Raises `ValueError` for stretches of clips that overlap: the same sound would be on both sides.
     """
     clips = recordings.cut(how.clip_duration, how.clip_overlap)
-    n_sources = clips.table.groupby(clips.table["label"].fillna(""))["group"].nunique()
-    is_few = how.group_by == "auto" and how.clip_overlap == 0 and len(clips) and n_sources.min() < 3
-    if how.group_by != "stretch" and not is_few:
+    if how.group_by != "stretch":
         return clips
     if how.clip_overlap:
         raise ValueError("data.group_by: stretch needs clips that do not overlap, got "
                          f"data.clip_overlap: {how.clip_overlap:g}")
     clips.table["group"] = _stretches(clips.table, recordings.table)
-    if is_few and clips.table["group"].nunique() > recordings.table["group"].nunique():
-        warnings.warn("stretches of each file count as sources of their own, because there are too "
-                      "few files: the result says how well these very machines are known",
-                      stacklevel=3)
     return clips
 
 
@@ -682,7 +676,7 @@ def load_recordings(
         labels: further spellings of labels, such as `{"gut": "OK", "kaputt": "NG"}`.
         group_by: what a split must not tear apart where nothing says it: `file`, `row`, `stretch`
             (a fifth of a recording that is cut into clips), or `auto`: files if there are three or
-            more of each class, else rows, and of clips that come from fewer, stretches.
+            more of each class, else rows.
         condition: where the column `condition` comes from: another column, or a regular expression
             on `key` with one group, such as `fan_0_([a-z]+)_`; by default from manifests and from
             names of DCASE Task 2.

@@ -205,7 +205,7 @@ def _split(checked: Checked) -> Iterator[Finding]:
     if not set(labelled.table["group"]) <= set(checked.loaded.recordings.table["group"]):
         yield Finding(
             "warning", "",
-            "stretches of each file count as sources of their own, because there are too few files",
+            "stretches of each file count as sources of their own",
             "The result says how well these very machines are known, and nothing of others",
             "record more machines or days, one file each")
     with warnings.catch_warnings(record=True) as said:
@@ -642,9 +642,7 @@ def check_recordings(
     unknown = [i for rows in loaded.unknown.values() for i in rows]
     recordings = loaded.recordings[np.setdiff1d(np.arange(len(loaded.recordings)), unknown)]
     if how.clip_duration is not None:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")                # a finding says it
-            recordings = clips_of(recordings, how)
+        recordings = clips_of(recordings, how)
     return Report(
         Checked(
             loaded, recordings, measure_quality(recordings),
