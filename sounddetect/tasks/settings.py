@@ -53,8 +53,10 @@ class WaveletLossSettings(LossSettings):
     """Coefficients of Morlet wavelets, each a little longer than the one before."""
 
     n_scales: int = setting(
-        36, "wavelets, of scale 1, 2, ... samples; that of scale s sees 0.81 / s of the sample rate",
-        ge=1, le=256,
+        36,
+        "wavelets, of scale 1, 2, ... samples; that of scale s sees 0.81 / s of the sample rate",
+        ge=1,
+        le=256,
     )
 
 # %% ../../nbs/05_tasks/00_settings.ipynb #46237e4c
