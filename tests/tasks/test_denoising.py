@@ -11,6 +11,7 @@ from support.commands import run_command
 
 import sounddetect as sd
 from sounddetect.data.beats import car_noise, heart_beats, simulate_beats
+from sounddetect.tasks.protocol import task_of
 
 SETTINGS = {
     "model.size": "n", "model.depth": 3, "model.input_length": 1024, "training.epochs": 2, "training.batch_size": 4,
@@ -119,6 +120,27 @@ def test_mistakes_have_one_message(place, change, message):
         sd.train(sd.Config.load(None, settings), run=place / "mistake", progress=False)
 
 
+@pytest.mark.parametrize(("causal", "overlap"), [(False, 0.5), (True, 0.5), (True, 0.9)])
+def test_a_stream_lags_by_no_more_than_it_says(causal, overlap):
+    """A causal network waits for no later window; pieces and the whole agree all the same."""
+    config = sd.Config.load(None, {"task": "denoise", "model.architecture": "wave_unet", "model.size": "n", "model.depth": 2,
+                                   "model.causal": causal, "model.input_length": 400, "audio.sample_rate": 1000, "denoise.overlap": overlap})
+    config = config.resolve()
+    detector = sd.Detector(task_of(config).build(), config, "cpu")
+    noisy, fed, returned, lags = car_noise(np.random.default_rng(2), 3), 0, [], []
+    cleaner = detector.cleaner(1000)
+    for piece in np.array_split(noisy, 90):
+        returned.append(cleaner.feed(piece))
+        fed += len(piece)
+        if fed >= 400:
+            lags.append(fed - sum(map(len, returned)))
+    assert max(lags) <= 1000 * cleaner.lag
+    assert cleaner.lag == pytest.approx(0.4 * (1 - overlap) + (0 if causal else 0.4))
+    whole = detector.process(noisy, 1000)
+    np.testing.assert_allclose(np.concatenate([*returned, cleaner.finish()]), whole, atol=1e-6)
+    assert whole.shape == noisy.shape and detector.process(noisy[:77], 1000).shape == (77,)
+
+
 def written(folder, change=None, which=None, rates=(1000, 1000)):
     """Settings for four signals and three drives in files, one of which, or all of a role, are changed before."""
     rng = np.random.default_rng(0)
@@ -160,8 +182,6 @@ def test_signal_and_noise_of_other_rates_are_brought_to_one(tmp_path):
 
 def test_a_detector_of_classes_returns_no_waveform():
     config = sd.Config.load(None, {"task": "classify", "model.size": "n"}).resolve()
-    from sounddetect.tasks.protocol import task_of
-
     detector = sd.Detector(task_of(config).build(), config, "cpu")
     with pytest.raises(ValueError, match="task: denoise"):
         detector.process(np.zeros(30000), 44100)
