@@ -135,7 +135,8 @@ _BUILT_IN = [
            tasks=["denoise"])
       for name, settings in (
           ("weighted_sum", "WeightedSumSettings"), ("l1", "WaveformLossSettings"), ("smooth_l1", "SmoothL1Settings"),
-          ("l2", "WaveformLossSettings"), ("si_sdr", "LossSettings"), ("multi_resolution_stft", "StftLossSettings"))),
+          ("l2", "WaveformLossSettings"), ("si_sdr", "LossSettings"), ("multi_resolution_stft", "StftLossSettings"),
+          ("wavelet", "WaveletLossSettings"))),
     Part("reader", "json", (".json", ".json.gz"), "sounddetect.data.readers.json_rows:read_json_rows"),
     Part("reader", "audio", (".wav", ".flac", ".ogg"), "sounddetect.data.readers.audio_files:read_audio"),
     Part("reader", "matlab", (".mat",), "sounddetect.data.readers.matlab:read_matlab"),

@@ -4,19 +4,20 @@
 
 # %% auto #0
 __all__ = ['Scope', 'Message', 'Receive', 'Send', 'COOKIE', 'LOGIN', 'LOGOUT', 'FIRST_PAGE', 'FOR_COOKIES', 'PUBLIC', 'HEADERS',
-           'LOGIN_PAGE', 'Guard']
+           'LOGIN_PAGE', 'METHODS', 'ANSWERS', 'FOR_ADMINISTRATORS', 'role_for', 'RequestPace', 'Guard']
 
 # %% ../../nbs/11d_service/06_guard.ipynb #61c631a6
 import asyncio
-import hashlib
-import hmac
 import json
+import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, MutableMapping
 from http.cookies import CookieError, SimpleCookie
 from typing import Any
 from urllib.parse import parse_qs, quote, urlsplit
 
 from ..html import render
+from .access import Access, Person
 
 # %% ../../nbs/11d_service/06_guard.ipynb #e8bbd028
 Scope = MutableMapping[str, Any]
@@ -26,7 +27,7 @@ Send = Callable[[Message], Awaitable[None]]
 
 COOKIE, LOGIN, LOGOUT = "sounddetect_session", "/login", "/logout"
 FIRST_PAGE, FOR_COOKIES = "/ui/ml", ("/ui/", "/docs", "/openapi.json")  # what a cookie opens
-PUBLIC = ("/api/v1/ml/health",)
+PUBLIC = ("/api/v1/ml/health", "/health")
 HEADERS = {
     "x-content-type-options": "nosniff", "x-frame-options": "DENY", "cache-control": "no-store",
     "referrer-policy": "same-origin", "cross-origin-opener-policy": "same-origin",
@@ -45,6 +46,40 @@ autocomplete="current-password"></label>
 <button>Open / 開く</button></form>{% if said %}<p role="alert">{{ said }}</p>{% endif %}</html>
 """
 
+# %% ../../nbs/11d_service/06_guard.ipynb #ca5507c8
+METHODS = ("GET", "HEAD", "POST", "DELETE", "WEBSOCKET")     # that are counted by name
+ANSWERS = ("/dataset/validate", "/training/plan", "/model/visualize", "/predictions",
+           "/predictions/upload", "/ui/ml/forecast", "/ui/ml/models/upload")
+FOR_ADMINISTRATORS = ("/api/v1/ml/tokens", "/api/v1/ml/record")
+
+
+def role_for(method: str, path: str) -> str:
+    """The role that a request needs: read, run or administer."""
+    if path.startswith(FOR_ADMINISTRATORS):
+        return "administer"
+    is_reading = method in ("GET", "HEAD", "OPTIONS") or path.endswith(ANSWERS)
+    return "read" if is_reading else "run"
+
+
+class RequestPace:
+    """How fast each client may ask: so many a second, and so many at once after a rest."""
+
+    MOST_CLIENTS = 10_000
+
+    def __init__(self, per_second: float = 500.0, at_once: float = 1000.0):
+        self.per_second, self.at_once = per_second, at_once
+        self._left: dict[str, tuple[float, float]] = {}     # client: requests left, at what time
+
+    def allows(self, client: str, now: float | None = None) -> bool:
+        """Whether a client may ask now (seconds of `time.monotonic()`); counts it if so."""
+        now = time.monotonic() if now is None else now
+        left, seen = self._left.get(client, (self.at_once, now))
+        left = min(self.at_once, left + (now - seen) * self.per_second)
+        if len(self._left) > self.MOST_CLIENTS:
+            self._left.clear()
+        self._left[client] = (left - (left >= 1), now)
+        return left >= 1
+
 # %% ../../nbs/11d_service/06_guard.ipynb #e9cea76f
 class Guard:
     """ASGI middleware that lets in who has the token, and as much of a body as is allowed."""
@@ -52,32 +87,62 @@ class Guard:
     def __init__(
         self,
         app: Callable,
-        token: str,
+        access: Access,                     # who is who
+        prefix: str = "",                   # of all addresses, behind a reverse proxy
         body_limit: int = 2**20,            # bytes of a request
         upload_limit: int = 2**30,          # bytes of an upload
         patience: float = 60.0,             # seconds that a client may be silent inside a body
     ):
-        self.app, self.body_limit, self.upload_limit = app, body_limit, upload_limit
-        self.patience = patience
-        self._digest = hashlib.sha256(token.encode()).digest()
-        self._session = hmac.new(token.encode(), b"session", hashlib.sha256).hexdigest()
+        self.app, self.access, self.prefix = app, access, prefix
+        self.body_limit, self.upload_limit = body_limit, upload_limit
+        self.patience, self.pace = patience, RequestPace()
+        self.counts: Counter[tuple[str, int]] = Counter()       # requests by method and status
+        self.seconds = 0.0                                      # that they took together
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, or refuse it."""
         if scope["type"] == "lifespan":
             await self.app(scope, receive, send)
             return
-        path, headers = scope["path"], _headers(scope)
-        is_page, send = path == "/" or path.startswith(FOR_COOKIES), _with_headers(send)
-        if path == LOGIN and scope["type"] == "http":
+        scope = {**scope, "root_path": self.prefix or scope.get("root_path", "")}
+        path, headers = scope["path"].removeprefix(self.prefix), _headers(scope)
+        person = self._person(path, headers)
+        began, status = time.monotonic(), 0
+
+        async def watched(message: Message) -> None:
+            nonlocal status
+            status = message.get("status", status)
+            await send(message)
+
+        await self._decide(scope, receive, _with_headers(watched), path, headers, person)
+        method = scope.get("method", "WEBSOCKET")
+        method = method if method in METHODS else "OTHER"
+        self.counts[method, status] += 1
+        self.seconds += time.monotonic() - began
+        if method not in ("GET", "HEAD", "WEBSOCKET"):
+            name = person.name if person else "?"
+            await asyncio.to_thread(self.access.note, name, method, path, status)
+
+    async def _decide(self, scope: Scope, receive: Receive, send: Send, path: str,
+                      headers: dict[str, str], person: Person | None) -> None:
+        is_http, is_page = scope["type"] == "http", path == "/" or path.startswith(FOR_COOKIES)
+        client = person.name if person else str((scope.get("client") or ("?",))[0])
+        needed = role_for(scope.get("method", "GET"), path)
+        if not self.pace.allows(client):
+            await _refuse(scope, send, 429, "too many requests: wait a second",
+                          {"retry-after": "1"})
+        elif path == LOGIN and is_http:
             await self._log_in(scope, receive, send)
-        elif path == LOGOUT and scope["type"] == "http":
+        elif path == LOGOUT and is_http:
             await self._log_out(scope, send)
         elif is_page and not _same_origin(scope, headers):
             await _refuse(scope, send, 403, "this page takes nothing from another origin")
-        elif path in PUBLIC or self._may(scope, path, headers):
+        elif person and not person.may(needed):
+            await _refuse(scope, send, 403, f"this token may {person.role}, and this needs one "
+                                            f"that may {needed}")
+        elif person or path in PUBLIC:
             await self._pass_on(scope, receive, send, headers)
-        elif is_page and scope["type"] == "http" and scope["method"] == "GET":
+        elif is_page and is_http and scope["method"] == "GET":
             await self._show_login(scope, send)
         else:
             await _refuse(scope, send, 401, "a token is needed: send the header Authorization: "
@@ -85,37 +150,35 @@ class Guard:
                                             "start or SOUNDDETECT_TOKEN",
                           {"www-authenticate": "Bearer"})
 
-    def _is_token(self, given: str) -> bool:
-        digest = hashlib.sha256(given.encode("utf-8", "replace")).digest()
-        return hmac.compare_digest(digest, self._digest)
-
-    def _may(self, scope: Scope, path: str, headers: dict[str, str]) -> bool:
+    def _person(self, path: str, headers: dict[str, str]) -> Person | None:
+        """Who asks, by the header; in a page by its cookie, too."""
         kind, _, given = headers.get("authorization", "").partition(" ")
-        if kind.lower() == "bearer" and self._is_token(given.strip()):
-            return True
+        if kind.lower() == "bearer":
+            return self.access.person(given.strip())
         if not (path == "/" or path.startswith(FOR_COOKIES)):
-            return False
+            return None
         try:
             cookies = SimpleCookie(headers.get("cookie", ""))
         except CookieError:
-            return False
-        return COOKIE in cookies and hmac.compare_digest(
-            cookies[COOKIE].value.encode(), self._session.encode())
+            return None
+        return self.access.of_session(cookies[COOKIE].value) if COOKIE in cookies else None
 
     async def _show_login(self, scope: Scope, send: Send, said: str = "") -> None:
         """The form; or, with the token in the address, the page without it."""
         given = parse_qs(scope.get("query_string", b"").decode("latin-1")).get("token", [""])[0]
         root = scope.get("root_path", "")
-        if given and self._is_token(given):
-            await self._welcome(scope, send, quote(root + scope["path"].removeprefix(root)))
+        person = self.access.person(given) if given else None
+        if person:
+            place = quote(root + scope["path"].removeprefix(root))
+            await self._welcome(scope, send, place, person)
             return
         said = said or ("This is not the token. / トークンが違います。" if given else "")
         page = str(render(LOGIN_PAGE, action=root + LOGIN, said=said)).encode()
         await _answer(send, 401, page, {"content-type": "text/html; charset=utf-8"})
 
-    async def _welcome(self, scope: Scope, send: Send, place: str) -> None:
+    async def _welcome(self, scope: Scope, send: Send, place: str, person: Person) -> None:
         secure = "; Secure" if scope.get("scheme") == "https" else ""
-        cookie = f"{COOKIE}={self._session}; Path=/; HttpOnly; SameSite=Strict{secure}"
+        cookie = f"{COOKIE}={person.session}; Path=/; HttpOnly; SameSite=Strict{secure}"
         await _answer(send, 303, b"", {"location": place, "set-cookie": cookie})
 
     async def _log_out(self, scope: Scope, send: Send) -> None:
@@ -131,8 +194,9 @@ class Guard:
             body += message.get("body", b"")
             more = message.get("more_body", False)
         given = parse_qs(body.decode("latin-1")).get("token", [""])[0]
-        if self._is_token(given):
-            await self._welcome(scope, send, scope.get("root_path", "") + FIRST_PAGE)
+        person = self.access.person(given) if given else None
+        if person:
+            await self._welcome(scope, send, scope.get("root_path", "") + FIRST_PAGE, person)
         else:
             await asyncio.sleep(0.5)                # who guesses, guesses slowly
             wrong = "This is not the token. / トークンが違います。" if given else ""

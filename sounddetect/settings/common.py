@@ -45,8 +45,8 @@ class Data(Section):
     classes: Literal["auto"] | Annotated[list[str], Field(min_length=2)] = setting(
         lambda: ["OK", "NG"], "class names; the last is the one to be found; auto: as the recordings are labelled")
     labels: dict[str, str] = setting(dict, "further spellings, such as {gut: OK, kaputt: NG}")
-    group_by: Literal["auto", "file", "row"] = setting(
-        "auto", "auto, file or row: what may not be torn apart by a split")
+    group_by: Literal["auto", "file", "row", "stretch"] = setting(
+        "auto", "auto, file, row, or stretch of a recording cut into clips: what a split must not tear apart")
     condition: str | None = setting(
         None, "what differs between good recordings, such as the speed: a column, or a regular expression on key with one "
         "group, such as 'fan_0_([a-z]+)_'; null: as manifests and names of DCASE Task 2 say")

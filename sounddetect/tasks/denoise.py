@@ -109,6 +109,7 @@ class Denoise:
     def split(self, recordings: Recordings) -> Split:
         """Signal and noise by group, each for itself; pairs stay together."""
         _refuse_without_roles(recordings)
+        _refuse_silent(recordings)
         parts = parts_given(recordings.table)
         if parts is None:
             parts = self._parts(recordings.table)
@@ -383,7 +384,7 @@ def _refuse_without_roles(recordings: Recordings, message: str = "") -> None:
 
 def _refuse_silent(recordings: Recordings) -> None:
     for i, (key, label) in enumerate(zip(recordings.table["key"], recordings.table["label"])):
-        step, n = 1 << 20, int(recordings.n_samples[i])
+        step, n = 1 << 16, int(recordings.n_samples[i])
         parts = (recordings.read(i, k, min(k + step, n)) for k in range(0, n, step))
         if not any(np.ptp(part, axis=1).any() for part in parts):
             raise ValueError(

@@ -57,7 +57,7 @@ def _widgets(panel) -> list:
     panel.run_button.disabled = True
     panel.bench.on("recordings", panel._loaded)
     panel.words.listeners.append(panel._show)
-    return [row(panel.run_button, panel.skip), panel.table, panel.picture]
+    return [row(panel.run_button, panel.skip), panel.message, panel.table, panel.picture]
 
 # %% ../../nbs/11b_workbench/06_check_panel.ipynb #fb9283e6
 class CheckPanel(Panel):

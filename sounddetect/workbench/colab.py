@@ -437,7 +437,7 @@ def secret(name: str) -> str | None:
 # %% ../../nbs/11b_workbench/01_colab.ipynb #2718307d
 def last_run(folder: str | os.PathLike) -> Run | None:
     """The run in a folder, or in its folder `runs`, that was worked on last, finished or not;
-    None when there is none.
+    None when there is none. Folders of many runs, as of a cross-validation, do not count.
 
     Raises `DriveError` when the folder cannot be read.
     """
@@ -447,7 +447,8 @@ def last_run(folder: str | os.PathLike) -> Run | None:
             for pattern in ("*/config.yaml", "runs/*/config.yaml")
             for path in Path(folder).glob(pattern)
         ]
-        return Run(max(found, key=_worked_on)) if found else None
+        runs = [Run(path) for path in sorted(found, key=_worked_on, reverse=True)]
+        return next((run for run in runs if not (run.holds_folds or run.holds_trials)), None)
     except OSError as error:
         raise drive_error(error, folder) from None
 

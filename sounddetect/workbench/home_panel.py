@@ -71,7 +71,7 @@ def _widgets(panel) -> list:
     for name in ("run", "opened"):
         panel.bench.on(name, panel._fresh)
     panel.say("home.wait")
-    return [row(*panel.buttons.values()), panel.link]
+    return [row(*panel.buttons.values()), panel.message, panel.link]
 
 # %% ../../nbs/11b_workbench/12_home_panel.ipynb #f501f99d
 class HomePanel(Panel):

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['OF_DATA', 'PANEL_STYLE', 'WIDE', 'LABEL', 'Wording', 'Bench', 'message_html', 'facts_html', 'picture_bytes',
-           'about_html', 'Panel', 'show_if', 'Player', 'row', 'shortened']
+           'about_html', 'Panel', 'without_null', 'show_if', 'Player', 'row', 'shortened']
 
 # %% ../../nbs/11b_workbench/03_panels.ipynb #0163cd4c
 from collections import defaultdict
@@ -15,12 +15,14 @@ from threading import Lock
 from typing import Any
 
 import ipywidgets as widgets
+import numpy as np
 from markupsafe import Markup
 
 from .colab import in_colab
-from .texts import LANGUAGE_NAMES, text, translate_picture
+from .texts import LANGUAGE_NAMES, text, translate_picture, translate_refusal
 from .updates import ShownJob, Updates, quietly
 from ..config import Config
+from ..evaluation.errors import wav_bytes
 from ..data.readers.sources import SIMULATE
 from ..html import render
 from ..plotting.style import ACCENT, BAD, MUTED, Picture
@@ -82,7 +84,8 @@ def _escaped(text):
 
 # %% ../../nbs/11b_workbench/03_panels.ipynb #31172a6d
 # settings of what is loaded
-OF_DATA = ("data.path", "data.labels", "audio.sample_rate")
+OF_DATA = ("data.path", "data.labels", "data.clip_duration", "data.group_by",
+           "audio.sample_rate")
 
 
 class Bench:
@@ -232,7 +235,9 @@ class Panel:
                                       icon="code", width="190px")
         self._code_button.observe(lambda change: self.show_code(), "value")
         own = self.build()
-        self.widget = widgets.VBox([_head(self), self.message, self._code, *own])
+        if self.message not in own:
+            own = [self.message, *own]
+        self.widget = widgets.VBox([_head(self), self._code, *own])
         for css_class in ("sd-panel", f"sd-{self.name}"):
             self.widget.add_class(css_class)
 
@@ -242,7 +247,7 @@ class Panel:
         display(self.widget)
 
     def build(self) -> list:
-        """The panel's own widgets, from top to bottom."""
+        """The panel's own widgets, from top to bottom; its message beside the button it answers."""
         return []
 
     def code(self) -> str:
@@ -271,7 +276,8 @@ class Panel:
         key, detail = _key_of(error), str(error).strip() or type(error).__name__
         if key == "error.unexpected":
             detail = f"{type(error).__name__}: {detail}"
-        detail = detail.replace(SIMULATE, self.words("error.simulate"))   # who uses a mouse
+        detail = translate_refusal(detail, self.words.lang)               # who uses a mouse
+        detail = detail.replace(SIMULATE, self.words("error.simulate"))
         self.say(key, "error", detail=detail)
 
     def show_code(self) -> None:
@@ -288,6 +294,7 @@ class Panel:
         A blocking workbench waits for its end.
         """
         if self.job is not None and self.job.allows("stop"):
+            self.say("panel.busy", "warning")
             return False
         self.clear()
         self.say(key, **values)
@@ -333,8 +340,10 @@ _BUTTONS = (widgets.Button, widgets.ToggleButton, widgets.FileUpload)
 def _make(panel: Panel, kind: type, name: str, width, description, options: dict):
     is_field = description is not None and not issubclass(kind, _BUTTONS)
     shape = {"width": width or (WIDE if is_field else "auto"), "max_width": "100%"}
-    if issubclass(kind, widgets.Image):
-        shape = {"width": width or "auto", "max_width": "100%", "align_self": "flex-start"}
+    if issubclass(kind, widgets.Image):                 # which has a margin of 2 px at both sides
+        full = "calc(100% - 4px)"
+        shape = {"width": full if width == "100%" else width or "auto", "max_width": full,
+                 "align_self": "flex-start"}
     options.setdefault("layout", widgets.Layout(**shape))
     if is_field:
         options.setdefault("style", dict(LABEL))
@@ -345,8 +354,17 @@ def _make(panel: Panel, kind: type, name: str, width, description, options: dict
     if issubclass(kind, widgets.Image):      # a browser shows one without content as a broken one
         widget.observe(lambda change: show_if(widget, change["new"]), "value")
         show_if(widget, widget.value)
+    without_null(widget)
     if description is not None:
         panel.words.bind(widget, "description", description)
+    return widget
+
+
+def without_null(widget: widgets.Widget) -> widgets.Widget:
+    """The widget with an empty tooltip, for which a browser would otherwise show `null`."""
+    for name in ("tooltip", "description_tooltip"):     # of ipywidgets 8 and buttons, and of 7
+        if widget.has_trait(name) and getattr(widget, name) is None:
+            setattr(widget, name, "")
     return widget
 
 
@@ -359,14 +377,16 @@ class Player:
     """A sound to listen to, and a word where it plays faster than it was recorded."""
 
     def __init__(self, panel: Panel, name: str = "player"):
-        self.audio = panel.make(widgets.Audio, name, format="wav", autoplay=False, loop=False)
+        self.audio = panel.make(widgets.Audio, name, format="wav", autoplay=False, loop=False,
+                                width="300px")
         self.note = panel.make(widgets.HTML, f"{name}-note")
         self.panel, self.widget = panel, row(self.audio, self.note)
         self.give(None)
 
     def give(self, sound: bytes | None, faster: int = 1) -> None:
         """Offer a WAV file, or nothing; `faster` as `times_faster` of `evaluation.errors` says."""
-        self.audio.value = sound or b""
+        # a browser refuses an empty one
+        self.audio.value = sound or wav_bytes(np.zeros(800), 8000)
         show_if(self.widget, sound)
         show_if(self.note, faster > 1)
         self.panel.words.bind(self.note, "value", "player.faster", faster=faster,

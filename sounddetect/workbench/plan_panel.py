@@ -84,6 +84,7 @@ def _widgets(panel) -> list:
         row(panel.batch, panel.window),
         row(panel.hours),
         panel.plan_button,
+        panel.message,
         panel.figures,
     ]
 

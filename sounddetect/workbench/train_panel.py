@@ -149,7 +149,7 @@ def _widgets(panel: TrainPanel) -> list:
     panel.curves = panel.make(widgets.Image, "curves", format="png", width="100%")
     lines = [row(panel.bars[name], panel.texts[name]) for name in panel.bars]
     lines[2].layout.display = "none" if gpu_use() is None else ""
-    return [row(*panel.buttons.values(), panel.extra), panel.state, *lines,
+    return [row(*panel.buttons.values(), panel.extra), panel.message, panel.state, *lines,
             row(panel.clock, panel.best), panel.curves, panel.log]
 
 # %% ../../nbs/11b_workbench/09_train_panel.ipynb #aa52a241

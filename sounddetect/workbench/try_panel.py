@@ -119,7 +119,7 @@ def _widgets(panel) -> list:
         panel.bench.on(name, panel._offer)
     panel.say("try.wait")
     return [row(panel.path, panel.upload), row(panel.score_button, panel.record_button),
-            panel.table, panel.picture, panel.player.widget]
+            panel.message, panel.table, panel.picture, panel.player.widget]
 
 # %% ../../nbs/11b_workbench/11_try_panel.ipynb #3d0f59ac
 class TryPanel(Panel):

@@ -18,7 +18,7 @@ from .data_panel import DataPanel
 from .home_panel import HomePanel
 from .machine_panel import MachinePanel
 from ..html import render
-from .panels import PANEL_STYLE, Bench, about_html
+from .panels import PANEL_STYLE, Bench, about_html, without_null
 from .plan_panel import PlanPanel
 from .results_panel import ResultsPanel
 from .texts import LANGUAGE_NAMES
@@ -70,11 +70,11 @@ class Workbench:
         self.panels = {panel.name: panel for panel in sorted(made, key=lambda panel: panel.step)}
         for name, panel in self.panels.items():
             setattr(self, {"try": "try_it"}.get(name, name), panel)
-        self.lang = widgets.ToggleButtons(
+        self.lang = without_null(widgets.ToggleButtons(
             options=[(name, key) for key, name in LANGUAGE_NAMES.items()],
             value=lang,
             style={"button_width": "90px"},
-        )
+        ))
         self.lang.add_class("sd-lang")
         self.lang.observe(lambda change: self.bench.words.switch(change["new"]), "value")
         self.header = _header(self)
@@ -141,7 +141,7 @@ _TITLE = """
 
 
 def _header(workbench: Workbench) -> widgets.VBox:
-    title, about = widgets.HTML(), widgets.HTML()
+    title, about = without_null(widgets.HTML()), without_null(widgets.HTML())
     words = workbench.bench.words
     words.bind(
         title,

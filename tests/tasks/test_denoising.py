@@ -11,6 +11,7 @@ from support.commands import run_command
 
 import sounddetect as sd
 from sounddetect.data.beats import car_noise, heart_beats, simulate_beats
+from sounddetect.tasks.protocol import task_of
 
 SETTINGS = {
     "model.size": "n", "model.depth": 3, "model.input_length": 1024, "training.epochs": 2, "training.batch_size": 4,
@@ -119,10 +120,68 @@ def test_mistakes_have_one_message(place, change, message):
         sd.train(sd.Config.load(None, settings), run=place / "mistake", progress=False)
 
 
+@pytest.mark.parametrize(("causal", "overlap"), [(False, 0.5), (True, 0.5), (True, 0.9)])
+def test_a_stream_lags_by_no_more_than_it_says(causal, overlap):
+    """A causal network waits for no later window; pieces and the whole agree all the same."""
+    config = sd.Config.load(None, {"task": "denoise", "model.architecture": "wave_unet", "model.size": "n", "model.depth": 2,
+                                   "model.causal": causal, "model.input_length": 400, "audio.sample_rate": 1000, "denoise.overlap": overlap})
+    config = config.resolve()
+    detector = sd.Detector(task_of(config).build(), config, "cpu")
+    noisy, fed, returned, lags = car_noise(np.random.default_rng(2), 3), 0, [], []
+    cleaner = detector.cleaner(1000)
+    for piece in np.array_split(noisy, 90):
+        returned.append(cleaner.feed(piece))
+        fed += len(piece)
+        if fed >= 400:
+            lags.append(fed - sum(map(len, returned)))
+    assert max(lags) <= 1000 * cleaner.lag
+    assert cleaner.lag == pytest.approx(0.4 * (1 - overlap) + (0 if causal else 0.4))
+    whole = detector.process(noisy, 1000)
+    np.testing.assert_allclose(np.concatenate([*returned, cleaner.finish()]), whole, atol=1e-6)
+    assert whole.shape == noisy.shape and detector.process(noisy[:77], 1000).shape == (77,)
+
+
+def written(folder, change=None, which=None, rates=(1000, 1000)):
+    """Settings for four signals and three drives in files, one of which, or all of a role, are changed before."""
+    rng = np.random.default_rng(0)
+    for role, make, n, rate in (("signal", heart_beats, 4, rates[0]), ("noise", car_noise, 3, rates[1])):
+        (folder / role).mkdir()
+        for number in range(n):
+            made = make(rng, 4, rate)
+            waveform = made[0] if role == "signal" else made
+            if which in (role, f"{role} {number}"):
+                waveform = change(waveform)
+            soundfile.write(folder / role / f"{role}_{number}.wav", waveform, rate, subtype="FLOAT")
+    return SETTINGS | {"data.signal": str(folder / "signal"), "data.noise": str(folder / "noise"), "training.epochs": 1,
+                       "data.cache_dir": str(folder / "cache")}
+
+
+@pytest.mark.parametrize(("which", "change", "message"), [
+    ("signal 1", lambda x: 0 * x, "signal .*signal_1.wav is silent"),
+    ("noise 2", lambda x: 0 * x, "noise .*noise_2.wav is silent"),
+    ("signal 0", lambda x: np.where(np.arange(len(x)) == 7, np.nan, x), "(?s)signal_0.wav: sample 7 is nan"),
+    ("noise 1", lambda x: np.where(np.arange(len(x)) == 7, np.inf, x), "(?s)noise_1.wav: sample 7 is inf"),
+    ("noise", lambda x: x[:500], "has 500 samples at audio.sample_rate, a window has 1024"),
+    ("noise", lambda x: np.stack([x, x], 1), "data.noise has recordings of 2 channels, data.signal of 1"),
+])
+@pytest.mark.parametrize("seed", [0, 1])
+def test_recordings_that_cannot_be_mixed_have_one_message(tmp_path, which, change, message, seed):
+    """Whatever part of the split they would be in."""
+    settings = written(tmp_path, change, which) | {"seed": seed}
+    with pytest.raises(ValueError, match=message), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        sd.train(sd.Config.load(None, settings), run=tmp_path / "run", progress=False)
+
+
+def test_signal_and_noise_of_other_rates_are_brought_to_one(tmp_path):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        run = sd.train(sd.Config.load(None, written(tmp_path, rates=(1000, 2000))), run=tmp_path / "run", progress=False)
+    assert run.finished and run.config.audio.sample_rate == 1000
+
+
 def test_a_detector_of_classes_returns_no_waveform():
     config = sd.Config.load(None, {"task": "classify", "model.size": "n"}).resolve()
-    from sounddetect.tasks.protocol import task_of
-
     detector = sd.Detector(task_of(config).build(), config, "cpu")
     with pytest.raises(ValueError, match="task: denoise"):
         detector.process(np.zeros(30000), 44100)

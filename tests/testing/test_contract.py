@@ -97,6 +97,15 @@ def test_own_part_of_a_module(kind, name, settings, own_parts, tmp_path):
     assert checked.outcomes["ONNX"].startswith("differs by at most")
 
 
+WAVEFORM_LOSSES = [name for name in names("loss") if parts.find("loss", name).built_in and parts.find("loss", name).tasks == ("denoise",)]
+
+
+@pytest.mark.parametrize("name", [name for name in WAVEFORM_LOSSES if name == "wavelet" or IS_NIGHT])
+def test_built_in_loss(name, tmp_path):
+    settings = {"model.architecture": "wave_unet"} | SMALL["wave_unet"]
+    check_part("loss", name, settings, only=["settings", "resume"], folder=tmp_path)
+
+
 def test_own_loss(own_parts, tmp_path):
     settings = {"model.architecture": "pooling", "training.loss_function.gamma": 1.0}
     check_part("loss", "focal", settings, only=["settings", "resume"], folder=tmp_path)

@@ -170,7 +170,7 @@ def _too_few(label, n_groups, n_parts):
     if n_groups >= n_parts:
         return f"{label} comes from {n_groups} groups: lower data.test_split or training.validation_split"
     return (f"{label} comes from {n_groups} {'group' if n_groups == 1 else 'groups'}, a split into {n_parts} parts needs {n_parts} or more of each class: "
-            "record more, or read them with data.group_by: row (the score will then be optimistic)")
+            "record more, or cut long recordings into clips by data.clip_duration and data.group_by: stretch (the score will then be optimistic)")
 
 
 def _check_parts(split, counts, with_test):
@@ -221,7 +221,7 @@ def _refuse_too_few_good(n_good: int) -> None:
                          "say which labels mean good, such as data.labels: {fine: OK}")
     if n_good == 1:
         raise ValueError("only one recording is good, and one does not tell how much good ones differ: record ten "
-                         "or more, or cut it into clips by data.clip_duration and data.group_by: row")
+                         "or more, or cut it into clips by data.clip_duration and data.group_by: stretch")
 
 
 def parts_given(

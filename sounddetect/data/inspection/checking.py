@@ -22,7 +22,7 @@ from ...config import Config
 from .duplicates import find_duplicates, find_near_duplicates
 from ..collection.labels import CLASSES, SPELLINGS, good_class
 from ...settings.automatic import meaning
-from ..collection.loading import Loaded, Loading, load_everything
+from ..collection.loading import Loaded, Loading, clips_of, load_everything
 from .quality import measure_quality
 from ..collection.recordings import Recordings
 from ..readers.sources import NOT_READ, source_of
@@ -202,6 +202,12 @@ def _split(checked: Checked) -> Iterator[Finding]:
     labelled = checked.recordings[checked.recordings.table["label"].notna().to_numpy()]
     if not len(labelled):
         return
+    if not set(labelled.table["group"]) <= set(checked.loaded.recordings.table["group"]):
+        yield Finding(
+            "warning", "",
+            "stretches of each file count as sources of their own",
+            "The result says how well these very machines are known, and nothing of others",
+            "record more machines or days, one file each")
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
         try:
@@ -210,7 +216,8 @@ def _split(checked: Checked) -> Iterator[Finding]:
             if str(error).startswith("the same recording"):
                 return                                      # which the search for copies names too
             problem, _, remedy = str(error).partition(": ")
-            yield Finding("error", "", problem, "Training refuses", remedy or "see the message")
+            remedy = remedy or "record what is missing, or correct the labels"
+            yield Finding("error", "", problem, "Training refuses", remedy)
             return
     for warning in said:
         yield Finding(
@@ -608,7 +615,7 @@ def check_recordings(
             that are there already.
         classes: names of the classes, or `auto`.
         labels: further spellings of labels.
-        group_by: what a split must not tear apart: `auto`, `file` or `row`.
+        group_by: what a split must not tear apart: `auto`, `file`, `row` or `stretch`.
         condition: where the column `condition` comes from.
         variable: the variable in MAT files that holds the recording.
         clip_duration: longer recordings are cut into clips of so many seconds.
@@ -635,7 +642,7 @@ def check_recordings(
     unknown = [i for rows in loaded.unknown.values() for i in rows]
     recordings = loaded.recordings[np.setdiff1d(np.arange(len(loaded.recordings)), unknown)]
     if how.clip_duration is not None:
-        recordings = recordings.cut(how.clip_duration, how.clip_overlap)
+        recordings = clips_of(recordings, how)
     return Report(
         Checked(
             loaded, recordings, measure_quality(recordings),
