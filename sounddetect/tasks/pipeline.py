@@ -81,9 +81,9 @@ class Pipeline(nn.Module):
     def initialize_from_data(self, batches: Iterable[Batch]) -> None:
         """Let a network that can start from training windows do so, see `models.capabilities.InitializesFromData`."""
         if isinstance(self.network, InitializesFromData):
-            self.network.initialize_from_data(self._with_features(batch) for batch in batches)
+            self.network.initialize_from_data(self.with_features(batch) for batch in batches)
 
-    def _with_features(self, batch: Batch) -> Batch:
+    def with_features(self, batch: Batch) -> Batch:
         """`features` in place of what they are computed from."""
         rest = {name: value for name, value in batch.items() if name not in ("waveform", "length", "seed")}
         return rest | {"features": self.features_of(batch)}

@@ -126,7 +126,7 @@ def divide_step(wanted: int, largest: int, learning_rate: float, device: str) ->
 def find_batch_size(trial: Trial, forecast: MemoryForecast, budget: MemoryBudget, most: int) -> Found:
     """The largest batch size up to `most` that really fits. Raises `MemoryError` that names what to lower when not even 1 does."""
     try:
-        guess = forecast.largest_batch(budget)
+        guess = forecast.largest_batch(budget, most)
     except NoForecast:
         guess = FEWEST_WINDOWS
     except ValueError as error:

@@ -205,11 +205,20 @@ def _fake_start(config, model):
     """Until the first value is needed: from there on, matrices are small."""
     if not isinstance(model.network, InitializesFromData):
         return
-    batches = (task_of(config).empty_batch(INITIAL_BATCH) for _ in range(INITIAL_WINDOWS // INITIAL_BATCH))
     try:
-        model.initialize_from_data(batches)
+        model.network.initialize_from_data(_alike(config, model))
     except DataDependentOutputException:
         pass
+
+
+def _alike(config, model):
+    """The batches that a network starts from. Only the features of the first, and of the last, beside which most is kept, are computed."""
+    windows = task_of(config).empty_batch(INITIAL_BATCH)        # there until the next are, as in a loop
+    batch = model.with_features(windows)
+    for _ in range(INITIAL_WINDOWS // INITIAL_BATCH - 1):
+        yield batch
+    del batch
+    yield model.with_features(task_of(config).empty_batch(INITIAL_BATCH))
 
 # %% ../../nbs/07_training/07_forecast.ipynb #3df2bb2b
 class NoForecast(ValueError):
@@ -255,6 +264,7 @@ def _fake_epoch(config: Config, cuda: bool, dtype: torch.dtype, batch_size: int)
 # %% ../../nbs/07_training/07_forecast.ipynb #b605f094
 MARGIN = {"cpu": (1.03, 2**21), "cuda": (1.2, 2**26)}        # factor, bytes on top
 HEAP = {True: (2.3, 2**27), False: (1.5, 2**27)}             # the same for resident memory, by `memory.keep_freed`
+MOST_WINDOWS = 2**16       # in a batch: more are of no use
 
 
 class MemoryForecast:
@@ -303,17 +313,17 @@ class MemoryForecast:
         factor, extra = (1, 0) if self.cuda else HEAP[self.config.memory.keep_freed]
         return int(factor * max(self.parts(batch_size).values())) + extra
 
-    def largest_batch(self, budget: MemoryBudget | int) -> int:
-        """Most windows in a batch with which a training run stays within the budget.
+    def largest_batch(self, budget: MemoryBudget | int, wanted: int = MOST_WINDOWS) -> int:
+        """Most windows in a batch, up to those that are wanted, with which a training run stays within the budget.
 
         Raises `ValueError` when not even one fits, `NoForecast` when the network cannot be followed.
         """
-        return _largest_batch(self, budget.usable if isinstance(budget, MemoryBudget) else budget)
+        usable = budget.usable if isinstance(budget, MemoryBudget) else budget
+        if wanted < MOST_WINDOWS and self.run(wanted) <= usable:
+            return wanted
+        return min(_largest_batch(self, usable), wanted)
 
 # %% ../../nbs/07_training/07_forecast.ipynb #f19e2f01
-MOST_WINDOWS = 2**16       # in a batch: more are of no use
-
-
 def _refusal(prediction, usable):
     parts, length = prediction.parts(1), prediction.config.model.input_length
     return (f"windows of {length} samples need {memory_text(prediction.run(1))} even one at a time (most of it for "

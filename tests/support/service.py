@@ -61,13 +61,15 @@ def services_of(folder):
         begun.append(Running(folder, **options))
         return begun[-1]
 
-    yield start
-    for service in begun:
-        if service.process.poll() is None:
-            service.end(signal.SIGKILL)
-    for lock in (folder / ".sounddetect").glob("*.lock"):
-        number = lock.read_text()
-        with contextlib.suppress(psutil.NoSuchProcess, ValueError):
-            process = psutil.Process(int(number or 0))
-            if "work_off" in " ".join(process.cmdline()):
-                process.kill()
+    try:
+        yield start
+    finally:
+        for service in begun:
+            if service.process.poll() is None:
+                service.end(signal.SIGKILL)
+        for lock in (folder / ".sounddetect").glob("*.lock"):
+            number = lock.read_text()
+            with contextlib.suppress(psutil.NoSuchProcess, ValueError):
+                process = psutil.Process(int(number or 0))
+                if "work_off" in " ".join(process.cmdline()):
+                    process.kill()
