@@ -239,7 +239,7 @@ def _plain(meta: dict) -> dict:
 
 def _safe(value: object) -> object:
     """What a file says, without characters that control a terminal where it is shown."""
-    return escape_controls(value) if isinstance(value, str) else value
+    return escape_controls(value.strip()) if isinstance(value, str) else value
 
 
 def _with_columns(table: pd.DataFrame, said: list[dict]) -> pd.DataFrame:
