@@ -20,7 +20,7 @@ from . import (
     data_commands, deploying_commands, judging_commands, page_commands, service_commands,
     tracking_commands, training_commands, tuning_commands)
 from .commands import app
-from ..foreign_text import for_terminal
+from ..foreign_text import escape_controls, for_terminal
 
 # %% ../../nbs/11a_cli/07_cli.ipynb #d26fe326
 def _warnings_once():
@@ -55,6 +55,20 @@ class _Forgiving:
             self._stream.flush()
         except (OSError, ValueError):
             _leave(self._stream)
+
+
+class _Plain:
+    """A stream to a terminal that only shows what is written: what would control it is escaped."""
+
+    def __init__(self, stream):
+        self._stream = stream
+
+    def __getattr__(self, name):
+        return getattr(self._stream, name)
+
+    def write(self, text):
+        self._stream.write(escape_controls(text, but="\t\n\r"))
+        return len(text)
 
 
 def _leave(stream) -> None:
@@ -108,7 +122,8 @@ def main(arguments: list[str] | None = None) -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     forgiving = contextlib.redirect_stderr(_Forgiving(sys.stderr))
-    with forgiving, _terminated(), warnings.catch_warnings():
+    plain = contextlib.redirect_stdout(_Plain(sys.stdout))
+    with forgiving, plain, _terminated(), warnings.catch_warnings():
         warnings.simplefilter("always", UserWarning)
         warnings.showwarning = _warnings_once()
         try:

@@ -29,8 +29,10 @@ def simulate(
     hard: Annotated[bool, typer.Option("--hard", help="faults that no method finds all of")] = False,
 ) -> None:
     """Write recordings of a simulated machine."""
-    from sounddetect.data.simulation import simulate as write
+    from sounddetect.data.simulation import FORMS, simulate as write
 
+    if form not in (*FORMS, "noisy", "esc"):
+        raise ValueError(f"--form needs one of {', '.join(FORMS)}, noisy, esc, got {form}")
     if form == "noisy":
         from sounddetect.data.beats import simulate_beats
 

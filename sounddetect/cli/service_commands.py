@@ -30,7 +30,7 @@ def serve(
     prefix: Annotated[str, typer.Option(
         help="what a reverse proxy puts before all addresses, such as /sound")] = "",
 ) -> None:
-    """Serve datasets, trainings and models in the browser and by REST.
+    """Serve trainings and models in the browser and by REST.
 
     Trainings go on when the service ends, and are resumed when their process was killed.
     """

@@ -57,6 +57,10 @@ def fold_splits(
 
 def _divided(recordings, is_test, config, folds_stay_whole):
     rest = recordings[~is_test]
+    lost = sorted({*recordings[is_test].labels} - {*rest.labels})
+    if lost:
+        raise ValueError(f"{lost[0]} is in one fold alone, so nobody can learn it when that fold "
+                         "is the test: put it into two folds or more, or leave it out")
     # With two folds, the one that trains has to be divided within.
     forgotten = ["split"] if folds_stay_whole else ["split", "fold"]
     rest.table = rest.table.drop(columns=forgotten, errors="ignore")

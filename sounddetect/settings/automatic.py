@@ -18,7 +18,7 @@ from typing import Any
 
 from .. import parts
 from .bricks import MIN_WINDOW
-from .of_parts import FEATURES, LOSS, MODEL
+from .of_parts import FEATURES, LOSS, MODEL, named
 
 # %% ../../nbs/00_foundation/02_settings/08_automatic.ipynb #3765f1ce
 @dataclass(frozen=True)
@@ -224,17 +224,11 @@ def _model(config, known):
     return {"model.architecture": with_these_keys[0].name}
 
 
-def _named(models):
-    """Names of the models in a message: at most two."""
-    names = [part.name for part in models]
-    return " and ".join(names if len(names) < 3 else [names[0], f"{len(names) - 1} others"])
-
-
 def _foreign_keys(config, known, fitting):
     """What to say about settings of models that do not serve the task."""
     owners = {key: MODEL.owners(key) for key in config.model.model_extra}
     foreign = [key for key, own in owners.items() if not set(own) & set(fitting)] or [*owners]
-    whose = ", ".join(f"model.{key} belongs to {_named(owners[key])}" for key in foreign)
+    whose = ", ".join(f"model.{key} belongs to {named(owners[key])}" for key in foreign)
     labels = {label for label in known.labels if label is not None}
     only = f" (all labelled recordings are {labels.pop()})" if len(labels) == 1 else ""
     return (f"task is {config.task}{only}, and {whose}, which cannot be used for it: leave "

@@ -84,7 +84,7 @@ class Data(Section):
         if None in labels.values():
             raise ValueError("data.labels needs a class for each spelling and a blank after each colon, "
                              "such as {healthy: OK, broken: NG}")
-        return {escape_controls(str(name)): label for name, label in labels.items()}
+        return {str(name): label for name, label in labels.items()}
 
     @model_validator(mode="after")
     def _check(self):

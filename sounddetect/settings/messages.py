@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from .. import parts
 from .bricks import Section
 from .nested import value_at
-from .of_parts import CHOICES
+from .of_parts import CHOICES, named
 
 # %% ../../nbs/00_foundation/02_settings/05_messages.ipynb #26ef7a9d
 def known_keys(section: type[Section], prefix: str = "") -> Iterator[str]:
@@ -36,12 +36,14 @@ def known_keys(section: type[Section], prefix: str = "") -> Iterator[str]:
 def nearest_key(key: str, section: type[Section]) -> str | None:
     """The known setting that `key` was most likely meant to be."""
     known = list(known_keys(section))
-    by_name = {name.rsplit(".", 1)[-1]: name for name in reversed(known)}
-    last = key.rsplit(".", 1)[-1]
-    close = difflib.get_close_matches(key, known, 1, 0.75) or difflib.get_close_matches(
-        last, by_name, 1, 0.6
-    )
-    return by_name.get(close[0], close[0]) if close else None
+    # By its own name: all keys of one section begin alike.
+    close = difflib.get_close_matches(_last(key), [_last(name) for name in known], 1, 0.6)
+    fitting = [name for name in known if _last(name) in close]
+    return difflib.get_close_matches(key, fitting, 1, 0.0)[0] if fitting else None
+
+
+def _last(key):
+    return key.rpartition(".")[2]
 
 # %% ../../nbs/00_foundation/02_settings/05_messages.ipynb #fe63c020
 def explained(findings: Iterable[dict], settings: dict, section: type[Section]) -> str:
@@ -71,10 +73,10 @@ def _unknown(key, settings, section):
     """What to say about a key that is not known."""
     place, _, name = key.rpartition(".")
     for choice in CHOICES:
-        owners = [owner.name for owner in choice.owners(name)] if choice.place == place else []
+        owners = choice.owners(name) if choice.place == place else []
         if owners:
             chosen = value_at(settings, f"{place}.{choice.key}") or choice.default
-            return f"{key} belongs to {' and '.join(owners)}, {place}.{choice.key} is {chosen}"
+            return f"{key} belongs to {named(owners)}, {place}.{choice.key} is {chosen}"
     nearest = nearest_key(key, section)
     if place == "training.augmentation" and not (nearest or "").startswith(f"{place}."):
         return (

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['MODEL', 'FEATURES', 'LOSS', 'CHOICES', 'OwnSection', 'UndecidedModel', 'UndecidedFeatures', 'UndecidedLoss',
-           'unknown_key', 'Choice', 'own_sections']
+           'unknown_key', 'named', 'Choice', 'own_sections']
 
 # %% ../../nbs/00_foundation/02_settings/02_of_parts.ipynb #48a38da4
 from dataclasses import dataclass
@@ -50,6 +50,12 @@ def unknown_key(value: Any, *place: str) -> dict:
     return {"type": "extra_forbidden", "loc": place, "input": value}
 
 
+def named(owners: list[parts.Part]) -> str:
+    """Names of parts in a message: at most two."""
+    names = [part.name for part in owners]
+    return " and ".join(names if len(names) < 3 else [names[0], f"{len(names) - 1} others"])
+
+
 @dataclass(frozen=True)
 class Choice:
     """A section that belongs to a part, which one of its keys names."""
@@ -89,7 +95,7 @@ class Choice:
         fitting = [part for part in self.known() if all(part in owners[key] for key in own)]
         if not fitting:
             whose = [
-                f"{self.place}.{key} belongs to {' and '.join(part.name for part in owners[key])}"
+                f"{self.place}.{key} belongs to {named(owners[key])}"
                 for key in own
             ]
             raise ValueError(f"{', '.join(whose)}: no {' or '.join(self.kinds)} has them all")

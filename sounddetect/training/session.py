@@ -16,20 +16,23 @@ from ..config import Config
 from .batch_size import learning_rate_for
 
 # %% ../../nbs/07_training/03_session.ipynb #28b9a893
-def session_start() -> float:
+def session_start(
+    hours: float = math.inf,      # how long a session lasts
+) -> float:
     """Time at which the session began, on the clock of `time.time()`."""
+    now = time.time()
     if "google.colab" in sys.modules:
-        return psutil.boot_time()
-    return time.time() if "ipykernel" in sys.modules else psutil.Process().create_time()
+        known = psutil.boot_time(), psutil.Process().create_time(), now
+        return next(start for start in known if now < start + hours * 3600)
+    return now if "ipykernel" in sys.modules else psutil.Process().create_time()
 
 
 def session_deadline(config: Config) -> float:
     """Time at which training has to stop, on the clock of `time.time()`; infinity
     where a session has no limit.
     """
-    if config.session.max_hours is None:
-        return math.inf
-    return session_start() + config.session.max_hours * 3600 - config.session.reserve_minutes * 60
+    hours, reserve = config.session.max_hours, config.session.reserve_minutes
+    return math.inf if hours is None else session_start(hours) + hours * 3600 - reserve * 60
 
 # %% ../../nbs/07_training/03_session.ipynb #abf884a0
 def learning_rate_at(

@@ -191,8 +191,8 @@ def _gather(found: _Found, stored: dict) -> tuple[Recordings, list]:
         places.append(places_of(rows, number_of[id(store)]))
         rows_of.append(rows[["sample_rate", "content_hash"]])
         keys += [key if number < 0 else f"{key}#{number}" for number in rows["number"].tolist()]
-        spellings += [_safe(store.words["label"][k]) for k in rows["label"].tolist()]
-        groups += [_safe(store.words["group"][k]) for k in rows["group"].tolist()]
+        spellings += [store.words["label"][k] for k in rows["label"].tolist()]
+        groups += [store.words["group"][k] for k in rows["group"].tolist()]
         sources += [key] * len(rows)
         said += _said_of(key, found.sources[key], source["meta"], rows["number"].tolist())
     places = np.concatenate([np.empty(0, PLACE), *places])
@@ -230,16 +230,11 @@ def _plain(meta: dict) -> dict:
     What a file calls `label` or `key` is not ours.
     """
     return {
-        f"meta_{name}" if name in COLUMNS else _safe(name): orjson.dumps(value).decode()
+        f"meta_{name}" if name in COLUMNS else name: orjson.dumps(value).decode()
         if isinstance(value, list | dict)
-        else _safe(value)
+        else value
         for name, value in meta.items()
     }
-
-
-def _safe(value: object) -> object:
-    """What a file says, without characters that control a terminal where it is shown."""
-    return escape_controls(value) if isinstance(value, str) else value
 
 
 def _with_columns(table: pd.DataFrame, said: list[dict]) -> pd.DataFrame:

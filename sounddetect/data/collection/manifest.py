@@ -15,7 +15,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..readers.numeric_csv import manifest_separator
-from ...foreign_text import escape_controls
 from ..readers.rows import check_rate
 
 # %% ../../../nbs/01_data/3_collection/02_manifest.ipynb #7acba60b
@@ -77,7 +76,7 @@ def _lines(text: str) -> tuple[list[str], list[tuple[int, list[str]]]]:
     separator = manifest_separator(first) or max(",;\t", key=first.count)
     reader = csv.reader(io.StringIO(text), delimiter=separator, strict=True)
     try:
-        header = [_column(escape_controls(name.strip())) for name in next(reader, [])]
+        header = [_column(name.strip()) for name in next(reader, [])]
         lines = [(reader.line_num, [cell.strip() for cell in cells]) for cells in reader]
     except csv.Error as error:
         raise ValueError(f"the manifest cannot be read: {error} (line {reader.line_num})") from None
@@ -134,7 +133,7 @@ def _entry(line: int, cells: dict[str, str]) -> Entry:
         end_s,
         int(channel) if channel else None,
         check_rate(_number("sample_rate", rate), "sample_rate") if rate else None,
-        {name: escape_controls(cell) or None for name, cell in cells.items()},
+        {name: cell or None for name, cell in cells.items()},
     )
 
 

@@ -28,6 +28,7 @@ from ..collection.recordings import Recordings
 from ..readers.sources import NOT_READ, source_of
 from ..collection.splitting import Split, split_good, split_recordings
 from ...files import without_nan
+from ...foreign_text import escape_controls
 
 # %% ../../../nbs/01_data/4_inspection/02_checking.ipynb #3fac442f
 SEVERITIES = ("error", "warning", "note")
@@ -54,11 +55,13 @@ class Finding:
             if others
             else ""
         )
-        return f"{self.severity}: {self.key}{': ' * bool(self.key)}{self.problem}{more}"
+        return escape_controls(
+            f"{self.severity}: {self.key}{': ' * bool(self.key)}{self.problem}{more}"
+        )
 
     def advice(self) -> str:
         """What happens, and what to do."""
-        return f"{self.consequence}. Remedy: {self.remedy}"
+        return escape_controls(f"{self.consequence}. Remedy: {self.remedy}")
 
     def __str__(self) -> str:
         return f"{self.headline()}\n    {self.advice()}"
