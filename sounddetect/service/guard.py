@@ -38,12 +38,24 @@ HEADERS = {
 LOGIN_PAGE = """
 <!DOCTYPE html><html lang="en"><meta charset="utf-8"><title>SoundDetect</title>
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<style>body{font-family:system-ui,sans-serif;max-width:22rem;margin:15vh auto;padding:0 1rem}
-input,button{font:inherit;width:100%;padding:.6rem;margin:.3rem 0;box-sizing:border-box}</style>
-<h1>SoundDetect</h1><form method="post" action="{{ action }}">
+<style>:root{color-scheme:light dark;--ink:#1c1b22;--ground:#fbfafd;--card:#fff;--line:#d9d6e3;
+--accent:#4b2e83;--on-accent:#fff}
+@media(prefers-color-scheme:dark){:root{--ink:#eceaf3;--ground:#16151b;--card:#211f29;
+--line:#3b3848;--accent:#b9a3ea;--on-accent:#1a1524}}
+body{font:16px/1.55 system-ui,sans-serif;margin:0;background:var(--ground);color:var(--ink)}
+main{max-width:24rem;margin:15vh auto;padding:1.2rem 1.6rem;background:var(--card);
+border:1px solid var(--line);border-radius:10px;box-sizing:border-box}
+h1{font-size:1.5rem;margin:.2rem 0 1rem}label{font-weight:600}
+input,button{font:inherit;width:100%;padding:.6rem;margin:.3rem 0;box-sizing:border-box;
+border:1px solid var(--accent);border-radius:7px}
+button{background:var(--accent);color:var(--on-accent);font-weight:600;cursor:pointer}
+:focus-visible{outline:3px solid var(--accent);outline-offset:2px}
+@media(max-width:30rem){main{margin:8vh .8rem}}</style>
+<main><h1>SoundDetect</h1><form method="post" action="{{ action }}">
 <label>Token / トークン<input type="password" name="token" autofocus required \
 autocomplete="current-password"></label>
-<button>Open / 開く</button></form>{% if said %}<p role="alert">{{ said }}</p>{% endif %}</html>
+<button>Open / 開く</button></form>{% if said %}<p role="alert">{{ said }}</p>{% endif %}</main>
+</html>
 """
 
 # %% ../../nbs/11d_service/06_guard.ipynb #ca5507c8

@@ -240,16 +240,16 @@ _DOCS = """
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <style>body{font:16px/1.5 system-ui,sans-serif;max-width:54rem;margin:2rem auto;padding:0 1rem}
 h2{font-size:1.05rem;margin:2rem 0 .2rem;overflow-wrap:anywhere}
-code{background:#8882;padding:0 .2rem}
+code{background:#8882;padding:0 .2rem;overflow-wrap:anywhere}
 td{padding:.15rem .8rem .15rem 0;vertical-align:top}b{display:inline-block;min-width:3.5rem}
 @media(prefers-color-scheme:dark){body{background:#181818;color:#ddd}a{color:#8bf}}</style>
-<h1>{{ title }} {{ version }}</h1><p>{{ about }}</p>
+<main><h1>{{ title }} {{ version }}</h1><p>{{ about }}</p>
 <p>For programs that make clients: <a href="openapi.json">openapi.json</a>. A mistake is answered by
 <code>{"detail": "what is wrong, and what to do"}</code>.</p>
 {% for one in addresses %}<h2><b>{{ one.method }}</b> {{ one.path }}</h2><p>{{ one.summary }}</p>
 {% if one.fields %}<table>{% for name, kind, said in one.fields %}
 <tr><td><code>{{ name }}</code></td>
-<td>{{ kind }}</td><td>{{ said }}</td></tr>{% endfor %}</table>{% endif %}{% endfor %}</html>
+<td>{{ kind }}</td><td>{{ said }}</td></tr>{% endfor %}</table>{% endif %}{% endfor %}</main></html>
 """
 
 
