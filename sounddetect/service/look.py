@@ -118,9 +118,10 @@ fieldset { min-width: 0; } .pictures { columns: 25rem 2; column-gap: 1rem; }
 [hidden] { display: none !important; }
 @media (max-width: 40rem) { main { padding: .7rem; } .card { padding: .8rem; }
   .tiles { grid-template-columns: 1fr 1fr; } header { padding: .3rem .7rem; gap: .2rem .4rem; }
-  header .brand { flex: 1; } header select { width: 6.2rem; padding: .45rem .3rem; }
+  header .brand { flex: 1; } header select { width: 8.4rem; padding: .45rem .3rem; }
+  header select[name=lang] { width: 6.2rem; }
   nav { order: 3; flex: 1 0 100%; flex-wrap: nowrap; overflow-x: auto; }
-  nav a { padding: .55rem .45rem; white-space: nowrap; } .chart text { font-size: 18px; }
+  nav a { padding: .55rem .3rem; white-space: nowrap; } .chart text { font-size: 18px; }
   pre { white-space: pre-wrap; overflow-wrap: anywhere; } }
 @media (prefers-reduced-motion: reduce) { * { scroll-behavior: auto !important; } }
 """

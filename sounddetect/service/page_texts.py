@@ -76,6 +76,7 @@ _DATA = {
     "page.data.seconds": ("Duration", "合計時間"), "page.data.rates": ("Sample rates", "サンプリング周波数"),
     "page.data.train": ("Train with these", "このデータで学習する"),
     "page.data.examples": ("Listen and look", "音とスペクトログラム"),
+    "page.data.findings": ("What is wrong", "問題点"),
     "page.data.no_findings": ("Nothing is wrong with these recordings.", "問題は見つかりませんでした。"),
     "page.data.valid": ("Training can begin.", "学習を始められます。"),
     "page.data.invalid": ("Training would refuse: fix what is marked as an error.",

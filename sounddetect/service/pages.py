@@ -159,7 +159,8 @@ _DATA = """
 <p><a class="button main" \
 href="{{ look.base }}/new?dataset_path={{ report.dataset_path | urlencode }}">\
 {{ look("data.train") }}</a></p>
-{% if report.findings %}<div class="card scroll"><table><tr>{% for name in columns %}
+{% if report.findings %}<div class="card scroll" tabindex="0" role="region" \
+aria-label="{{ look("data.findings") }}"><table><tr>{% for name in columns %}
 <th>{{ look.shared("check.column." + name) }}</th>{% endfor %}</tr>
 {% for one in report.findings[:100] %}<tr><td><span class="badge {{ one.severity }}">
 {{ look.shared("check.severity." + one.severity) }}</span></td><td class="name">{{ one.key }}
@@ -307,7 +308,8 @@ href="{{ look.base }}/runs/{{ status.training_id }}/results">{{ look("run.result
 <div class="card">{{ chart }}</div>{% endfor %}</div>{% endif %}
 <h2>{{ look("run.log") }}</h2><pre class="tail" tabindex="0">{{ log or look("run.no_log") }}</pre>
 </div>
-{% if settings %}<details><summary>{{ look("run.settings") }}</summary><div class="scroll"><table>
+{% if settings %}<details><summary>{{ look("run.settings") }}</summary>
+<div class="scroll" tabindex="0" role="region" aria-label="{{ look("run.settings") }}"><table>
 {% for key, value in settings.items() %}<tr><td><code>{{ key }}</code></td><td>{{ value }}</td></tr>
 {% endfor %}</table></div></details>{% endif %}
 """
@@ -350,7 +352,8 @@ def run_page(desk: Desk, look: Look, training_id: str) -> Markup:
 # %% ../../nbs/11d_service/08f_pages.ipynb #6b772622
 _RESULTS = """
 <p class="message {{ verdict_kind }}">{{ verdict }}</p>
-<h2>{{ look("results.metrics") }}</h2><div class="card scroll"><table><tr>{% for name in heads %}
+<h2>{{ look("results.metrics") }}</h2><div class="card scroll" tabindex="0" role="region" \
+aria-label="{{ look("results.metrics") }}"><table><tr>{% for name in heads %}
 <th{% if not loop.first %} class="number"{% endif %}>{{ name }}</th>{% endfor %}</tr>
 {% for row in metrics %}<tr>{% for value in row %}<td{% if not loop.first %} class="number"\
 {% endif %}>\

@@ -6,10 +6,11 @@
 __all__ = ['STATUS_OF_ERRORS', 'PREFIX', 'sentence_of', 'received', 'rest_app', 'docs_page']
 
 # %% ../../nbs/11d_service/07_rest.ipynb #54d481bb
+import inspect
 import secrets
 import sys
 import traceback
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Annotated, Any
@@ -17,6 +18,7 @@ from typing import Annotated, Any
 from fastapi import FastAPI, Query, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse, Response
+from fastapi.routing import APIWebSocketRoute
 from pydantic import ValidationError
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
@@ -120,7 +122,9 @@ def rest_app(desk: Desk) -> FastAPI:
 
     @app.get("/docs", include_in_schema=False)
     def docs() -> HTMLResponse:
-        return HTMLResponse(str(docs_page(app.openapi())))
+        sockets = {route.path: inspect.getdoc(route.endpoint) or "" for route in app.routes
+                   if isinstance(route, APIWebSocketRoute)}
+        return HTMLResponse(str(docs_page(app.openapi(), sockets)))
 
     return app
 
@@ -253,11 +257,13 @@ td{padding:.15rem .8rem .15rem 0;vertical-align:top}b{display:inline-block;min-w
 """
 
 
-def docs_page(schema: dict[str, Any]) -> str:
-    """An OpenAPI document as a page that loads nothing."""
+def docs_page(schema: dict[str, Any], sockets: Mapping[str, str] | None = None) -> str:
+    """An OpenAPI document as a page that loads nothing, with what it has no words for: sockets."""
     addresses = [{"method": method.upper(), "path": path, "summary": said.get("summary", ""),
                   "fields": list(_fields(schema, said))}
                  for path, methods in schema["paths"].items() for method, said in methods.items()]
+    addresses += [{"method": "WS", "path": path, "summary": said}
+                  for path, said in (sockets or {}).items()]
     return render(_DOCS, title=schema["info"]["title"], version=schema["info"]["version"],
                   about=schema["info"]["description"], addresses=addresses)
 
