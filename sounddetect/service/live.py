@@ -78,7 +78,7 @@ class LiveRequest(Request):
     hop: float | None = Field(None, gt=0, le=3600, description="s from window to window")
     on_after: int = Field(1, ge=1, le=10_000, description="windows that begin an alarm")
     off_after: int = Field(3, ge=1, le=10_000, description="windows that end it")
-    release: float | None = Field(None, ge=-1e9, le=1e9, description="score below which it is quiet")
+    release: float | None = Field(None, ge=-1e9, le=1e9, description="score that is quiet")
 
     @model_validator(mode="after")
     def _says_its_rate(self):
