@@ -57,6 +57,7 @@ SLOW = {
     "jobs/test_disk.py",
     "jobs/test_interruptions.py",
     "jobs/test_recorded.py",
+    "jobs/test_shared_search.py",
     "service/test_service.py",
     "testing/test_contract.py",
     "tracking/test_tracking.py",
