@@ -377,8 +377,10 @@ ARRAY = "array"      # what a lot of arrays is called where a file has a name
 
 def _store_of(waveforms: Iterable[np.ndarray], sample_rate: int | Sequence[int]) -> Store:
     """The waveforms in a store that is gone when nobody refers to it. Raises `ValueError`."""
-    rates = repeat(sample_rate)
-    if not isinstance(sample_rate, (int, float, np.number)):
+    rates: Iterable[int]
+    if isinstance(sample_rate, (int, float, np.number)):
+        rates = repeat(sample_rate)
+    else:
         waveforms, rates = list(waveforms), list(sample_rate)
         if len(rates) != len(waveforms):
             raise ValueError("sample_rate needs one rate for all or one for each of the "
