@@ -357,8 +357,8 @@ class Detector(Scorer):
         super().__init__(config, about)
         self.state = state or {}
         self.device = best_device(device)
-        is_whole = isinstance(network, Pipeline)
-        pipeline = network if is_whole else Pipeline(front_end_of(config), network)
+        pipeline = (network if isinstance(network, Pipeline)
+                    else Pipeline(front_end_of(config), network))
         self.pipeline = pipeline.to(self.device).eval()
         reference = reference_from(config, self.about, self.state)
         self.reference = reference and reference.to(self.device).eval()
