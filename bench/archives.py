@@ -1,0 +1,80 @@
+"""What it costs to score an archive: per file, beside `predict` on the same folder, and per file of a listing.
+
+    python bench/archives.py [--files 2000] [--listed 1000000]
+
+Files are a second of a simulated machine at 16 kHz, in folders by day; the detector is the default for good recordings alone. Both ways
+take turns three times, in one process on one thread.
+"""
+import argparse
+import tempfile
+import time
+import tracemalloc
+import warnings
+from pathlib import Path
+
+import fsspec
+import numpy as np
+import soundfile
+import torch
+
+import sounddetect as sd
+from sounddetect.data.simulation import simulate_recordings
+from sounddetect.jobs.archives import files_in, score_archive
+
+
+class Days(fsspec.AbstractFileSystem):
+    """`days://N`: N folders, each with a thousand files."""
+
+    protocol, cachable = "days", False
+
+    def ls(self, path, detail=True, **options):
+        n, _, day = self._strip_protocol(path).strip("/").partition("/")
+        if not day:
+            return [{"name": f"{n}/{k:08d}", "size": 0, "type": "directory"} for k in range(int(n))]
+        return [{"name": f"{n}/{day}/{k:03d}.wav", "size": 32044, "type": "file"} for k in range(1000)]
+
+    def isdir(self, path):
+        return True
+
+
+def listing(n_files):
+    """Seconds for a million names, and the peak of memory in MB."""
+    began = time.process_time()
+    count = sum(1 for _ in files_in(Days(), str(n_files // 1000)))
+    seconds = time.process_time() - began
+    tracemalloc.start()
+    sum(1 for _ in files_in(Days(), str(max(1, n_files // 10000))))
+    return seconds / count * 1e6, tracemalloc.get_traced_memory()[1] / 1e6
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--files", type=int, default=2000)
+    parser.add_argument("--listed", type=int, default=1_000_000)
+    given = parser.parse_args()
+    warnings.simplefilter("ignore")
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as folder:
+        sound, labels, _ = simulate_recordings(100, sample_rate=16000, n_machines=4, fault_level=0)
+        good = [one for one, label in zip(sound, labels) if label == "OK"]
+        config = sd.Config.load(None, {"task": "anomaly", "data.cache_dir": f"{folder}/cache", "output.dir": f"{folder}/runs"})
+        detector = sd.train(config, sd.Recordings.from_arrays(good, 16000, ["OK"] * len(good)), progress=False).detector
+        for k in range(given.files):
+            path = Path(folder) / "archive" / f"2026-01-{k * 28 // given.files + 1:02d}" / f"{k:06d}.wav"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            soundfile.write(path, sound[k % 100], 16000)
+        seconds = {"predict": [], "score_archive": []}
+        for turn in range(3):
+            began = time.process_time()
+            told = detector.predict(f"{folder}/archive", progress=False)
+            seconds["predict"].append(time.process_time() - began)
+            began = time.process_time()
+            archive = score_archive(detector, f"{folder}/archive", f"{folder}/scores-{turn}", progress=False)
+            seconds["score_archive"].append(time.process_time() - began)
+        np.testing.assert_allclose(archive.read()["anomaly_score"], told.sort_values("key")["anomaly_score"], rtol=1e-5)
+    for name, found in seconds.items():
+        print(f"{name}: {1000 * np.median(found) / given.files:.2f} ms of CPU a file, from {1000 * min(found) / given.files:.2f} to "
+              f"{1000 * max(found) / given.files:.2f}")
+    print(f"score_archive / predict: {np.median(np.divide(seconds['score_archive'], seconds['predict'])):.3f}")
+    per_million, peak = listing(given.listed)
+    print(f"listing: {per_million:.1f} s of CPU a million files, {peak:.1f} MB at most")
