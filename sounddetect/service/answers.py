@@ -312,6 +312,10 @@ class Desk:
                                     "run, or a model folder")
         return model
 
+    def detector(self, given: str) -> Detector:
+        """The detector that a request names. Raises `FileNotFoundError` where there is none."""
+        return Detector.load(self._model_folder(self.roots.find(given)))
+
     def visualize(self, request: ModelRequest) -> dict[str, Any]:
         """Where the pictures and tables of a run are; they are made if there are none."""
         path = self.roots.find(request.model_path)
@@ -409,7 +413,7 @@ class Desk:
 
     def score(self, model_path: str, path: Path, per: str = "recording") -> dict[str, Any]:
         """Scores of a file or folder, which may be one that was uploaded."""
-        detector = Detector.load(self._model_folder(self.roots.find(model_path)))
+        detector = self.detector(model_path)
         with self.turn():
             how = detector.config.replace({"data.cache_dir": str(self.cache)})
             recordings = load_recordings(path, how, unknown_labels="ignore")

@@ -59,6 +59,8 @@ th, td { padding: .45rem .8rem .45rem 0; border-bottom: 1px solid var(--line);
   vertical-align: middle; }
 td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; }
 td.name { overflow-wrap: anywhere; min-width: 9rem; } td.long { min-width: 14rem; }
+.number + td, .number + th { padding-left: .8rem; }
+td small { color: var(--soft); white-space: nowrap; }
 input, select, textarea, button, .button { font: inherit; color: inherit; min-height: 2.75rem;
   padding: .45rem .7rem; border: 1px solid var(--soft); border-radius: 7px;
   background: var(--card); max-width: 100%; }
@@ -106,6 +108,8 @@ summary { cursor: pointer; padding: .55rem 0; font-weight: 600; }
   background: #3f8fd0; } .key.s5::before { background: #9a8a2c; }
 .picture { background: #fff; border-radius: 8px; padding: .4rem; border: 1px solid var(--line); }
 .picture img { width: 100%; height: auto; display: block; } figure { margin: 0; }
+fieldset { min-width: 0; } .pictures { columns: 25rem 2; column-gap: 1rem; }
+.pictures figure { break-inside: avoid; margin: 0 0 1rem; } .pictures .wide { column-span: all; }
 .sound audio { width: 100%; height: 2.75rem; } .under { position: relative; cursor: pointer; }
 .under img { width: 100%; height: 8rem; display: block; border-radius: 6px; }
 .under i { position: absolute; top: 0; bottom: 0; left: 0; width: 2px; background: #fff;
@@ -113,8 +117,12 @@ summary { cursor: pointer; padding: .55rem 0; font-weight: 600; }
 .big { font-size: 1.35rem; font-weight: 700; font-variant-numeric: tabular-nums; }
 [hidden] { display: none !important; }
 @media (max-width: 40rem) { main { padding: .7rem; } .card { padding: .8rem; }
-  .tiles { grid-template-columns: 1fr 1fr; } header { padding: .3rem .7rem; }
-  nav a { padding: .55rem .5rem; } }
+  .tiles { grid-template-columns: 1fr 1fr; } header { padding: .3rem .7rem; gap: .2rem .4rem; }
+  header .brand { flex: 1; } header select { width: 8.4rem; padding: .45rem .3rem; }
+  header select[name=lang] { width: 6.2rem; }
+  nav { order: 3; flex: 1 0 100%; flex-wrap: nowrap; overflow-x: auto; }
+  nav a { padding: .55rem .3rem; white-space: nowrap; } .chart text { font-size: 18px; }
+  pre { white-space: pre-wrap; overflow-wrap: anywhere; } }
 @media (prefers-reduced-motion: reduce) { * { scroll-behavior: auto !important; } }
 """
 

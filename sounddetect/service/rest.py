@@ -6,10 +6,11 @@
 __all__ = ['STATUS_OF_ERRORS', 'PREFIX', 'sentence_of', 'received', 'rest_app', 'docs_page']
 
 # %% ../../nbs/11d_service/07_rest.ipynb #54d481bb
+import inspect
 import secrets
 import sys
 import traceback
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Annotated, Any
@@ -17,6 +18,7 @@ from typing import Annotated, Any
 from fastapi import FastAPI, Query, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse, Response
+from fastapi.routing import APIWebSocketRoute
 from pydantic import ValidationError
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
@@ -120,7 +122,9 @@ def rest_app(desk: Desk) -> FastAPI:
 
     @app.get("/docs", include_in_schema=False)
     def docs() -> HTMLResponse:
-        return HTMLResponse(str(docs_page(app.openapi())))
+        sockets = {route.path: inspect.getdoc(route.endpoint) or "" for route in app.routes
+                   if isinstance(route, APIWebSocketRoute)}
+        return HTMLResponse(str(docs_page(app.openapi(), sockets)))
 
     return app
 
@@ -240,24 +244,26 @@ _DOCS = """
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <style>body{font:16px/1.5 system-ui,sans-serif;max-width:54rem;margin:2rem auto;padding:0 1rem}
 h2{font-size:1.05rem;margin:2rem 0 .2rem;overflow-wrap:anywhere}
-code{background:#8882;padding:0 .2rem}
+code{background:#8882;padding:0 .2rem;overflow-wrap:anywhere}
 td{padding:.15rem .8rem .15rem 0;vertical-align:top}b{display:inline-block;min-width:3.5rem}
 @media(prefers-color-scheme:dark){body{background:#181818;color:#ddd}a{color:#8bf}}</style>
-<h1>{{ title }} {{ version }}</h1><p>{{ about }}</p>
+<main><h1>{{ title }} {{ version }}</h1><p>{{ about }}</p>
 <p>For programs that make clients: <a href="openapi.json">openapi.json</a>. A mistake is answered by
 <code>{"detail": "what is wrong, and what to do"}</code>.</p>
 {% for one in addresses %}<h2><b>{{ one.method }}</b> {{ one.path }}</h2><p>{{ one.summary }}</p>
 {% if one.fields %}<table>{% for name, kind, said in one.fields %}
 <tr><td><code>{{ name }}</code></td>
-<td>{{ kind }}</td><td>{{ said }}</td></tr>{% endfor %}</table>{% endif %}{% endfor %}</html>
+<td>{{ kind }}</td><td>{{ said }}</td></tr>{% endfor %}</table>{% endif %}{% endfor %}</main></html>
 """
 
 
-def docs_page(schema: dict[str, Any]) -> str:
-    """An OpenAPI document as a page that loads nothing."""
+def docs_page(schema: dict[str, Any], sockets: Mapping[str, str] | None = None) -> str:
+    """An OpenAPI document as a page that loads nothing, with what it has no words for: sockets."""
     addresses = [{"method": method.upper(), "path": path, "summary": said.get("summary", ""),
                   "fields": list(_fields(schema, said))}
                  for path, methods in schema["paths"].items() for method, said in methods.items()]
+    addresses += [{"method": "WS", "path": path, "summary": said}
+                  for path, said in (sockets or {}).items()]
     return render(_DOCS, title=schema["info"]["title"], version=schema["info"]["version"],
                   about=schema["info"]["description"], addresses=addresses)
 

@@ -22,6 +22,7 @@ from .access import Access
 from .administration import add_administration, prometheus_text
 from .answers import Desk
 from .guard import Guard
+from .live import BLOCK_BYTES, add_live
 from .page_app import add_pages
 from .rest import rest_app
 from .roots import PRIVATE, Roots
@@ -92,12 +93,14 @@ class Service:
                            upload_limit=upload_limit)
         self._server = uvicorn.Server(uvicorn.Config(
             self.guard, log_level="warning", access_log=False, server_header=False, lifespan="on",
-            timeout_keep_alive=10, timeout_graceful_shutdown=5,
+            timeout_keep_alive=10, timeout_graceful_shutdown=5, ws_max_size=BLOCK_BYTES + 1024,
+            ws_max_queue=4,
             h11_max_incomplete_event_size=65536))
 
     def app(self) -> FastAPI:
         """Everything that is served, without its guard."""
         app = rest_app(self.desk)
+        add_live(app, self.desk)
         add_pages(app, self.desk)
         add_administration(app, self.access, self.metrics)
         return app

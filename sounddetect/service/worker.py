@@ -8,6 +8,7 @@ __all__ = ['OWN_ENDS', 'remaining_training', 'judge_once', 'work_off']
 # %% ../../nbs/11d_service/02_worker.ipynb #8ced6308
 import os
 import sys
+import time
 import warnings
 from pathlib import Path
 from typing import Any
@@ -81,7 +82,7 @@ def work_off(arguments: list[str] | None = None) -> None:
         message = f"this was not foreseen ({type(error).__name__}: {said})"
         sys.excepthook(*sys.exc_info())
     if status != "interrupted":
-        queue.change(training_id, "running", status=status, message=message)
+        queue.change(training_id, "running", status=status, message=message, ended=time.time())
 
 
 def _brought_to_an_end(run: Path, work: dict[str, Any]) -> tuple[str, str | None]:

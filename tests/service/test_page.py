@@ -4,6 +4,7 @@ import re
 import shutil
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from support.browser import SCREENSHOTS, browser
 from support.service import SMALL, TOKEN, services_of
 from support.tiny import write_folder
@@ -42,6 +43,11 @@ class Tab:
         self.tab.screenshot(path=SCREENSHOTS / f"service_{name}.png", full_page=True)
         too_wide = self.tab.evaluate("document.documentElement.scrollWidth - window.innerWidth")
         assert too_wide <= 0, f"{name} is {too_wide} px wider than the window"
+
+    def hold_accessible(self, place):
+        """Labels, contrast, landmarks, what the keyboard reaches: all that axe looks at."""
+        found = Axe().run(self.tab)
+        assert found.violations_count == 0, f"{place}\n{found.generate_report()}"
 
 
 @pytest.fixture(scope="module")
@@ -121,4 +127,5 @@ def _look_at_all(tab, name, run, first):
         tab.tab.wait_for_load_state("networkidle")
         assert tab.tab.locator("h1").count() == 1
         tab.picture(f"{name}_{number}")
+        tab.hold_accessible(path)
     assert not tab.wrong, tab.wrong

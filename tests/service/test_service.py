@@ -7,10 +7,12 @@ import signal
 import time
 
 import httpx
+import numpy as np
 import pytest
 from support.commands import weights
 from support.service import API, SMALL, TOKEN, services_of
-from support.tiny import write_folder
+from support.tiny import RATE, write_folder
+from websockets.exceptions import ConnectionClosed
 
 pytest.importorskip("sqlalchemy")
 
@@ -56,6 +58,15 @@ def test_a_program_written_for_images_trains_a_detector(services, folder):
     sent = service.client.post(f"{API}/predictions/upload", params={"model_path": model, "name": file}, content=content)
     assert sent.status_code == 200, sent.text
     assert sent.json()["predictions"] == scored["predictions"]
+    windows = service.post("/predictions", model_path=model, path="dataset/machine_0.json", per="window")["predictions"]
+    first = [row["anomaly_score"] for row in windows if row["key"] == windows[0]["key"]]
+    sound = np.array(json.loads(content)["waveforms"][0], "<f4").tobytes()
+    with service.socket(f"/stream?model_path={model}&sample_rate={RATE}") as stream:
+        stream.send(sound[:1000])
+        stream.send(sound[1000:])
+        stream.send("finish")
+        live = [window["anomaly_score"] for _ in range(3) for window in json.loads(stream.recv())["windows"]]
+    assert live == pytest.approx(first, abs=1e-5)
     assert service.end() == 0
 
 
@@ -89,8 +100,17 @@ def test_stopped_and_gone_on_with(services, folder):
     training_id = service.post("/training/start", **asked, settings=STEADY)["training_id"]
     while service.get(f"/training/status/{training_id}")["epoch"] < 1:
         time.sleep(0.05)
-    assert service.end() == 0                                    # the service goes, the training stays
+    with service.socket(f"/jobs/{training_id}/events") as listener:
+        assert json.loads(listener.recv()) == {"event": "status", "status": "running"}
+        numbers = [json.loads(listener.recv())["number"]]
+        assert service.end() == 0                                # the service goes, whoever listens; the training stays
+        with pytest.raises(ConnectionClosed):
+            while True:
+                numbers.append(json.loads(listener.recv())["number"])
     service = services()
+    with service.socket(f"/jobs/{training_id}/events?after={numbers[-1]}") as listener:
+        listener.recv()
+        assert numbers + [json.loads(listener.recv())["number"]] == list(range(1, len(numbers) + 2)), "an event is lost"
     assert service.get(f"/training/status/{training_id}")["status"] == "running"
     service.post(f"/jobs/{training_id}/stop")
     stopped = service.until(training_id, "stopped")

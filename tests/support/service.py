@@ -7,6 +7,7 @@ import time
 
 import httpx
 import psutil
+from websockets.sync.client import connect
 
 from support.commands import environment, program
 from support.tiny import SETTINGS
@@ -37,6 +38,11 @@ class Running:
         answer = self.client.post(API + address, json=body)
         assert answer.status_code == 200, answer.text
         return answer.json()
+
+    def socket(self, path):
+        """A WebSocket, open."""
+        headers = {"Authorization": self.client.headers["Authorization"]}
+        return connect(f"ws{self.address.removeprefix('http')}{API}{path}", additional_headers=headers)
 
     def until(self, training_id, *statuses):
         """Poll until a training is in one of some states; its status."""
