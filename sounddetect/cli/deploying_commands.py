@@ -208,6 +208,7 @@ def watch(
     if sample_format not in _SAMPLE_FORMATS:
         raise ValueError(f"--sample-format needs to be {' or '.join(_SAMPLE_FORMATS)}, got {sample_format}")
     detector = _detector(run)
+    _refuse_cleaning(run, detector)
     rate, pieces = (sample_rate, _raw(sys.stdin.buffer, sample_format, channels)) if file == "-" else _pieces(Path(file), detector)
     stream = detector.stream(rate, hop=hop, on_after=on_after, off_after=off_after, release=release)
     try:
@@ -218,6 +219,15 @@ def watch(
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 # %% ../../nbs/11a_cli/04_deploying_commands.ipynb #280a0aaf
+def _refuse_cleaning(run, detector) -> None:
+    """Raise `ValueError` for a detector whose answer is a waveform, of which lines cannot be printed."""
+    from sounddetect.tasks.protocol import AnswersWaveforms
+
+    if isinstance(detector.task, AnswersWaveforms):
+        raise ValueError(f"{run} removes noise, and watch prints scores: clean files by sounddetect denoise {run} PATH "
+                         "--out DIR, and sound as it comes by detector.cleaner(sample_rate) in Python")
+
+
 _SAMPLE_FORMATS = {"s16": "<i2", "f32": "<f4"}
 
 

@@ -145,8 +145,10 @@ def read_audio(path: str | Path, about: About) -> Iterator[Row]:
         raise ValueError(f"it is {info.format_info}, which is not read: convert it to FLAC or WAV")
     about.sample_rate = check_rate(info.samplerate, "the sample rate in the header")
     if info.frames >= _UNKNOWN:
-        raise ValueError("its header does not say how many samples it holds, so nobody can tell "
-                         "whether all are there: write it again, such as by: ffmpeg -i a.flac b.flac")
+        raise ValueError(
+            "its header does not say how many samples it holds, so nobody can tell whether "
+            "all are there: write it again, such as by: ffmpeg -i a.flac b.flac"
+        )
     refuse_unfolding(info.frames * info.channels, path.stat().st_size, "save it as WAV")
     if info.frames * info.channels <= _BLOCK:
         yield Row(None, np.concatenate([np.empty((0, info.channels), np.float32), *_blocks(path)]))

@@ -312,7 +312,8 @@ def _one_loaded(name: str, value, in_cell: bool = False) -> _Variable:
 
 # %% ../../../nbs/01_data/1_readers/04_matlab.ipynb #cc373c72
 _MAX_PACKING = 1100    # zlib makes 1032 bytes out of one at most
-_MAX_CHUNK = 64 << 20  # bytes, unpacked, of a piece in which an array is stored: it is read as a whole
+# bytes, unpacked, of a piece in which an array is stored: it is read as a whole
+_MAX_CHUNK = 64 << 20
 _UNPACKED = "save it with '-v7.3' and '-nocompression'"
 
 
