@@ -15,7 +15,7 @@ from typing import Annotated, Optional
 
 import typer
 
-from .commands import RunArgument, app
+from .commands import STOPPED, RunArgument, app
 
 # %% ../../nbs/11a_cli/04_deploying_commands.ipynb #ed6f5bd6
 def _detector(path: Path):
@@ -32,13 +32,27 @@ def _detector(path: Path):
 @app.command()
 def predict(
     run: RunArgument,
-    paths: Annotated[list[Path], typer.Argument(help="files or folders with recordings")],
-    out: Annotated[Optional[Path], typer.Option(help="CSV file to write; without it the table is printed")] = None,
+    paths: Annotated[list[str], typer.Argument(
+        help="files or folders with recordings, or one address such as s3://bucket/prefix")],
+    out: Annotated[Optional[Path], typer.Option(
+        help="CSV file to write, or folder for an archive of any size; without it the table is "
+        "printed")] = None,
+    condition: Annotated[Optional[str], typer.Option(
+        help="of an archive: what tells the condition, a column or an expression on key")] = None,
 ) -> None:
-    """Score recordings."""
+    """Score recordings.
+
+    With a folder as --out, or an address, they are scored as an archive: in bounded memory, into
+    Parquet by date and condition, and the same command goes on where it was stopped.
+    """
     from sounddetect.files import write_text
     from sounddetect.foreign_text import csv_text
 
+    if any("://" in path for path in paths) or (out is not None and not out.suffix
+                                                and not out.is_file()):
+        return _score_archive(run, paths, out, condition)
+    if condition is not None:
+        raise ValueError("--condition is of an archive: give a folder by --out, such as scores/")
     if out is not None and (out.suffix.lower() != ".csv" or not out.parent.is_dir() or out.is_dir()):
         raise ValueError(f"--out needs the name of a .csv file in a folder that exists, got {out}")
     from sounddetect.detector.detector import foreign_note
@@ -57,7 +71,28 @@ def predict(
         print(note, file=sys.stderr)
 
 
-def _scored_by_fleet(path: Path, paths: list[Path]):
+def _score_archive(run: Path, paths: list[str], out: Path | None, condition: str | None) -> None:
+    """Score an archive into a folder."""
+    from sounddetect.jobs.archives import score_archive
+    from sounddetect.jobs.fleets import Fleet
+
+    if out is None or out.suffix or len(paths) != 1:
+        raise ValueError("an archive is one folder or address, scored into a folder: give one PATH, "
+                         f"and --out with the name of a folder, such as scores/, got {out}")
+    detector = Fleet(run) if (run / "fleet.json").exists() else _detector(run)
+    if condition is None and (run / "config.yaml").exists():
+        from sounddetect import Run
+
+        condition = Run(run).config.data.condition
+    archive = score_archive(detector, paths[0], out, condition=condition)
+    print(f"{archive.about['n_scored']} recordings scored, {archive.about['n_damaged']} damaged or "
+          f"not usable: {out}")
+    if not archive.complete:
+        print("stopped; the same command goes on", file=sys.stderr)
+        raise typer.Exit(STOPPED)
+
+
+def _scored_by_fleet(path: Path, paths: list[str]):
     """Scores of recordings, each by the detector of its machine."""
     from sounddetect import load_recordings
     from sounddetect.jobs.fleets import Fleet

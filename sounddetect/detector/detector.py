@@ -40,6 +40,7 @@ from ..tasks.pipeline import Pipeline
 from ..tasks.protocol import (
     AnswersWaveforms, answer_windows, check_answer, summary_of, task_of)
 from ..tasks.windows import mean_by_owner, output_of, window_batch, window_outputs
+from ..machine.allocator import reuse_freed_memory
 from ..machine.devices import best_device
 from ..progress import progress_bar
 from ..signal.front_end import front_end_of
@@ -685,6 +686,8 @@ def _score(detector, waveforms, batch_size) -> _Scored:
             n_samples.append(waveform.shape[1])
             yield waveform
 
+    if detector.device.type == "cpu" and detector.config.memory.keep_freed:
+        reuse_freed_memory()
     output, owners, starts = window_outputs(flat, counted(), length, batch_size, detector.device)
     ends = np.minimum(starts + length, np.array(n_samples, int)[owners])
     return _Scored(*flat.divided(output), owners, starts, ends)
