@@ -15,7 +15,7 @@ from typing import Annotated, Optional
 
 import typer
 
-from .commands import RunArgument, app
+from .commands import STOPPED, RunArgument, app
 
 # %% ../../nbs/11a_cli/04_deploying_commands.ipynb #ed6f5bd6
 def _detector(path: Path):
@@ -37,13 +37,27 @@ def _detector(path: Path):
 @app.command()
 def predict(
     run: RunArgument,
-    paths: Annotated[list[Path], typer.Argument(help="files or folders with recordings")],
-    out: Annotated[Optional[Path], typer.Option(help="CSV file to write; without it the table is printed")] = None,
+    paths: Annotated[list[str], typer.Argument(
+        help="files or folders with recordings, or one address such as s3://bucket/prefix")],
+    out: Annotated[Optional[Path], typer.Option(
+        help="CSV file to write, or folder for an archive of any size; without it the table is "
+        "printed")] = None,
+    condition: Annotated[Optional[str], typer.Option(
+        help="of an archive: what tells the condition, a column or an expression on key")] = None,
 ) -> None:
-    """Score recordings."""
+    """Score recordings.
+
+    With a folder as --out, or an address, they are scored as an archive: in bounded memory, into
+    Parquet by date and condition, and the same command goes on where it was stopped.
+    """
     from sounddetect.files import write_text
     from sounddetect.foreign_text import csv_text
 
+    if any("://" in path for path in paths) or (out is not None and not out.suffix
+                                                and not out.is_file()):
+        return _score_archive(run, paths, out, condition)
+    if condition is not None:
+        raise ValueError("--condition is of an archive: give a folder by --out, such as scores/")
     if out is not None and (out.suffix.lower() != ".csv" or not out.parent.is_dir() or out.is_dir()):
         raise ValueError(f"--out needs the name of a .csv file in a folder that exists, got {out}")
     from sounddetect.detector.detector import foreign_note
@@ -62,7 +76,28 @@ def predict(
         print(note, file=sys.stderr)
 
 
-def _scored_by_fleet(path: Path, paths: list[Path]):
+def _score_archive(run: Path, paths: list[str], out: Path | None, condition: str | None) -> None:
+    """Score an archive into a folder."""
+    from sounddetect.jobs.archives import score_archive
+    from sounddetect.jobs.fleets import Fleet
+
+    if out is None or out.suffix or len(paths) != 1:
+        raise ValueError("an archive is one folder or address, scored into a folder: give one PATH, "
+                         f"and --out with the name of a folder, such as scores/, got {out}")
+    detector = Fleet(run) if (run / "fleet.json").exists() else _detector(run)
+    if condition is None and (run / "config.yaml").exists():
+        from sounddetect import Run
+
+        condition = Run(run).config.data.condition
+    archive = score_archive(detector, paths[0], out, condition=condition)
+    print(f"{archive.about['n_scored']} recordings scored, {archive.about['n_damaged']} damaged or "
+          f"not usable: {out}")
+    if not archive.complete:
+        print("stopped; the same command goes on", file=sys.stderr)
+        raise typer.Exit(STOPPED)
+
+
+def _scored_by_fleet(path: Path, paths: list[str]):
     """Scores of recordings, each by the detector of its machine."""
     from sounddetect import load_recordings
     from sounddetect.jobs.fleets import Fleet
@@ -178,6 +213,7 @@ def watch(
     if sample_format not in _SAMPLE_FORMATS:
         raise ValueError(f"--sample-format needs to be {' or '.join(_SAMPLE_FORMATS)}, got {sample_format}")
     detector = _detector(run)
+    _refuse_cleaning(run, detector)
     rate, pieces = (sample_rate, _raw(sys.stdin.buffer, sample_format, channels)) if file == "-" else _pieces(Path(file), detector)
     stream = detector.stream(rate, hop=hop, on_after=on_after, off_after=off_after, release=release)
     try:
@@ -188,6 +224,15 @@ def watch(
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 # %% ../../nbs/11a_cli/04_deploying_commands.ipynb #280a0aaf
+def _refuse_cleaning(run, detector) -> None:
+    """Raise `ValueError` for a detector whose answer is a waveform, of which lines cannot be printed."""
+    from sounddetect.tasks.protocol import AnswersWaveforms
+
+    if isinstance(detector.task, AnswersWaveforms):
+        raise ValueError(f"{run} removes noise, and watch prints scores: clean files by sounddetect denoise {run} PATH "
+                         "--out DIR, and sound as it comes by detector.cleaner(sample_rate) in Python")
+
+
 _SAMPLE_FORMATS = {"s16": "<i2", "f32": "<f4"}
 
 

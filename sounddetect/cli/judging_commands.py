@@ -188,10 +188,14 @@ def report(
     It then has the threshold that the detector has now.
     """
     from sounddetect import Run
+    from sounddetect.evaluation.denoising import DenoisingEvaluation
     from sounddetect.evaluation.evaluation import saved_evaluation
 
     opened = Run(run)
     result = saved_evaluation(opened)
+    if isinstance(result, DenoisingEvaluation):
+        result.save(opened.path / "evaluation")
+        return _print_denoised(opened, result)
     result.save(opened.path / "evaluation", errors)
     if result.recordings is None:
         print("the recordings are not where they were: errors are shown as far as they were drawn "
@@ -267,7 +271,7 @@ def compare(
 
 # %% ../../nbs/11a_cli/02_judging_commands.ipynb #7fe79238
 _SHOWN = ("path", "state", "task", "epochs", "started", "auc", "recall", "false_alarms_per_1000",
-          "accuracy")
+          "accuracy", "si_sdr_improvement")
 
 
 @app.command()

@@ -159,9 +159,10 @@ def cross_validate(
         print(f"stopped; go on with: sounddetect cross-validate --run {done.path}", file=sys.stderr)
         print(f"run: {done.path}")
         raise typer.Exit(STOPPED)
-    print(f"{done.metrics['n']} recordings from {done.metrics['n_groups']} groups in {done.n_folds} folds; {_protocol(done)}interval: {done.metrics['interval']}")
+    print(f"{done.metrics['n']} {done.scores.counted} from {done.metrics['n_groups']} groups in {done.n_folds} folds; {_protocol(done)}interval: {done.metrics['interval']}")
     print(done.table.to_string(float_format="{:.3f}".format, na_rep="-"))
-    _print_doubts(done, own_recordings(done.run))
+    if done.scores.probabilities(done.predictions) is not None:
+        _print_doubts(done, own_recordings(done.run))
     print(f"run: {done.path}")
 
 

@@ -37,8 +37,10 @@ from sounddetect.tasks.familiarity import (
     Familiarity, Reference, adapt_reference, fit_reference, foreign_sentence, promise_of, quantiles_of,
     reference_from)
 from ..tasks.pipeline import Pipeline
-from ..tasks.protocol import answer_windows, check_answer, summary_of, task_of
+from ..tasks.protocol import (
+    AnswersWaveforms, answer_windows, check_answer, summary_of, task_of)
 from ..tasks.windows import mean_by_owner, output_of, window_batch, window_outputs
+from ..machine.allocator import reuse_freed_memory
 from ..machine.devices import best_device
 from ..progress import progress_bar
 from ..signal.front_end import front_end_of
@@ -519,6 +521,10 @@ AIMED_RATE = 0.05      # false alarms that an adapted detector aims at, unless i
 
 def _adapted(detector, source, condition, batch_size):
     """What `Detector.adapt` returns."""
+    if isinstance(detector.task, AnswersWaveforms):
+        raise ValueError("a detector that removes noise judges nothing that could be adapted: for "
+                         "another signal or noise, train with recordings of it, beginning with this"
+                         " one (training.mode: transfer, training.base: RUN)")
     reference = detector.reference
     if reference is None:
         raise ValueError("this detector has no reference of its training, because an older version "
@@ -680,6 +686,8 @@ def _score(detector, waveforms, batch_size) -> _Scored:
             n_samples.append(waveform.shape[1])
             yield waveform
 
+    if detector.device.type == "cpu" and detector.config.memory.keep_freed:
+        reuse_freed_memory()
     output, owners, starts = window_outputs(flat, counted(), length, batch_size, detector.device)
     ends = np.minimum(starts + length, np.array(n_samples, int)[owners])
     return _Scored(*flat.divided(output), owners, starts, ends)

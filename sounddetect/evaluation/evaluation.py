@@ -25,7 +25,8 @@ from ..data.collection.recordings import Recordings
 from ..data.collection.roles import load_roles
 from ..plotting.style import Picture
 from ..plotting.views import DRAWERS, draw
-from .denoising import DenoisingEvaluation, evaluate_denoising
+from .denoising import (
+    DenoisingEvaluation, evaluate_denoising, saved_denoising)
 from .errors import ErrorCase, collect_errors, errors_by_source, saved_cases
 from .findings import Findings
 from .report import write_report
@@ -405,13 +406,15 @@ def _labelled(recordings):
     return recordings[labelled]
 
 # %% ../../nbs/09c_evaluation/04_evaluation.ipynb #f03471e8
-def saved_evaluation(run: Run) -> Evaluation:
+def saved_evaluation(run: Run) -> Evaluation | DenoisingEvaluation:
     """The last evaluation of a run, from its folder; decisions follow the threshold of today.
 
     Its recordings are taken along if they are still where they were. Raises `FileNotFoundError`
     when there was none, `ValueError` for one of an older version, which wrote no groups.
     """
     metrics, detector = run.metrics, run.detector
+    if isinstance(detector.task, AnswersWaveforms):
+        return saved_denoising(run)
     text = dict.fromkeys(("key", "label", "decision", *_ORIGIN, *CONDITIONS), str)
     file = run.path / "evaluation" / "predictions.csv"
     needs = ("key", "label", "decision", *run.scores.columns)

@@ -18,6 +18,7 @@ from ..runs.run_folder import Run, read_table
 from ..detector.detector import Detector
 from ..judging.thresholds import ThresholdChoice
 from ..tasks.classify import choose
+from ..tasks.protocol import AnswersWaveforms
 
 # %% ../../nbs/09c_evaluation/05_thresholds.ipynb #4a48c725
 VALIDATION = "evaluation/validation.csv"     # below the run folder
@@ -86,6 +87,9 @@ def scored_for_threshold(
 
 
 def _refuse_without_line(run, detector):
+    if isinstance(detector.task, AnswersWaveforms):
+        raise ValueError(f"{run.path} removes noise and decides nothing: there is no threshold to "
+                         "choose")
     if detector.scores.threshold is None:
         raise ValueError(f"{run.path} has {len(detector.classes)} classes and takes the most likely one: "
                          "there is no threshold to choose")

@@ -17,10 +17,13 @@ import pandas as pd
 from ..config import differences
 from ..data.collection.recordings import Recordings
 from .cross_validation import CrossValidation
+from ..evaluation.denoising import evaluate_denoising, read_mixtures
 from ..evaluation.evaluation import own_recordings
 from ..files import without_nan
 from ..runs.run_folder import Run, read_table
+from ..tasks.protocol import AnswersWaveforms
 from ..tasks.results import Scores
+from ..tasks.waveform_results import Waveforms
 
 # %% ../../nbs/10_jobs/04_comparison.ipynb #4d0528e8
 @dataclass
@@ -51,6 +54,9 @@ def _stored(name, path):
     if run.holds_folds:
         return _Judged(name, run, CrossValidation(path).predictions, [])
     run.metrics                                              # raises when it has not been evaluated
+    if isinstance(run.scores, Waveforms):
+        table = read_mixtures(run.path / "evaluation" / "predictions.csv", run)
+        return _Judged(name, run, table, [])
     text = dict.fromkeys(("key", "label", "decision", "group", "content_hash"), str)
     predictions = read_table(run.path / "evaluation" / "predictions.csv",
                              ("key", "label", "decision", *run.scores.columns),
@@ -83,9 +89,12 @@ def _groups(run, keys):
     return [known.get(key, file) for key, file in zip(keys, by_file)], ""
 
 
-def _fresh(name, path, recordings):
-    """What a run says about recordings now."""
+def _fresh(name, path, recordings, like):
+    """What a run says about recordings now; of noise, mixed as the run `like` mixes it."""
     detector = Run(path).detector
+    if isinstance(detector.task, AnswersWaveforms):
+        judged = evaluate_denoising(detector, recordings, like=like.config)
+        return _Judged(name, Run(path), judged.predictions, [])
     table = recordings.table
     known = {column: table[column].to_numpy() for column in ("group", "content_hash")}
     return _Judged(name, Run(path), detector.predict(recordings).assign(**known), [])
@@ -96,9 +105,13 @@ def _common(first, other):
 
     Recordings are matched by name alone where a content is not known.
     """
-    both = [one.predictions.drop_duplicates(["key", "content_hash"]) for one in (first, other)]
-    named = [one[["key", "content_hash", "label"]].assign(row=range(len(one))) for one in both]
-    pairs = named[0].merge(named[1], on="key", suffixes=("_a", "_b"))
+    identity = list(first.scores.identity)
+    both = [one.predictions.drop_duplicates([*identity, "content_hash"])
+            for one in (first, other)]
+    known = [*identity, "content_hash", "label"]             # mixtures have no label
+    named = [one.reindex(columns=known, fill_value="").assign(row=range(len(one)))
+             for one in both]
+    pairs = named[0].merge(named[1], on=identity, suffixes=("_a", "_b"))
     is_known = (pairs["content_hash_a"] != "") & (pairs["content_hash_b"] != "")
     pairs = pairs[(pairs["content_hash_a"] == pairs["content_hash_b"]) | ~is_known]
     changed = pairs["label_a"] != pairs["label_b"]
@@ -110,6 +123,11 @@ def _common(first, other):
 
 def _test(first, other):
     """A row of the tests: what `other` does better than `first`."""
+    if first.scores.identity != other.scores.identity:
+        return {"run": other.name, "against": first.name, "n": 0, "n_groups": 0}, [
+            f"{other.name} judges {other.scores.counted}, {first.name} {first.scores.counted}: "
+            "no test"]
+    what = first.scores.counted
     both, of_other, n_changed = _common(first, other)
     row = {"run": other.name, "against": first.name, "n": len(both),
            "n_groups": both["group"].nunique()}
@@ -119,10 +137,10 @@ def _test(first, other):
     only = len(first.predictions) - len(both), len(other.predictions) - len(both)
     if not len(both):
         return row, [*notes,
-                     f"{other.name} and {first.name} were judged on no common recording: no "
-                             "test; judge both on the same (--data PATH)"]
+                     f"{other.name} and {first.name} have no judged {what} in common: no test; "
+                             "judge both on the same (--data PATH)"]
     if any(only):
-        notes.append(f"{other.name} against {first.name}: tested on {len(both)} common recordings; "
+        notes.append(f"{other.name} against {first.name}: tested on {len(both)} common {what}; "
                      f"{only[1]} and {only[0]} others are in one of them only")
     scores = first.scores
     if (scores.classes, scores.columns) != (other.scores.classes, other.scores.columns):
@@ -135,7 +153,8 @@ def _test(first, other):
 # %% ../../nbs/10_jobs/04_comparison.ipynb #bbd45d05
 def _leaks(judged):
     for tested in judged:
-        content = set(tested.predictions["content_hash"]) - {""}
+        columns = tested.predictions.filter(["content_hash", "noise_hash"])
+        content = set(columns.to_numpy().ravel()) - {""}
         for trained in judged:
             n = len(content & trained.learnt)
             if n and trained is tested:
@@ -182,6 +201,7 @@ class RunComparison:
     tests: pd.DataFrame        # a row for each further run against the first
     settings: pd.DataFrame     # settings that differ: a row each, a column a run
     notes: list[str]           # what one has to know to read it
+    counted: str = "recordings"
 
     def to_dict(self) -> dict:
         """Everything as plain values; NaN becomes None."""
@@ -204,14 +224,18 @@ def _shortened(value):
     return text if len(text) <= 40 else f"{text[:37]}..."
 
 
+def _with_ends(value, low, high):
+    to = "-" if low >= 0 else " to "
+    return f"{value:.3f} ({low:.3f}{to}{high:.3f})" if low == low else f"{value:.3f}"
+
+
 def _lines(comparison):
     table = comparison.table
     names = [name for name in table if f"{name}_low" in table]
     shown = pd.DataFrame({"n": table["n"], "groups": table["n_groups"]})
     for name in names:
         columns = (table[column] for column in (name, f"{name}_low", f"{name}_high"))
-        shown[name] = [f"{value:.3f} ({low:.3f}-{high:.3f})" if low == low else f"{value:.3f}"
-                       for value, low, high in zip(*columns)]
+        shown[name] = [_with_ends(*row) for row in zip(*columns)]
     yield "95 % intervals over groups, where there are enough:"
     yield shown.T.to_string()
     for row in comparison.tests.itertuples():
@@ -219,7 +243,7 @@ def _lines(comparison):
             chance = f", p = {row.p_value:.2g}" if row.p_value == row.p_value else ""
             clear = "better" if row.low > 0 else "worse"
             verdict = clear if row.low > 0 or row.high < 0 else "no difference found"
-            yield (f"{row.run} against {row.against} on {row.n} common recordings of "
+            yield (f"{row.run} against {row.against} on {row.n} common {comparison.counted} of "
                    f"{row.n_groups} groups: {row.metric} {row.difference:+.3f} (95 % "
                    f"{row.low:+.3f} to {row.high:+.3f}{chance}): {verdict}")
     yield "settings that differ:" if len(comparison.settings) else "no setting differs"
@@ -261,7 +285,8 @@ def compare(
     names, notes = _names([path.resolve() for path in paths]), []
     if recordings is not None:
         recordings, notes = _unlearnt(recordings, [Run(path) for path in paths])
-    judged = [_stored(name, path) if recordings is None else _fresh(name, path, recordings)
+    judged = [_stored(name, path) if recordings is None
+              else _fresh(name, path, recordings, Run(paths[0]))
               for name, path in zip(names, paths)]
     leaks = list(_leaks(judged))
     for leak in leaks:
@@ -274,7 +299,7 @@ def compare(
     notes = [*leaks, *notes, *(note for one in judged for note in one.notes),
              *(note for part in said for note in part)]
     tests = pd.DataFrame(tests).reindex(columns=columns)
-    return RunComparison(table, tests, _settings(judged), notes)
+    return RunComparison(table, tests, _settings(judged), notes, judged[0].scores.counted)
 
 # %% ../../nbs/10_jobs/04_comparison.ipynb #600d3972
 def _unlearnt(recordings, runs):

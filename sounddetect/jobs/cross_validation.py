@@ -33,7 +33,10 @@ from sounddetect.runs.run_folder import (
     read_table,
 )
 from .training_runs import recordings_of, refuse_damaged, trained
+from ..evaluation.denoising import read_mixtures
+from ..tasks.protocol import arranged, task_of
 from ..tasks.results import Scores
+from ..tasks.waveform_results import Waveforms
 
 # %% ../../nbs/10_jobs/03_cross_validation.ipynb #7b5bd77b
 def fold_splits(
@@ -174,6 +177,8 @@ class CrossValidation:
                                     f"cross-validate --run {self.path}`")
         if name.endswith(".json"):
             return read_object(self.path / name)
+        if name == "predictions.csv" and isinstance(self.scores, Waveforms):
+            return read_mixtures(self.path / name, self.runs[0], ("fold",))
         names = ("key", "label", "decision", "group", "content_hash", "own_fold")
         as_text = dict.fromkeys(names, str)
         is_table = name == "folds.csv"                           # elsewhere a key may be "NA"
@@ -295,6 +300,7 @@ def cross_validate(
         recordings = own_recordings(Run(run)) if goes_on else recordings_of(config)
     refuse_damaged(recordings, config.data.skip_bad)
     config = config.resolve(recordings)
+    recordings = arranged(task_of(config), recordings)
     parts = fold_splits(recordings, config, len(Run(run).data["split"]) if goes_on else folds)
     path = _checked(Run(run), config, parts) if goes_on else _begun(run, config, parts)
     if not Run(path).finished:

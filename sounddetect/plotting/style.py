@@ -15,6 +15,7 @@ from itertools import cycle
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backend_bases import RendererBase
 from matplotlib.font_manager import fontManager
 from matplotlib.figure import Figure
@@ -76,15 +77,28 @@ class Picture(Figure):
         for text in self.findobj(Text): text.set_fontfamily(families)
         super().draw(renderer)
 
-    def to_png(self, dpi:float|None=120, **options)->bytes:
-        """The picture as PNG; `options` are those of `Figure.savefig`."""
-        full,small = BytesIO(), BytesIO()
-        self.savefig(full, format='png', dpi=dpi, **options)
+    def to_png(self, dpi:float=120, tight:bool=False)->bytes:
+        """The picture as PNG; `tight` cuts empty margins off, and no text at an edge."""
+        image,small = self._cut_out(dpi) if tight else self._drawn(dpi), BytesIO()
         # 256 colours look the same, in files of half the size or less.
-        Image.open(full).convert('RGB').quantize(256).save(small, format='png')
+        image.convert('RGB').quantize(256).save(small, format='png')
         return small.getvalue()
 
-    def _repr_png_(self): return self.to_png(dpi=None, bbox_inches='tight')
+    def _drawn(self, dpi):
+        # `savefig` draws everything twice: the first time to know how large it is.
+        before,self.dpi = self.dpi,dpi
+        try:
+            canvas = FigureCanvasAgg(self)
+            canvas.draw()
+        finally: self.dpi = before
+        return Image.fromarray(np.asarray(canvas.buffer_rgba()))
+
+    def _cut_out(self, dpi):
+        full = BytesIO()
+        self.savefig(full, format='png', dpi=dpi, bbox_inches='tight')
+        return Image.open(full)
+
+    def _repr_png_(self): return self.to_png(self.dpi, tight=True)
 
 # %% ../../nbs/08_plotting/00_style.ipynb #30b9bb19
 def style_axes(axes:Axes)->None:  # one axes of a figure, changed in place

@@ -49,9 +49,9 @@ def bandpass_response(
         warnings.warn(f"high_freq {high_freq:g} Hz is not below {nyquist:g} Hz (half of sample_rate): the filter is a high-pass "
                       f"from {low_freq:g} Hz", stacklevel=2)
     kind = {(True, True): "bandpass", (True, False): "highpass", (False, True): "lowpass"}.get((low_freq > 0, high_freq < nyquist))
+    if kind is None or torch.empty(0).is_meta:         # a forecast asks for the shape alone
+        return torch.ones(n_fft // 2 + 1)
     frequencies = np.arange(n_fft // 2 + 1) * sample_rate / n_fft
-    if kind is None:
-        return torch.ones(len(frequencies))
     band = {"bandpass": [low_freq, high_freq], "highpass": low_freq, "lowpass": high_freq}[kind]
     sections = butter(order, band, kind, fs=sample_rate, output="sos")
     _, response = sosfreqz(sections, frequencies, fs=sample_rate)
@@ -120,16 +120,14 @@ class Preprocessor(nn.Module):
     ) -> Tensor:                         # float32 `(batch, channel, time)`, zeros behind the end
         """Windows as the network sees them. Raises `ValueError` when they have another shape."""
         refuse_other_shape(waveform, self.n_channels, self.input_length)
-        if lengths is None:
-            n = waveform.shape[-1] * torch.ones_like(waveform[:, :1, :1])              # (batch, 1, 1)
-        else:
-            n = lengths[:, None, None].clamp_min(1)
-        time = torch.arange(waveform.shape[-1], device=waveform.device)
-        recorded = (time < n).to(waveform.dtype)                                       # (batch, 1, time), 1 or 0
-        x = (waveform - (waveform * recorded).sum(-1, keepdim=True) / n) * recorded
+        n, recorded = _recorded(waveform, lengths)
+        kept = waveform if recorded is None else waveform * recorded
+        x = waveform - kept.sum(-1, keepdim=True) / n
+        x = x if recorded is None else x * recorded
         if self.apply_filter or gains is not None:
             response = self.response if gains is None else self.response * gains[:, None]
-            x = self.fourier_filter(x, response) * recorded
+            x = self.fourier_filter(x, response)
+            x = x if recorded is None else x * recorded
         if self.normalize:
             x = x / _rms(x, n).maximum(SILENCE * _rms(waveform, n)).clamp_min(1e-12)
         return x
@@ -139,8 +137,21 @@ def _response(apply_filter, n_fft, *band):
     return bandpass_response(n_fft, *band) if apply_filter else torch.ones(n_fft // 2 + 1)
 
 
+def _recorded(waveform: Tensor, lengths: Tensor | None) -> tuple[Tensor | int, Tensor | None]:
+    """How many samples of a window were recorded `(batch, 1, 1)`, and which: 1 or 0
+    `(batch, 1, time)`, None for all.
+    """
+    if lengths is None:
+        return waveform.shape[-1], None
+    n = lengths[:, None, None].clamp_min(1)
+    time = torch.arange(waveform.shape[-1], device=waveform.device)
+    return n, (time < n).to(waveform.dtype)
+
+
 def _rms(x, n):
-    """Root of the mean square of each window, over its channels and its recorded samples: `(batch, 1, 1)`."""
+    """Root of the mean square of each window, over its channels and its recorded samples:
+    `(batch, 1, 1)`.
+    """
     return (x.square().sum(-1, keepdim=True) / n).mean(1, keepdim=True).sqrt()
 
 # %% ../../nbs/02b_signal/02_preprocessing.ipynb #01b76b8f

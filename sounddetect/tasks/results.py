@@ -29,6 +29,12 @@ class Scores(Protocol):
     positive: str | None      # the class that an alarm stands for; None: there are no alarms
     negative: str | None      # the class without an alarm
     shown: tuple[str, ...]    # the metrics that a table of machines or folds shows
+    identity: tuple[str, ...] # columns that say what a row of a table was judged on
+    counted: str              # what these are, in words: recordings, mixtures
+
+    @property
+    def needed(self) -> tuple[str, ...]:
+        """Columns that a table of judged rows has to have."""
 
     def values(self, table: pd.DataFrame) -> np.ndarray:
         """The scores of a table."""
@@ -99,6 +105,8 @@ class OneScore:
 
     columns = ["anomaly_score"]
     shown = ("auc", "p_auc", "recall", "false_alarms_per_1000")
+    identity, counted = ("key",), "recordings"
+    needed = ("key", "label", "decision", "anomaly_score")
 
     @property
     def positive(self) -> str:
@@ -213,10 +221,15 @@ class ClassScores:
 
     threshold = positive = negative = None
     shown = ("auc", "accuracy", "f1")
+    identity, counted = ("key",), "recordings"
 
     @property
     def columns(self) -> list[str]:
         return list(self.classes)
+
+    @property
+    def needed(self) -> tuple[str, ...]:
+        return ("key", "label", "decision", *self.columns)
 
     def values(self, table: pd.DataFrame) -> np.ndarray:
         return table[self.columns].to_numpy(float)

@@ -12,7 +12,8 @@ import numpy as np
 import pandas as pd
 
 from ..judging.denoising import DISTANCES, RATIOS
-from ..judging.intervals import bootstrap_intervals
+from ..judging.comparison import paired_bootstrap
+from ..judging.intervals import MIN_GROUPS, bootstrap_intervals
 
 # %% ../../nbs/05_tasks/02_waveform_results.ipynb #72a3270b
 MEASURES = tuple(f"{name}{end}" for name in RATIOS for end in ("_in", "", "_improvement")) + tuple(
@@ -25,6 +26,9 @@ class Waveforms:
     threshold = positive = negative = None
     columns = ["level", "kept"]
     shown = ("si_sdr_improvement", "snr_improvement", "si_sdr")
+    identity = ("key", "noise", "noise_start_s", "snr_db")
+    needed = (*identity, "content_hash", "noise_hash", "group", *MEASURES)
+    counted = "mixtures"
 
     def __init__(self, classes: list[str]):
         self.classes = classes
@@ -75,6 +79,23 @@ class Waveforms:
         values = compute(np.ones((1, len(table))))
         intervals = bootstrap_intervals(compute, table["group"].astype(str).tolist())
         return {name: float(value[0]) for name, value in values.items()}, intervals
+
+    def compare(self, first: pd.DataFrame, other: pd.DataFrame) -> dict[str, float | str]:
+        """By how much `other` improves the same mixtures more than `first`, as mean in dB."""
+        name, groups = "si_sdr_improvement", first["group"].astype(str).tolist()
+        n_groups = len(set(groups))
+        if n_groups < MIN_GROUPS:
+            raise ValueError(f"a paired test needs mixtures of {MIN_GROUPS} recordings of signals "
+                             f"or more, got {n_groups}")
+
+        def mean(table):
+            values = table[name].to_numpy(float)
+            return lambda counts: {name: _mean(values, counts)}
+
+        low, high = paired_bootstrap(mean(first), mean(other), groups)[name]
+        before, now = float(first[name].mean()), float(other[name].mean())
+        return {"metric": name, "first": before, "value": now, "difference": now - before,
+                "low": low, "high": high, "p_value": np.nan, "test": "bootstrap over groups"}
 
     def views(self, table: pd.DataFrame, temperature: float = 1.0) -> Iterator[tuple[str, dict]]:
         if "snr_db" in table:

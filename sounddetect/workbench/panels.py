@@ -206,7 +206,7 @@ _drawing = Lock()
 def picture_bytes(draw: Callable[[], Picture], lang: str = "en", dpi: int = 80) -> bytes:
     """The picture that `draw()` makes as PNG, its words in `lang` where a font has them."""
     with _drawing, quietly():
-        return translate_picture(draw(), lang).to_png(dpi, bbox_inches="tight")
+        return translate_picture(draw(), lang).to_png(dpi, tight=True)
 
 # %% ../../nbs/11b_workbench/03_panels.ipynb #c8971faf
 _TITLE = """

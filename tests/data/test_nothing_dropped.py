@@ -93,11 +93,33 @@ def test_channels_are_channels(data):
         assert not written(data, lines)
 
 
+@pytest.mark.parametrize("n_lines", [3, 400])
+@pytest.mark.parametrize("form", [".1f", ".2f", ".4f", ".3e"])
 @pytest.mark.parametrize("scale", [0.3, 3])
-def test_decimal_commas_are_no_second_channel(data, scale):
-    value = scale * np.random.default_rng(0).standard_normal(400)
-    said = written(data, [f"{v:.4f}".replace(".", ",") for v in value])
+def test_decimal_commas_are_no_second_channel(data, scale, form, n_lines):
+    value = scale * np.random.default_rng(0).standard_normal(n_lines)
+    said = written(data, [f"{v:{form}}".replace(".", ",") for v in value])
     assert "decimal comma" in said["table.csv"]
+
+
+@pytest.mark.parametrize("separator", [",", ", "])
+def test_decimal_commas_between_commas(data, separator):
+    values = 0.3 * np.random.default_rng(0).standard_normal((400, 2))
+    said = written(data, [separator.join(f"{v:.3f}".replace(".", ",") for v in row) for row in values])
+    assert "4 columns look like 2 with a decimal comma" in said["table.csv"]
+
+
+@pytest.mark.parametrize("separator", [";", "\t"])
+def test_decimal_commas_between_other_separators_are_read(data, separator):
+    values = np.round(0.3 * np.random.default_rng(0).standard_normal((400, 2)), 3)
+    assert not written(data, [separator.join(f"{v:.3f}".replace(".", ",") for v in row) for row in values])
+    recordings = load(data, sample_rate=RATE)
+    np.testing.assert_array_equal(recordings.read(recordings.table["key"].tolist().index("table.csv")), np.float32(values.T))
+
+
+def test_a_column_that_counts_down_is_no_channel(data):
+    value = 0.1 * np.random.default_rng(0).standard_normal(500)
+    assert "column 1 falls evenly" in written(data, [f"{500 - k},{v:.4f}" for k, v in enumerate(value)])["table.csv"]
 
 
 # --- files -------------------------------------------------------------------------------------------------------------

@@ -9,8 +9,10 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
+from safetensors.numpy import load_file
 from support.commands import program, run_command, run_in, start, weights
 from support.tiny import options, write_folder
 
@@ -112,6 +114,10 @@ def test_two_processes_train_as_one(whole):
     assert both.stdout.count("run: both") == 1
     one, two = (pd.read_csv(folder / run / "results.csv").drop(columns=MACHINE_COLUMNS, errors="ignore") for run in ("alone", "both"))
     pd.testing.assert_frame_equal(one, two, rtol=1e-4)
+    learnt = [load_file(folder / run / "model" / "model.safetensors") for run in ("alone", "both")]
+    assert learnt[0].keys() == learnt[1].keys()
+    for name in learnt[0]:
+        np.testing.assert_allclose(learnt[1][name], learnt[0][name], rtol=1e-5, atol=1e-6, err_msg=name)
     events = [json.loads(line)["event"] for line in (folder / "both" / "events.jsonl").read_text().splitlines()]
     assert events.count("start") == events.count("stop") == 1 and events.count("epoch") == 3
     more = run_in(folder, *torchrun, "resume", "both", "--epochs", "4")

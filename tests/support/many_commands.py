@@ -43,7 +43,11 @@ def serve():
 
 
 if __name__ == "__main__":
-    import sounddetect.jobs.training_runs  # noqa: F401, imported here so that the copies have it
+    # Imported here so that the copies have them: PyTorch's compiler comes with the first optimizer.
+    import torch._dynamo  # noqa: F401
+
+    import sounddetect.evaluation.evaluation
+    import sounddetect.jobs.training_runs  # noqa: F401
     from sounddetect.cli.cli import main
 
     serve()

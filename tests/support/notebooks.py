@@ -13,7 +13,7 @@ from support.commands import ROOT, environment
 NOTEBOOKS = ROOT / "nbs"
 LEFT_OUT = ["slow", "cuda"]  # flags of cells; `tst_flags` in settings.ini
 PATIENCE = 900  # seconds after which a notebook is taken for hanging
-LIBRARIES = ["torch", "numpy", "pandas", "scipy.signal", "sklearn.metrics", "matplotlib.pyplot", "pydantic", "nbdev.test"]
+LIBRARIES = ["torch", "torch._dynamo", "numpy", "pandas", "scipy.signal", "sklearn.metrics", "matplotlib.pyplot", "pydantic", "nbdev.test"]
 
 
 def all_notebooks():

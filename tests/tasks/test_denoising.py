@@ -1,16 +1,18 @@
 """Noise is removed from signals, from files to files: what a user does, by commands."""
 
 import json
+import shutil
 import warnings
 
 import numpy as np
 import pandas as pd
 import pytest
 import soundfile
-from support.commands import run_command
+from support.commands import in_process, run_command
 
 import sounddetect as sd
 from sounddetect.data.beats import car_noise, heart_beats, simulate_beats
+from sounddetect.evaluation.evaluation import saved_evaluation
 from sounddetect.tasks.protocol import task_of
 
 SETTINGS = {
@@ -48,8 +50,13 @@ def test_noise_of_the_test_was_never_mixed_in(run):
         assert sum(map(len, parts.values())) == len(set.union(*parts.values()))
 
 
-def test_evaluation_has_a_row_a_mixture_and_a_report(run):
-    evaluation = sd.evaluate(run)
+@pytest.fixture(scope="module")
+def judged(run):
+    return sd.evaluate(run)
+
+
+def test_evaluation_has_a_row_a_mixture_and_a_report(run, judged):
+    evaluation = judged
     table = pd.read_csv(run.path / "evaluation/predictions.csv")
     n_signals = sum(run.data["labels"][key] == "signal" for key in run.data["split"]["test"])
     assert len(table) == len(evaluation.predictions) == 2 * n_signals
@@ -71,6 +78,76 @@ def test_commands_clean_files_and_leave_sources_alone(run, place):
     assert (written.shape, rate, source.read_bytes()) == (there.shape, 1000, before)
     refused = run_command(place, "denoise", "run", source, "--out", source.parent)
     assert refused.returncode == 1 and "is not overwritten" in refused.stderr and source.read_bytes() == before
+
+
+@pytest.fixture(scope="module")
+def folds(run, place):
+    """A cross-validation of the same recordings."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return sd.cross_validate(run.config.replace({"training.epochs": 1}), folds=2, run=place / "folds", progress=False)
+
+
+def test_folds_mix_each_signal_once_with_noise_that_the_fold_did_not_learn(folds):
+    table = folds.predictions
+    assert folds.finished and folds.metrics["n"] == len(table) == 2 * table["key"].nunique() == 24
+    for number, fold in enumerate(folds.runs, 1):
+        own = table[table["fold"] == number]
+        learnt = {fold.data["content_hash"][key] for part in ("train", "validation") for key in fold.data["split"][part]}
+        assert len(own) and not learnt & {*own["content_hash"], *own["noise_hash"]}
+    assert folds.table.loc["pooled", "si_sdr_improvement"] == pytest.approx(table["si_sdr_improvement"].mean())
+    assert folds.metrics["si_sdr_improvement_ci"][0] < folds.metrics["si_sdr_improvement"]
+
+
+def test_comparison_is_of_the_same_mixtures(folds, run, place):
+    """A copy that improves each mixture by 1 dB more is better by 1 dB."""
+    better = place / "better_folds"
+    shutil.copytree(folds.path, better)
+    table = pd.read_csv(better / "predictions.csv")
+    table.assign(si_sdr_improvement=table["si_sdr_improvement"] + 1).to_csv(better / "predictions.csv", index=False)
+    tested = sd.compare(folds.path, better).tests.iloc[0]
+    assert (tested["n"], tested["n_groups"], tested["metric"]) == (24, 12, "si_sdr_improvement")
+    np.testing.assert_allclose([tested["difference"], tested["low"], tested["high"]], 1)
+    rng = np.random.default_rng(4)
+    new = sd.Recordings.from_arrays([heart_beats(rng, 3)[0], car_noise(rng, 4)], 1000, ["signal", "noise"])
+    same = sd.compare(run, folds.runs[0], recordings=new)
+    assert same.table["n"].tolist() == [2, 2] and same.table["si_sdr_in"].nunique() == 1
+    assert "5 recordings of signals or more, got 1" in same.notes[-1]
+
+
+def test_report_is_written_again_without_the_recordings(run, judged):
+    folder = run.path / "evaluation"
+    before = {path.name: path.read_bytes() for path in folder.glob("example_*")}
+    page = (folder / "report.html").read_text()
+    (folder / "report.html").unlink()
+    saved_evaluation(run).save(folder)
+    assert {path.name: path.read_bytes() for path in folder.glob("example_*")} == before and len(before) == 16
+    assert (folder / "report.html").read_text() == page
+
+
+def test_commands_that_have_no_meaning_here_say_what_has(judged, folds, place, monkeypatch):
+    monkeypatch.chdir(place)
+    for line, shown in (
+        ("runs .", "si_sdr_improvement"),
+        ("report run", "4 mixtures of 2 recordings"),
+        ("compare folds run", "si_sdr_improvement_at_-10"),
+    ):
+        code, out, err = in_process(*line.split())
+        assert code == 0 and shown in out, err
+    for line, remedy in (
+        ("adapt run data/signal", "training.mode: transfer"),
+        ("threshold run", "decides nothing"),
+        ("watch run data/mixed/passenger_00.wav", "sounddetect denoise run PATH --out DIR"),
+    ):
+        code, _, err = in_process(*line.split())
+        assert code == 1 and remedy in err and len(err.strip().splitlines()) == 1, err
+
+
+def test_check_looks_at_signal_and_noise(run, place):
+    checked = sd.check_recordings(config=run.config)
+    assert checked.summary["classes"] == {"signal": 12, "noise": 4} and checked.ok
+    one = run.config.replace({"data.noise": str(place / "data/noise/drive_00.wav")})
+    assert any("all of the noise is of 1 source" in finding.problem for finding in sd.check_recordings(config=one).findings)
 
 
 def test_long_recording_in_pieces_equals_the_whole(run):

@@ -115,7 +115,7 @@ def _read_manifest(found: _Found, key: str, path: Path) -> None:
         for problem in problems
     ]
     exactness, chosen = {}, defaultdict(list)
-    for entry in entries:
+    for entry in (replace(entry, manifest=key) for entry in entries):
         is_disk = _is_root(path.parent / entry.path) and not _is_root(path.parent)
         files = {} if is_disk else _files_of(entry, key, path)
         if not files:
@@ -266,7 +266,7 @@ def _apply_entries(
             found.problems.append(
                 {
                     "key": recordings.table["key"].iloc[i],
-                    "problem": f"manifest, line {entry.line}: {error}"}
+                    "problem": f"manifest {entry.manifest}, line {entry.line}: {error}"}
             )
     if not found.entries:
         return recordings, spellings, [None] * len(recordings)
@@ -279,7 +279,8 @@ def _apply_entries(
             {
                 "key": cut.table["key"][i],
                 "problem": (
-                    f"manifest, line {entries[i].line}: an earlier line names the same recording"
+                    f"manifest {entries[i].manifest}, line {entries[i].line}: "
+                    "an earlier line names the same recording"
                 ),
             }
             for i in np.flatnonzero(twice)

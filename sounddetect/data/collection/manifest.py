@@ -30,6 +30,7 @@ class Entry:
     sample_rate: int | None = None      # Hz
     # label, group and further columns as text; None for an empty cell
     columns: dict = field(default_factory=dict)
+    manifest: str = ""                  # key of the file in which it stands
 
 # %% ../../../nbs/01_data/3_collection/02_manifest.ipynb #b6bd1af1
 def _text(path: Path) -> str:

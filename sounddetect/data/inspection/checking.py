@@ -25,6 +25,7 @@ from ...settings.automatic import meaning
 from ..collection.loading import Loaded, Loading, clips_of, load_everything
 from .quality import measure_quality
 from ..collection.recordings import Recordings
+from ..collection.roles import load_roles
 from ..readers.sources import NOT_READ, source_of
 from ..collection.splitting import Split, split_good, split_recordings
 from ...files import without_nan
@@ -205,6 +206,9 @@ def _split(checked: Checked) -> Iterator[Finding]:
     labelled = checked.recordings[checked.recordings.table["label"].notna().to_numpy()]
     if not len(labelled):
         return
+    if checked.config.task == "denoise":
+        yield from _split_roles(labelled.table)
+        return
     if not set(labelled.table["group"]) <= set(checked.loaded.recordings.table["group"]):
         yield Finding(
             "warning", "",
@@ -238,6 +242,22 @@ def _split(checked: Checked) -> Iterator[Finding]:
             "record more machines or days, or raise data.test_split")
 
 
+def _split_roles(table: pd.DataFrame) -> Iterator[Finding]:
+    """Signals or noise of so few groups that a split has to cut them."""
+    for role, part in table.groupby("label"):
+        n_groups = part["group"].nunique()
+        if role in ("signal", "noise") and n_groups < 3:
+            yield Finding(
+                "warning", part["key"].iloc[0], f"all of the {role} is of {n_groups} "
+                f"{'source' if n_groups == 1 else 'sources'}", "It is cut in time for training and "
+                "test, so the result is of this source and says nothing of others",
+                f"record {role} at three places or on three days")
+    for role, any_of in (("signal", {"signal"}), ("noise", {"noise", "noisy"})):
+        if not any_of & set(table["label"]):
+            yield Finding("error", "", f"there is no {role}", "Training refuses",
+                          f"say where it lies, such as --set data.{role}=FOLDER")
+
+
 def _divided(recordings: Recordings, config: Config) -> Split:
     """The parts that a training would have."""
     fractions = config.data.test_split, config.training.validation_split, config.seed
@@ -249,6 +269,8 @@ def _divided(recordings: Recordings, config: Config) -> Split:
 
 
 def _imbalance(checked: Checked) -> Iterator[Finding]:
+    if checked.config.task == "denoise":
+        return
     counts = checked.recordings.table["label"].value_counts()
     if len(counts) > 1 and counts.iloc[0] >= 5 * counts.iloc[-1]:
         yield Finding(
@@ -298,6 +320,8 @@ def _rates(checked: Checked) -> Iterator[Finding]:
 
 def _confounded(checked: Checked) -> Iterator[Finding]:
     """One number that tells a class from the others."""
+    if checked.config.task == "denoise":                   # which tells no classes apart
+        return
     labels = checked.recordings.table["label"]
     classes = [name for name in checked.config.data.classes if (labels == name).sum() >= 5]
     measures = {
@@ -611,8 +635,8 @@ def check_recordings(
     """Look at everything that can be read, and at what cannot.
 
     Args:
-        source: files or folders, or recordings that are there already; None: what `data.path` of
-            the configuration names.
+        source: files or folders, or recordings that are there already; None: what `data.path`, or
+            `data.signal` and `data.noise`, of the configuration name.
         config: the settings of the training to come; None: the defaults.
         sample_rate: as in `load_recordings`, and so are the others; without effect on recordings
             that are there already.
@@ -632,6 +656,8 @@ def check_recordings(
             fits no recording.
     """
     config = config or Config.load()
+    if source is None and config.data.signal is not None:
+        source = load_roles(config)
     if isinstance(source, Recordings):
         loaded = Loaded(source, source.labels, {}, np.zeros(len(source), bool), {})
         return Report(

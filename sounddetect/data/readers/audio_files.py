@@ -15,7 +15,7 @@ from typing import Literal
 import numpy as np
 import soundfile
 
-from .rows import About, Row, check_rate
+from .rows import About, Row, check_rate, refuse_unfolding
 
 # %% ../../../nbs/01_data/1_readers/03_audio_files.ipynb #fc59b127
 ByteOrder = Literal["little", "big"]
@@ -127,6 +127,7 @@ def _refuse_cut_off_ogg(file, size: int) -> None:
 # %% ../../../nbs/01_data/1_readers/03_audio_files.ipynb #3f17917d
 _BLOCK = 1 << 20      # moments; longer recordings are handed out in blocks of this many
 _FORMS = ("WAV", "WAVEX", "RF64", "W64", "AIFF", "AU", "FLAC", "OGG")     # whose length is known
+_UNKNOWN = 2**62      # moments or more: a FLAC stream of unknown length promises as much as fits
 
 
 def read_audio(path: str | Path, about: About) -> Iterator[Row]:
@@ -143,6 +144,12 @@ def read_audio(path: str | Path, about: About) -> Iterator[Row]:
     if info.format not in _FORMS:
         raise ValueError(f"it is {info.format_info}, which is not read: convert it to FLAC or WAV")
     about.sample_rate = check_rate(info.samplerate, "the sample rate in the header")
+    if info.frames >= _UNKNOWN:
+        raise ValueError(
+            "its header does not say how many samples it holds, so nobody can tell whether "
+            "all are there: write it again, such as by: ffmpeg -i a.flac b.flac"
+        )
+    refuse_unfolding(info.frames * info.channels, path.stat().st_size, "save it as WAV")
     if info.frames * info.channels <= _BLOCK:
         yield Row(None, np.concatenate([np.empty((0, info.channels), np.float32), *_blocks(path)]))
     else:
@@ -161,8 +168,7 @@ def _blocks(path: Path) -> Iterator[np.ndarray]:
                 yield block
     except soundfile.LibsndfileError as error:
         raise ValueError(_reason(error)) from None
-    # a FLAC stream of unknown length promises as much as fits
-    if n_samples < promised < 2**62:
+    if n_samples < promised:
         raise ValueError(f"the file is cut off: {n_samples} of {promised} samples are there")
 
 

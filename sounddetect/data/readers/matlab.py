@@ -30,6 +30,7 @@ from sounddetect.data.readers.rows import (
     Row,
     check_rate,
     check_samples,
+    refuse_unfolding,
 )
 
 # %% ../../../nbs/01_data/1_readers/04_matlab.ipynb #d4d4831c
@@ -124,6 +125,8 @@ _MAX_DEPTH = 32             # structs in structs; more is damage
 _MAX_MATRICES = 200_000
 _MAX_MEMBERS = 10_000       # names in one struct; scipy compares each with each
 _TOO_MANY = f"a variable has over {_MAX_MATRICES:,} cells: save it as several files"
+_MAX_VARIABLES = 10_000     # and members of structs in version 7.3
+_TOO_MANY_VARIABLES = f"it holds over {_MAX_VARIABLES:,} variables: save some of them only"
 
 
 def _elements(data: memoryview, size: int, order: str) -> Iterator[tuple[int, memoryview]]:
@@ -208,11 +211,16 @@ def _v5_header(
     return bytes(name).decode("latin-1"), kind, shape, total
 
 # %% ../../../nbs/01_data/1_readers/04_matlab.ipynb #d61d0390
-def _unpack(packed: memoryview, order: str, limit: int) -> tuple[memoryview, int]:
-    """What lies in a compressed matrix, of real numbers the beginning; and its size in bytes."""
+def _unpack(
+    packed: memoryview, order: str, limit: int, before: int = 0
+) -> tuple[memoryview, int]:
+    """What lies in a compressed matrix, of real numbers the beginning; and its size in bytes.
+
+    Raises `ValueError` where it takes more than `limit`, with `before` bytes of others.
+    """
     head = zlib.decompressobj().decompress(packed, 4096)
     kind, size, flags = struct.unpack_from(order + "II8xI", head)
-    if size > limit:
+    if before + size > limit:
         raise ValueError(
             f"unpacked it is larger than {limit >> 20} MB, over {MAX_UNPACKED} times its size; "
             "if that is right, save it with '-v6' or '-v7.3'"
@@ -226,14 +234,18 @@ def _unpack(packed: memoryview, order: str, limit: int) -> tuple[memoryview, int
 
 def _v5_headers(data: memoryview, order: str) -> Iterator[tuple[str, str, tuple, int]]:
     """Name, kind, shape and number of bytes, unpacked, of each variable."""
-    at, limit = 128, max(64 << 20, MAX_UNPACKED * len(data))
+    at, limit, n_packed, n_variables = 128, max(64 << 20, MAX_UNPACKED * len(data)), 0, 0
     while at < len(data):
         kind, size = struct.unpack_from(order + "II", data, at)
         content, at = data[at + 8:at + 8 + size], at + 8 + size
         if at > len(data) or kind not in (_MATRIX, _COMPRESSED):
             raise ValueError(_CUT_OFF)
         if kind == _COMPRESSED:
-            content, size = _unpack(content, order, limit)
+            content, size = _unpack(content, order, limit, n_packed)
+            n_packed += size
+        n_variables += 1
+        if n_variables > _MAX_VARIABLES:
+            raise ValueError(_TOO_MANY_VARIABLES)
         yield *_v5_header(content, size, order)[:3], size
 
 # %% ../../../nbs/01_data/1_readers/04_matlab.ipynb #0de3fbde
@@ -300,6 +312,9 @@ def _one_loaded(name: str, value, in_cell: bool = False) -> _Variable:
 
 # %% ../../../nbs/01_data/1_readers/04_matlab.ipynb #cc373c72
 _MAX_PACKING = 1100    # zlib makes 1032 bytes out of one at most
+# bytes, unpacked, of a piece in which an array is stored: it is read as a whole
+_MAX_CHUNK = 64 << 20
+_UNPACKED = "save it with '-v7.3' and '-nocompression'"
 
 
 def _hdf_variables(group, prefix: str, seen: set) -> Iterator[_Variable]:
@@ -307,6 +322,8 @@ def _hdf_variables(group, prefix: str, seen: set) -> Iterator[_Variable]:
     file may contain itself.
     """
     seen.add(h5py.h5o.get_info(group.id).addr)
+    if len(group) > _MAX_VARIABLES:
+        raise ValueError(_TOO_MANY_VARIABLES)
     # where MATLAB keeps what cells and objects refer to
     for name in sorted(set(group) - {"#refs#", "#subsystem#"}):
         item = group[name] if isinstance(group.get(name, getlink=True), h5py.HardLink) else None
@@ -344,29 +361,50 @@ def _hdf_listed(item, name: str, file, in_cell: bool = False) -> _Variable:
     if item.dtype.names == ("real", "imag"):
         kind = "complex numbers"
     if h5py.check_ref_dtype(item.dtype) is h5py.Reference:
-        kind, places = "cell", enumerate(() if in_cell else _checked_dataset(item)[()].ravel(), 1)
-        cells = [
-            _hdf_listed(file[place], f"{name}{{{i}}}", file, True)
-            if place
-            else _Variable(f"{name}{{{i}}}", "empty cell")
-            for i, place in places
-        ]
+        kind, cells = "cell", [] if in_cell else _hdf_cells(item, name, file)
     return _Variable(
         name, kind, item.shape[::-1], lambda place=item.ref: _checked_dataset(file[place]), cells
     )
 
 
+def _hdf_cells(item, name: str, file) -> list[_Variable]:
+    """What a cell array refers to. Raises `ValueError` where that is more than the file can mean,
+    such as one array many times.
+    """
+    if item.size > _MAX_MATRICES:
+        raise ValueError(_TOO_MANY)
+    cells, n_samples = [], 0
+    for i, place in enumerate(_checked_dataset(item)[()].ravel(), 1):
+        cells.append(
+            _hdf_listed(file[place], f"{name}{{{i}}}", file, True)
+            if place
+            else _Variable(f"{name}{{{i}}}", "empty cell")
+        )
+        n_samples += math.prod(cells[-1].shape) if cells[-1].kind == "numbers" else 0
+        refuse_unfolding(n_samples, file.id.get_filesize(), "save it as several files")
+    return cells
+
+
 def _checked_dataset(item):
-    """The dataset, if its samples are all in this file. Raises `ValueError` otherwise."""
+    """The dataset, if its samples are all in this file. Raises `ValueError` otherwise, and where
+    they are too many for its size.
+    """
     if item.is_virtual or item.external:
         raise ValueError("the samples lie in another file: save them in this one")
     n_bytes, n_stored, complete = item.size * item.dtype.itemsize, item.id.get_storage_size(), True
     if item.chunks:
         n_chunks = math.prod(-(-n // chunk) for n, chunk in zip(item.shape, item.chunks))
-        n_bytes = max(n_bytes, math.prod(item.chunks) * item.dtype.itemsize)
+        of_chunk = math.prod(item.chunks) * item.dtype.itemsize
+        n_bytes = max(n_bytes, of_chunk)
         complete = item.id.get_num_chunks() == n_chunks
     if not complete or n_stored * (_MAX_PACKING if item.chunks else 1) < n_bytes:
         raise ValueError(_CUT_OFF)
+    refuse_unfolding(item.size, item.file.id.get_filesize(), _UNPACKED)
+    if item.chunks and of_chunk > max(_MAX_CHUNK, n_stored):
+        raise ValueError(
+            f"it is stored in pieces of {of_chunk >> 20:,} MB, where {_MAX_CHUNK >> 20} MB is the "
+            f"limit: {_UNPACKED}"
+        )
     return item
 
 # %% ../../../nbs/01_data/1_readers/04_matlab.ipynb #5abafe54

@@ -24,6 +24,9 @@ _NUMBER = re.compile(
 )
 
 
+_BESIDE_COMMAS = (";", "\t")     # between columns of numbers that may have a decimal comma
+
+
 def _separator(line: str) -> str | None:
     """What stands between the columns; None for blanks."""
     return next((separator for separator in (";", "\t", ",") if separator in line), None)
@@ -31,7 +34,7 @@ def _separator(line: str) -> str | None:
 
 def _cells(line: str, separator: str | None) -> list[str]:
     """Cells of a line, with a point as decimal sign."""
-    line = line.replace(",", ".") if separator == ";" else line
+    line = line.replace(",", ".") if separator in _BESIDE_COMMAS else line
     return [cell.strip() for cell in line.strip("\n").split(separator)]
 
 
@@ -116,7 +119,8 @@ def _parse(lines: list[str], number: int, separator: str | None, n_columns: int)
     Raises `ValueError` with line and column of what is none.
     """
     try:
-        points = [line.replace(",", ".") for line in lines] if separator == ";" else lines
+        commas = separator in _BESIDE_COMMAS
+        points = [line.replace(",", ".") for line in lines] if commas else lines
         samples = np.loadtxt(points, np.float64, comments=None, delimiter=separator, ndmin=2)
         # blank lines are passed over
         if samples.shape != (len(lines), n_columns):
@@ -127,29 +131,33 @@ def _parse(lines: list[str], number: int, separator: str | None, n_columns: int)
 
 # %% ../../../nbs/01_data/1_readers/05_numeric_csv.ipynb #2b0b0fff
 _LOOKED_AT = 2000      # lines
-_WHOLE, _DIGITS = re.compile("[+-]?[0-9]+"), re.compile("[0-9]+")
+_FEWEST = 16           # lines from which on a column can be seen to be a time
+_WHOLE, _DIGITS = re.compile("[+-]?[0-9]+"), re.compile("[0-9]+([eE][+-]?[0-9]+)?")
 
 
 def _refuse_what_is_no_channel(path: str | Path, separator: str | None, n_columns: int) -> None:
     """Raise `ValueError` for a column of times or line numbers, and for numbers with a decimal
-    comma that would be taken for two columns.
+    comma, each of which would be taken for two columns.
     """
     with open(path, encoding="utf-8-sig", errors="replace") as file:
         lines = [line for line in islice(file, _LOOKED_AT) if line.strip()]
-    if n_columns < 2 or len(lines) < 16:
+    if n_columns < 2:
         return
     cells = [_cells(line, separator) for line in lines]
-    if separator == "," and n_columns == 2 and _have_decimal_commas(cells):
-        raise ValueError("the two columns look like one with a decimal comma: write the numbers "
-                         "with a point, or a semicolon between two columns of whole numbers")
+    if separator == "," and n_columns % 2 == 0 and _have_decimal_commas(cells, n_columns):
+        raise ValueError(f"the {n_columns} columns look like {n_columns // 2} with a decimal comma:"
+                         " write the numbers with a point, or a semicolon between whole numbers")
+    if len(lines) < _FEWEST:
+        return
     try:
         values = np.array(cells, np.float64)
     except ValueError:
         return                                              # reading will say what is wrong
-    for column, rising in enumerate(map(_rises_evenly, values.T), 1):
-        if rising:
-            raise ValueError(f"column {column} rises evenly from line to line, so it is a time or "
-                             "a number of the line and no channel: leave this column out")
+    for column, channel in enumerate(values.T, 1):
+        for way, turned in (("rises", channel), ("falls", -channel)):
+            if _rises_evenly(turned):
+                raise ValueError(f"column {column} {way} evenly from line to line, so it is a time "
+                                 "or a number of the line and no channel: leave this column out")
 
 
 def _rises_evenly(values: np.ndarray) -> bool:
@@ -161,14 +169,17 @@ def _rises_evenly(values: np.ndarray) -> bool:
     return bool(off <= max(1.5 * rise / len(steps), 1.01 * steps[steps > 0].min()))
 
 
-def _have_decimal_commas(cells: list[list[str]]) -> bool:
-    """Whether pairs of cells look like what stands before and behind the comma of a number."""
-    if not all(len(pair) == 2 and _WHOLE.fullmatch(pair[0]) and _DIGITS.fullmatch(pair[1])
-               for pair in cells):
+def _have_decimal_commas(cells: list[list[str]], n_columns: int) -> bool:
+    """Whether each two cells look like what stands before and behind the comma of a number."""
+    if not cells or any(len(line) != n_columns for line in cells):
         return False
-    of_zero = any(len(low) > 1 and low[0] == "0" or high == "-0" for high, low in cells)
-    is_small = max(abs(int(high)) for high, _ in cells) <= 9
-    return of_zero or is_small and max(int(low) for _, low in cells) >= 100
+    pairs = [pair for line in cells for pair in zip(line[::2], line[1::2])]
+    if not all(_WHOLE.fullmatch(high) and _DIGITS.fullmatch(low) for high, low in pairs):
+        return False
+    of_zero = any(high == "-0" or re.match("0[0-9]", low) for high, low in pairs)
+    with_exponent = all("e" in low.lower() for _, low in pairs)
+    is_small = max(abs(int(high)) for high, _ in pairs) <= 9
+    return of_zero or with_exponent or is_small and len(cells) >= _FEWEST
 
 # %% ../../../nbs/01_data/1_readers/05_numeric_csv.ipynb #eb9b4115
 _BLOCK_LINES = 1 << 14
