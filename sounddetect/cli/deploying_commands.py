@@ -21,7 +21,7 @@ from .commands import STOPPED, RunArgument, app
 def _detector(path: Path):
     """The detector of a run, of a `model/` folder, in an ONNX file, or in the registry."""
     if path.parts[:1] == ("models:",):
-        from sounddetect.evaluation.registry import Registry
+        from sounddetect.jobs.registry import Registry
 
         folder = os.environ.get("SOUNDDETECT_REGISTRY", "registry")
         return Registry(folder).find(path.as_posix()).detector

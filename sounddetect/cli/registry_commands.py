@@ -26,7 +26,7 @@ REGISTRY = Path("registry")
 
 
 def _registry(folder: Path):
-    from sounddetect.evaluation.registry import Registry
+    from sounddetect.jobs.registry import Registry
 
     return Registry(folder)
 
@@ -40,8 +40,8 @@ def list_versions(
     table = _registry(folder).table
     if name is not None:
         table = table[table["name"] == name] if len(table) else table
-    shown = [column for column in ("name", "version", "aliases", "run", "created", "auc", "accuracy",
-                                   "notes") if column in table]
+    wanted = ("name", "version", "aliases", "run", "created", "auc", "accuracy", "notes")
+    shown = [column for column in wanted if column in table]
     print(table[shown].to_string(index=False, na_rep="-") if len(table) else
           f"nothing yet: sounddetect registry add {name or 'NAME'} RUN")
 

@@ -27,7 +27,7 @@ from ..data.collection.recordings import Recordings
 from ..data.inspection.checking import check_recordings
 from ..detector.detector import Detector
 from ..evaluation.evaluation import Evaluation, evaluate, own_recordings, saved_evaluation
-from ..evaluation.registry import SCHEME, Registry
+from ..jobs.registry import SCHEME, Registry
 from ..files import without_nan
 from ..plotting.recordings import choose_examples
 from ..plotting.views import DRAWERS

@@ -23,7 +23,7 @@ from ..detector.detector import Detector
 from ..evaluation.errors import judged_case, rows_of, wav_bytes
 from ..evaluation.evaluation import Evaluation
 from ..evaluation.thresholds import set_threshold, validation_predictions
-from ..evaluation.registry import Version
+from ..jobs.registry import Version
 from ..files import without_nan
 from ..jobs.comparison import compare
 from ..jobs.planning import plan
