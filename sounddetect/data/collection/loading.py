@@ -253,6 +253,8 @@ def _apply_entries(
     recordings: Recordings, spellings: list, found: _Found, default_rate: int
 ) -> tuple[Recordings, list, list]:
     """The recordings, their spellings and the entry of each (None: no manifest speaks of it)."""
+    if not found.entries:
+        return recordings, spellings, [None] * len(recordings)
     picked = [
         (i, entry)
         for i, source in enumerate(recordings.table["source"])
@@ -268,8 +270,6 @@ def _apply_entries(
                     "key": recordings.table["key"].iloc[i],
                     "problem": f"manifest {entry.manifest}, line {entry.line}: {error}"}
             )
-    if not found.entries:
-        return recordings, spellings, [None] * len(recordings)
     rows, starts, stops, entries = zip(*parts) if parts else ((), (), (), ())
     cut = cut_out(recordings, np.array(rows, int), np.array(starts, int), np.array(stops, int))
     cut = one_channel(cut, [entry.channel if entry else None for entry in entries])

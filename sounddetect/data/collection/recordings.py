@@ -299,6 +299,29 @@ class Recordings:
         channel = place["channel"]
         return samples if channel < 0 else samples[channel:channel + 1]
 
+    def read_alike(self, rows: np.ndarray) -> np.ndarray:
+        """Several whole recordings of one length, float32 `(recording, channel, time)`, a copy;
+        many short ones are read sooner than one after the other.
+
+        Args:
+            rows: numbers of the recordings, int `(recording,)`.
+
+        Raises:
+            ValueError: when they differ in length or in the number of channels, or are none.
+        """
+        places = self._places[rows]
+        shapes = np.unique(places[["n_samples", "n_channels", "channel"]])
+        if len(shapes) != 1:
+            raise ValueError(f"recordings of one length and number of channels are read together, "
+                             f"{len(shapes)} kinds were asked for")
+        of_store = [np.flatnonzero(places["store"] == k) for k in np.unique(places["store"])]
+        order = np.argsort(np.concatenate(of_store))
+        samples = np.concatenate(
+            [self._stores[places["store"][own[0]]].read_alike(places[own]) for own in of_store]
+        )[order]
+        channel = int(shapes["channel"][0])
+        return samples if channel < 0 else samples[:, channel:channel + 1].copy()
+
     def channel(self, number: int) -> "Recordings":
         """One channel of each recording of several, with keys `@channel0`.
 

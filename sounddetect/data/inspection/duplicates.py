@@ -74,11 +74,10 @@ def _pieces(recordings: Recordings) -> list[_Piece]:
         zip(recordings.n_samples.tolist(), recordings.table["sample_rate"].tolist())
     ):
         rate = min(sample_rate, _COMMON_RATE)
-        edges = (
-            np.linspace(0, n_samples, -(-n_samples * rate // (sample_rate * _PIECE)) + 1)
-            .astype(int)
-            .tolist()
-        )
+        n_pieces = -(-n_samples * rate // (sample_rate * _PIECE))
+        edges = [0, n_samples]
+        if n_pieces != 1:
+            edges = np.linspace(0, n_samples, n_pieces + 1).astype(int).tolist()
         pieces += [
             _Piece(row, start, stop, sample_rate, rate)
             for start, stop in zip(edges[:-1], edges[1:])
@@ -210,14 +209,15 @@ def _candidates(
     if len(pieces) * sum(piece.n for piece in pieces) / 2 <= _ALL_PAIRS:
         pairs = np.stack(np.triu_indices(len(pieces), 1), 1)
         return pairs[(apart[pairs[:, 0]] != apart[pairs[:, 1]]).all(1)]
-    n_short = sum(piece.n < _FRAME + _BACK * _HOP for piece in pieces)
+    long = [k for k, piece in enumerate(pieces) if piece.n >= _FRAME + _BACK * _HOP]
+    n_short = len(pieces) - len(long)
     if n_short:
         warnings.warn(
             f"{n_short} of {len(pieces)} recordings at {pieces[0].rate} Hz are too "
             f"short for a search among so many ({(_FRAME + _BACK * _HOP) / pieces[0].rate:.2g} "
             "s are needed) and are not looked at for near duplicates", stacklevel=4)
-    columns = []
-    for k in progress_bar(range(len(pieces)), desc="fingerprints", unit="piece", delay=2):
+    columns = [(np.empty(0, np.uint32), np.empty(0, int), np.empty(0, int))]
+    for k in progress_bar(long, desc="fingerprints", unit="piece", delay=2):
         codes, frames = _fingerprint(waveform(k))
         columns.append((codes, np.full(len(codes), k), frames))
     return _votes(*(np.concatenate(column) for column in zip(*columns)), apart)

@@ -6,6 +6,8 @@
 __all__ = ['QUALITY_COLUMNS', 'measure_quality', 'mean_spectra']
 
 # %% ../../../nbs/01_data/4_inspection/00_quality.ipynb #3671c8ad
+from collections.abc import Iterator
+
 import numpy as np
 import pandas as pd
 from scipy.signal import welch
@@ -142,6 +144,49 @@ def _measure(
         silent_channels=n_silent)
 
 
+_SHORT = 1 << 13        # samples; of longer ones, each is measured by itself
+_AT_ONCE = 1 << 20      # samples of short ones that are measured together
+
+
+def _measure_alike(samples: np.ndarray, sample_rates: np.ndarray) -> tuple[dict, np.ndarray]:
+    """Measures of short recordings `(recording, channel, time)`, each as `_measure` has it; and
+    which of them stand still at their extremes, where clipping is looked for more closely.
+    """
+    n_recordings, n_channels, n_samples = samples.shape
+    begins = np.ones(samples.shape, bool)
+    np.not_equal(samples[..., 1:], samples[..., :-1], out=begins[..., 1:])
+    starts = np.flatnonzero(begins)
+    lengths, values = np.diff(starts, append=samples.size), samples.ravel()[starts]
+    owner = starts // n_samples                                  # recording and channel of each run
+    longest = np.maximum.reduceat(lengths, np.flatnonzero(starts % n_samples == 0))
+    longest = longest.reshape(n_recordings, n_channels)
+    high, low = samples.max(-1).clip(min=0), samples.min(-1).clip(max=0)     # (recording, channel)
+    extreme = (values != 0) & ((values == high.ravel()[owner]) | (values == low.ravel()[owner]))
+    unsure = (high >= 1 - 2**-7) & (high < 1)
+    unsure.ravel()[owner[extreme & (lengths >= _MIN_RUN)]] = True
+    sums = samples.sum(-1).astype(float)
+    squares = (samples[..., None, :] @ samples[..., :, None])[..., 0, 0].astype(float)
+    rms = np.sqrt(squares.mean(1) / n_samples)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        dc_share = np.fmax(np.abs(sums) / np.sqrt(squares * n_samples), 0).max(1)
+        level_db = 20 * np.log10(rms)
+    flat = longest.max(1)
+    n_silent = (longest == n_samples).sum(1)
+    return dict(
+        duration_s=n_samples / sample_rates, peak=np.maximum(high, -low).max(1), rms=rms,
+        level_db=level_db, dc_share=np.minimum(dc_share, 1.0), clipped_share=0.0,
+        longest_flat_s=np.where(flat > 1, flat / sample_rates, 0.0), silent=n_silent > 0,
+        silent_channels=n_silent), unsure.any(1)
+
+
+def _alike(n_samples: np.ndarray, n_channels: np.ndarray) -> Iterator[np.ndarray]:
+    """Numbers of recordings of one shape, as many as are measured together."""
+    kinds = pd.Series(range(len(n_samples))).groupby([n_samples, n_channels], sort=False)
+    for (length, several), own in kinds:
+        step = max(1, _AT_ONCE // max(1, length * several)) if length <= _SHORT else 1
+        yield from (own.to_numpy()[k:k + step] for k in range(0, len(own), step))
+
+
 def measure_quality(
     recordings: Recordings,
 ) -> pd.DataFrame:              # a row a recording, index of `recordings.table`
@@ -154,15 +199,27 @@ def measure_quality(
     samples of all channels. `silent_channels` counts the channels that hold one and the same
     value throughout; `silent` says that there is one.
     """
-    table = recordings.table
-    lengths = zip(recordings.n_samples.tolist(), table["n_channels"].tolist(),
-                  table["sample_rate"].tolist())
-    rows = [
-        _measure(recordings, i, *length)
-        for i, length in enumerate(progress_bar(
-            list(lengths), desc="quality", unit="recording", delay=2))
-    ]
-    return pd.DataFrame(rows, index=recordings.table.index, columns=QUALITY_COLUMNS)
+    table, n_samples = recordings.table, np.asarray(recordings.n_samples)
+    n_channels, rates = table["n_channels"].to_numpy(), table["sample_rate"].to_numpy()
+    found = {name: np.zeros(len(table)) for name in QUALITY_COLUMNS}
+
+    def put(rows, measures):
+        for name, values in measures.items():
+            found[name][rows] = values
+
+    with progress_bar(total=len(table), desc="quality", unit="recording", delay=2) as bar:
+        for rows in _alike(n_samples, n_channels):
+            single = rows
+            if 0 < n_samples[rows[0]] <= _SHORT:
+                measures, unsure = _measure_alike(recordings.read_alike(rows), rates[rows])
+                put(rows, measures)
+                single = rows[unsure]
+            for i in single.tolist():
+                shape = (int(values[i]) for values in (n_samples, n_channels, rates))
+                put(i, _measure(recordings, i, *shape))
+            bar.update(len(rows))
+    kinds = {"silent": bool, "silent_channels": int}
+    return pd.DataFrame(found, index=table.index).astype(kinds)
 
 
 QUALITY_COLUMNS = [

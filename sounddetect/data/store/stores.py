@@ -343,6 +343,15 @@ class Store:
         part = self.samples[first:last].reshape(-1, n_channels).T
         return np.multiply(part, row["scale"], dtype=np.float32, order="C")
 
+    def read_alike(self, rows: np.ndarray) -> np.ndarray:
+        """Whole recordings of one length and number of channels, float32
+        `(recording, channel, time)`, a copy.
+        """
+        n_samples, n_channels = int(rows["n_samples"][0]), int(rows["n_channels"][0])
+        values = self.samples[rows["offset"][:, None] + np.arange(n_samples * n_channels)]
+        parts = values.reshape(len(rows), n_samples, n_channels).transpose(0, 2, 1)
+        return np.multiply(parts, rows["scale"][:, None, None], dtype=np.float32, order="C")
+
     def _announce(self, first: int, last: int) -> None:
         """Let the system fetch these values from disk in one go."""
         if last > first and hasattr(mmap.mmap, "madvise"):                  # Windows has no madvise
