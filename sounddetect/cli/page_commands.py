@@ -41,7 +41,7 @@ def write_page(
         f"import os\nos.chdir({str(Path(home).resolve())!r})\nimport sounddetect as"
         f" sd\nsd.Workbench(lang={lang!r})"
     )
-    cell = {
+    cell: dict[str, Any] = {
         "cell_type": "code",
         "id": "workbench",
         "metadata": {},

@@ -34,8 +34,8 @@ from sounddetect.tasks.waveforms import (
     warn_of_rates)
 from ..models.capabilities import Embeds, require
 from sounddetect.tasks.familiarity import (
-    Familiarity, Reference, adapt_reference, fit_reference, foreign_sentence, promise_of, quantiles_of,
-    reference_from)
+    Familiarity, Reference, adapt_reference, fit_reference, foreign_sentence, promise_of,
+    quantiles_of, reference_from)
 from ..tasks.pipeline import Pipeline
 from ..tasks.protocol import (
     AnswersWaveforms, answer_windows, check_answer, summary_of, task_of)
@@ -48,7 +48,8 @@ from ..signal.preparation import PreparedWaveform, prepare
 from ..signal.resampling import as_samples
 
 # %% ../../nbs/06_detector/02_detector.ipynb #5e603ebf
-Source = str | os.PathLike | Sequence | np.ndarray | torch.Tensor | Recordings      # what can be scored
+# what can be scored
+Source = str | os.PathLike | Sequence | np.ndarray | torch.Tensor | Recordings
 
 
 class Judged(NamedTuple):
@@ -57,9 +58,10 @@ class Judged(NamedTuple):
     values: np.ndarray                  # scores `(row, ...)`; NaN where they are not finite
     familiarity: Familiarity | None     # None: the detector has no reference
 
-
+# %% ../../nbs/06_detector/02_detector.ipynb #85578248
 class Scorer:
-    """Scores recordings, files and streams by their windows; a subclass says in `window_answers` how.
+    """Scores recordings, files and streams by their windows; a subclass says in `window_answers`
+    how.
 
     Args:
         config: resolved settings; they hold everything that shapes a score.
@@ -123,7 +125,8 @@ class Scorer:
     def judge(
         self, answers: np.ndarray, distances: np.ndarray | None, per: str = "recording"
     ) -> Judged:
-        """Answers as scores, and how familiar they are; of what an adapted condition answers, its score.
+        """Answers as scores, and how familiar they are; where an adapted condition answers, its
+        score.
 
         Args:
             answers: of recordings or windows, `(row, ...)`.
@@ -310,8 +313,8 @@ class Scorer:
             batch_size: windows at a time; does not change the result.
 
         Returns:
-            A cleaner: `feed(samples)` returns cleaned samples as far as they are settled, `finish()`
-            the rest.
+            A cleaner: `feed(samples)` returns cleaned samples as far as they are settled,
+            `finish()` the rest.
         """
         return Cleaner(self, sample_rate, batch_size)
 
@@ -354,7 +357,8 @@ class Detector(Scorer):
         super().__init__(config, about)
         self.state = state or {}
         self.device = best_device(device)
-        pipeline = network if isinstance(network, Pipeline) else Pipeline(front_end_of(config), network)
+        pipeline = (network if isinstance(network, Pipeline)
+                    else Pipeline(front_end_of(config), network))
         self.pipeline = pipeline.to(self.device).eval()
         reference = reference_from(config, self.about, self.state)
         self.reference = reference and reference.to(self.device).eval()
@@ -419,7 +423,8 @@ class Detector(Scorer):
     def _with_state(self, state: dict[str, torch.Tensor], about: dict) -> "Detector":
         """The same network with more state, and what to note about it."""
         kept = {name: value for name, value in self.state.items() if name not in state}
-        return Detector(self.pipeline, self.config, str(self.device), self.about | about, kept | state)
+        about = self.about | about
+        return Detector(self.pipeline, self.config, str(self.device), about, kept | state)
 
     def adapt(
         self,
@@ -472,11 +477,13 @@ class Detector(Scorer):
             pipeline.load_learned(saved.weights)
             detector = Detector(pipeline, saved.config, device, saved.about, saved.state)
         except (RuntimeError, MemoryError) as error:                # a network that no memory holds
-            raise ValueError(f"{saved.path} cannot be loaded: {str(error).splitlines()[0][:200]}") from None
+            why = str(error).splitlines()[0][:200]
+            raise ValueError(f"{saved.path} cannot be loaded: {why}") from None
         try:
             check_answer(detector.task, detector.pipeline)
         except (ValueError, RuntimeError) as error:
-            raise ValueError(f"{saved.path} cannot be used: {str(error).splitlines()[0][:300]}") from None
+            why = str(error).splitlines()[0][:300]
+            raise ValueError(f"{saved.path} cannot be used: {why}") from None
         return detector
 
     def embed(
@@ -530,8 +537,8 @@ def _adapted(detector, source, condition, batch_size):
         raise ValueError("this detector has no reference of its training, because an older version "
                          "made it: train it again, then adapt it")
     if detector.scores.threshold is None:
-        raise ValueError("a detector without a threshold cannot be adapted by good recordings alone:"
-                         " record each class in the new condition, and train with them")
+        raise ValueError("a detector without a threshold cannot be adapted by good recordings "
+                         "alone: record each class in the new condition, and train with them")
     recordings = _good_ones(detector, source)
     rate = detector.about.get("threshold", {}).get("asked") or AIMED_RATE
     found = adapt_reference(reference, prepare_recordings(recordings, detector.config), condition,
@@ -543,10 +550,11 @@ def _adapted(detector, source, condition, batch_size):
                       f"detector is adapted to: {names}. If they are faulty or of another "
                       "condition, leave them out, or it will miss faults", stacklevel=3)
     if detector.scores.highest == 1 and 2 * found.known.sum() > n:
-        warnings.warn(f"{found.known.sum()} of {n} recordings were familiar to this detector before: "
-                      "adapted, it judges what is like them by its distance from them alone, and may "
-                      "miss faults that it finds now. Adapt it to conditions in which it is lost; "
-                      "against false alarms, choose another threshold", stacklevel=3)
+        warnings.warn(f"{found.known.sum()} of {n} recordings were familiar to this detector "
+                      "before: adapted, it judges what is like them by its distance from them "
+                      "alone, and may miss faults that it finds now. Adapt it to conditions in "
+                      "which it is lost; against false alarms, choose another threshold",
+                      stacklevel=3)
     note = {"condition": condition, "n_recordings": n, "asked": rate,
             "promised": max(rate, 1 / (n + 1)), "promise": promise_of(n, rate),
             "threshold": detector.threshold, "unlike": keys[found.unlike].tolist(),
@@ -564,13 +572,14 @@ def _good_ones(detector, source) -> Recordings:
         warnings.warn(f"{problem['key']} was left out: {problem['problem']}", stacklevel=4)
     is_bad = (source.table["label"] == detector.scores.positive).to_numpy()
     if is_bad.any():
+        first = source.table["key"][is_bad].iloc[0]
         raise ValueError(f"{is_bad.sum()} of {len(source)} recordings are labelled "
-                         f"{detector.scores.positive}, such as {source.table['key'][is_bad].iloc[0]}: "
-                         "adapting takes good ones only")
+                         f"{detector.scores.positive}, such as {first}: adapting takes good ones "
+                         "only")
     check_audio(source, detector.config)
     return source
 
-
+# %% ../../nbs/06_detector/02_detector.ipynb #eba3ae36
 def _usual_gap(detector) -> float | None:
     """How far the threshold lies above a usual score; None for scores that are probabilities."""
     if detector.scores.highest == 1:
@@ -579,7 +588,7 @@ def _usual_gap(detector) -> float | None:
     gap = detector.threshold - float(scores[len(scores) // 2, 0]) if scores is not None else 0.0
     return gap if gap > 0 else 1.0
 
-
+# %% ../../nbs/06_detector/02_detector.ipynb #ca6bae55
 def foreign_note(detector: Scorer, predictions: pd.DataFrame, run: str = "RUN") -> str | None:
     """What to say of recordings that are unlike anything learnt; None when there are none.
 
@@ -595,15 +604,18 @@ def foreign_note(detector: Scorer, predictions: pd.DataFrame, run: str = "RUN") 
               if detector.scores.threshold is not None else "Record such, and train with them.")
     return foreign_sentence(predictions, remedy, by_distance or adapted)
 
-
+# %% ../../nbs/06_detector/02_detector.ipynb #a2129261
 class _Embeddings:
     """What `_rows_of` asks of a detector, with the embedding of a window in place of its answer."""
 
     def __init__(self, detector: Detector):
-        self.config, self.device, self.pipeline = detector.config, detector.device, detector.pipeline
+        self.config, self.device = detector.config, detector.device
+        self.pipeline = detector.pipeline
         self.task = self.scores = self
 
-    def window_outputs(self, windows: torch.Tensor, lengths: torch.Tensor) -> tuple[torch.Tensor, None]:
+    def window_outputs(
+        self, windows: torch.Tensor, lengths: torch.Tensor
+    ) -> tuple[torch.Tensor, None]:
         return self.pipeline.embed(windows, lengths), None
 
     def judge(self, answers: np.ndarray, distances: None, per: str) -> Judged:
@@ -621,7 +633,7 @@ class _Embeddings:
     def table(self, values: np.ndarray) -> dict[str, np.ndarray]:
         return {f"embedding_{k}": column for k, column in enumerate(values.T)}
 
-# %% ../../nbs/06_detector/02_detector.ipynb #eba3ae36
+# %% ../../nbs/06_detector/02_detector.ipynb #2e46b165
 class _Flat:
     """Windows to one vector each: the answer, and behind it the distances from the reference."""
 
@@ -657,26 +669,35 @@ def _answered(detector, recordings, batch_size, progress):
         warnings.warn(f"{problem['key']} was left out: {problem['problem']}", stacklevel=3)
     if not len(recordings):
         raise ValueError("there are no recordings to score")
-    waveforms = prepared_waveforms(recordings, detector.config)
+
+    def counted(bar) -> Iterator[PreparedWaveform]:
+        for waveform in prepared_waveforms(recordings, detector.config):
+            bar.update()
+            yield waveform
+
     with _bar(progress, total=len(recordings), unit=" recordings") as bar:
-        return _score(detector, (waveform for waveform in waveforms if not bar.update() or True), batch_size)
+        return _score(detector, counted(bar), batch_size)
 
 
 def _predict_waveform(detector, samples, sample_rate, per, batch_size):
     if sample_rate is None:
-        raise ValueError("a waveform needs its sample_rate in Hz: detector.predict(waveform, sample_rate=44100)")
+        raise ValueError("a waveform needs its sample_rate in Hz: "
+                         "detector.predict(waveform, sample_rate=44100)")
     if samples.ndim not in (1, 2) or not samples.size:
-        raise ValueError(f"a waveform needs samples `(time,)` or `(channel, time)`, got shape {samples.shape}")
+        raise ValueError("a waveform needs samples `(time,)` or `(channel, time)`, "
+                         f"got shape {samples.shape}")
     check_samples(samples.T)
-    waveform = prepare(np.atleast_2d(samples), check_rate(sample_rate, "sample_rate"), detector.config.audio)
-    return _rows(detector, _score(detector, [waveform], batch_size), pd.DataFrame({"key": ["waveform"], "label": [None]}), per)
+    rate = check_rate(sample_rate, "sample_rate")
+    waveform = prepare(np.atleast_2d(samples), rate, detector.config.audio)
+    table = pd.DataFrame({"key": ["waveform"], "label": [None]})
+    return _rows(detector, _score(detector, [waveform], batch_size), table, per)
 
 
 def _bar(progress, **options):
     return progress_bar(
         desc="scoring", show=progress, delay=0 if progress else 2, leave=False, **options)
 
-# %% ../../nbs/06_detector/02_detector.ipynb #ca6bae55
+# %% ../../nbs/06_detector/02_detector.ipynb #920934a1
 def _score(detector, waveforms, batch_size) -> _Scored:
     """Of each window: answer, distances, number of its recording, and where it lies."""
     n_samples, length, flat = [], detector.config.model.input_length, _Flat(detector)
@@ -709,8 +730,9 @@ def _rows(detector, scored, table, per, leave_out=False):
         columns |= {"start_s": starts[kept] / rate, "end_s": ends[kept] / rate}
     columns |= detector.scores.table(judged.values[kept])
     columns |= {name: one[kept] for name, one in detector.familiarity_columns(judged).items()}
-    is_labelled = table["label"].notna().any()
-    return pd.DataFrame(columns | ({"label": table["label"].to_numpy()[rows]} if is_labelled else {}))
+    if table["label"].notna().any():
+        columns["label"] = table["label"].to_numpy()[rows]
+    return pd.DataFrame(columns)
 
 
 def _is_finite(values: np.ndarray) -> np.ndarray:
@@ -727,7 +749,7 @@ def _values(detector, answers: np.ndarray) -> np.ndarray:
 
 
 def _refuse_not_finite(keys: np.ndarray, is_finite: np.ndarray, leave_out: bool = False) -> None:
-    """Name what has no finite score: raise, or warn if the others are to be kept and there are some."""
+    """Name what has no finite score: raise, or warn if others are to be kept and there are some."""
     names = list(dict.fromkeys(keys[~is_finite]))
     if not names:
         return
@@ -737,8 +759,8 @@ def _refuse_not_finite(keys: np.ndarray, is_finite: np.ndarray, leave_out: bool 
             warnings.warn(f"{name} was left out: {why}", stacklevel=3)
         return
     more = f" and {len(names) - 1} more" if len(names) > 1 else ""
-    raise ValueError(f"{names[0]}{more}: {why}; this detector computes numbers that are too large or undefined: "
-                     "take another copy of it, or train again")
+    raise ValueError(f"{names[0]}{more}: {why}; this detector computes numbers that are too large "
+                     "or undefined: take another copy of it, or train again")
 
 # %% ../../nbs/06_detector/02_detector.ipynb #0757db7d
 def _predict_paths(detector, paths, per, batch_size, progress):
@@ -753,7 +775,8 @@ def _predict_paths(detector, paths, per, batch_size, progress):
             noticed.add(part)
             unfit = channel_problems(part.recordings, config.audio)
             problems.extend(part.recordings.problems)
-            problems.extend({"key": key, "problem": problem} for key, problem in zip(part.recordings.table["key"], unfit) if problem)
+            problems.extend({"key": key, "problem": problem}
+                            for key, problem in zip(part.recordings.table["key"], unfit) if problem)
             recordings = part.recordings[unfit == None]             # noqa: E711, elementwise
             tables.append(recordings.table[["key", "label"]])
             rates.update(recordings.table["sample_rate"].tolist())
@@ -763,8 +786,9 @@ def _predict_paths(detector, paths, per, batch_size, progress):
             before += part.n_bytes
             del part, recordings                                    # before the next one is read
 
-    with _bar(progress, total=n_bytes, unit="B", unit_scale=True) as bar, closing(waveforms(bar)) as read:
-        scored = _score(detector, read, batch_size)
+    with _bar(progress, total=n_bytes, unit="B", unit_scale=True) as bar:
+        with closing(waveforms(bar)) as read:
+            scored = _score(detector, read, batch_size)
     noticed.warn(how)
     warn_of_rates(rates, config)
     for problem in problems:

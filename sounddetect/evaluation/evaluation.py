@@ -81,7 +81,7 @@ def means_of(table: pd.DataFrame, column: str) -> dict[str, float]:
     A value of 0 counts as the machine epsilon in the harmonic mean, as in the official evaluator of
     DCASE Task 2.
     """
-    made = {}
+    made: dict[str, float] = {}
     for name in (name for name in _RANKING if name in table and table[name].notna().any()):
         values = table[name].dropna().to_numpy()
         harmonic = len(values) / (1 / np.maximum(values, np.finfo(float).eps)).sum()

@@ -38,7 +38,8 @@ class Job:
         listeners: Iterable[Listener] = (),
         name: str = "job",                 # of the thread
     ):
-        self.work, self.name, self.state, self.events = work, name, "idle", []
+        self.work, self.name, self.state = work, name, "idle"
+        self.events: list[dict] = []
         self.reason: str | None = None                  # why a stop was asked for
         self.error: BaseException | None = None         # what the work raised
         self.result: Any = None

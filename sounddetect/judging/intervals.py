@@ -95,15 +95,16 @@ def anomaly_intervals(
 ) -> dict[str, list[float]]:          # {metric: [low, high]}, 95 %
     """95 % intervals of `anomaly_metrics` over groups; exact where no error was seen."""
     is_anomaly, anomaly_score = np.asarray(is_anomaly, bool), np.asarray(anomaly_score, float)
-    groups = np.asarray(groups)
+    group_of = np.asarray(groups)
 
     def compute(counts):
         return anomaly_metrics_by_draw(is_anomaly, anomaly_score, threshold, counts)
 
     intervals = bootstrap_intervals(compute, groups, n_draws, seed)
-    parts = {"all": slice(None), "alarm": anomaly_score >= threshold,
+    everything = np.ones(len(is_anomaly), bool)
+    parts = {"all": everything, "alarm": anomaly_score >= threshold,
              "bad": is_anomaly, "good": ~is_anomaly}
-    n_groups = {name: len(np.unique(groups[part])) for name, part in parts.items()}
+    n_groups = {name: len(np.unique(group_of[part])) for name, part in parts.items()}
     n_groups["both"] = min(n_groups["bad"], n_groups["good"])     # a ranking needs both
     bearing = {name: n_groups[_BEARING.get(name, "both")] for name in intervals}
     scales = {"false_alarms_per_1000": 1000}

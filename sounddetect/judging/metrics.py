@@ -70,8 +70,8 @@ def area_under_roc(
     is_anomaly = np.asarray(is_anomaly, bool)
     if is_anomaly.all() or not is_anomaly.any():
         return float("nan")
-    curve = (rate[None] for rate in roc_points(is_anomaly, anomaly_score))
-    mean_recall = _mean_recall(*curve, max_fpr)[0]
+    false_alarm_rate, recall = roc_points(is_anomaly, anomaly_score)
+    mean_recall = _mean_recall(false_alarm_rate[None], recall[None], max_fpr)[0]
     is_scaled = standardise and max_fpr < 1
     return float(_standardised(mean_recall, max_fpr) if is_scaled else mean_recall)
 

@@ -132,17 +132,17 @@ def choose_threshold(
     that a rule needs are missing.
     """
     is_anomaly, anomaly_score = np.asarray(is_anomaly, bool), np.asarray(anomaly_score, float)
-    groups = np.arange(len(is_anomaly)) if groups is None else np.asarray(groups)
+    group_of = np.arange(len(is_anomaly)) if groups is None else np.asarray(groups)
     name, value, asked = _apply(rule, is_anomaly, anomaly_score, highest)
     alarm = anomaly_score >= value
     wrong = alarm & ~is_anomaly
-    n_good, n_groups = int((~is_anomaly).sum()), len(np.unique(groups[~is_anomaly]))
+    n_good, n_groups = int((~is_anomaly).sum()), len(np.unique(group_of[~is_anomaly]))
     return ThresholdChoice(
         value=value, rule=name, n_good=n_good, n_good_groups=n_groups,
         false_alarms=int(wrong.sum()), n_bad=int(is_anomaly.sum()),
         found=int((alarm & is_anomaly).sum()),
         false_alarm_bound=_bound(int(wrong.sum()), n_good),
-        group_bound=_bound(len(np.unique(groups[wrong])), n_groups), asked=asked)
+        group_bound=_bound(len(np.unique(group_of[wrong])), n_groups), asked=asked)
 
 
 def _apply(rule, *judged):

@@ -15,7 +15,7 @@ _told: set[str] = set()      # what the allocator of this process was told so fa
 
 
 def keep_freed_memory() -> bool:
-    """Tell glibc's allocator to keep all freed blocks (`mallopt`); False where there is no glibc."""
+    """Tell glibc's allocator to keep all freed blocks (`mallopt`); False where there is none."""
     return _tell("keep", {MMAP_MAX: 0, TRIM_THRESHOLD: 2**31 - 1, TOP_PAD: 2**28})
 
 

@@ -35,7 +35,7 @@ class MemoryBudget:
     @property
     def limit(self) -> str:
         """Name of the limit that binds."""
-        return min(self.limits, key=self.limits.get)
+        return min(self.limits, key=lambda name: self.limits[name])
 
     @property
     def usable(self) -> int:

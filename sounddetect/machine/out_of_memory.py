@@ -9,7 +9,7 @@ __all__ = ['is_out_of_memory', 'free_memory', 'halving', 'limited_memory']
 import gc
 import weakref
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -61,7 +61,7 @@ def halving(
     while True:
         fits, result = _try(work, size)
         if fits:
-            return result
+            return cast(_Result, result)
         free_memory()
         if size == 1:
             raise MemoryError(f"memory ran out even with one window at a time; {remedy}")

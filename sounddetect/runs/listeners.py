@@ -78,9 +78,11 @@ class RunWriter:
     RETRY, MOST_WAITING = 5.0, 20_000                       # seconds between two tries, and of one that hangs; lines
 
     def __init__(self, path: str | os.PathLike):
-        self.path, self.rows = Path(path), []
+        self.path = Path(path)
+        self.rows: list[dict] = []
         self._last_batch = self._next_try = 0.0
-        self._waiting, self._table_waits = {"events.jsonl": [], "log.txt": []}, False
+        self._waiting: dict[str, list[str]] = {"events.jsonl": [], "log.txt": []}
+        self._table_waits = False
         self._beside = Patient(self.RETRY)
 
     def __call__(self, event: dict) -> None:

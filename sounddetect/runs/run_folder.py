@@ -308,7 +308,8 @@ def refuse_folds(run: Run) -> None:
 def _parts(run: Run, recordings: Recordings) -> Split:
     refuse_folds(run)
     recordings = arranged(task_of(run.config), recordings)
-    by_key, by_content = {}, {}
+    by_key: dict[tuple[str, str], int] = {}
+    by_content: dict[str, list[int]] = {}
     for i, (key,
             content) in enumerate(zip(recordings.table["key"], recordings.table["content_hash"])):
         by_key[key, content] = i

@@ -128,7 +128,7 @@ def parse_bytes(
     """
     found = re.fullmatch(r"\s*(\d+\.?\d*|\.\d+)\s*([A-Za-z]*)\s*", str(text))
     unit = found and (found[2].upper() or "B")
-    if unit not in _UNITS:
+    if found is None or unit not in _UNITS:
         raise ValueError(
             f"an amount of memory needs a number and a unit such as 8GB or 512MiB, got {text!r}"
         )

@@ -9,6 +9,7 @@ __all__ = ['MOVED', 'GONE', 'CROSS_ENTROPY', 'SAVED_AS', 'modernise', 'modernise
 from collections.abc import Mapping
 from copy import deepcopy
 from pathlib import PurePath
+from typing import Any
 
 from .nested import flat, set_value, take_value, value_at
 
@@ -82,7 +83,7 @@ def _place_of_copy(old: str, value: object) -> object:
     return str(path / SAVED_AS if old == "data.model_save_path" and path.name != SAVED_AS else path)
 
 
-def _moved_value(old: str, value: object, present: object) -> object:
+def _moved_value(old: str, value: object, present: Any) -> object:
     """An older value in today's form; `present` is what stands at its new place already."""
     if old == "inference.use_gpu":
         return "auto" if value else "cpu"
@@ -125,9 +126,10 @@ def modernise(settings: dict) -> list[str]:
 # %% ../../nbs/00_foundation/02_settings/07_older.ipynb #0bc349bc
 def modernise_overrides(overrides: Mapping[str, object]) -> tuple[dict, list[str]]:
     """`{dotted key: value}` under the names of today, and the keys that have no successor."""
-    today, gone = {}, []
+    today: dict[str, Any] = {}
+    gone: list[str] = []
     for key, value in overrides.items():
-        single = {}
+        single: dict[str, Any] = {}
         set_value(single, key, deepcopy(value))
         lost = modernise(single)
         older = lost or value_at(single, key) != value

@@ -63,9 +63,9 @@ def label_of_path(
     """Class named by the nearest folder of `path`, else by the first word of
     its file name, else None.
     """
-    path = PurePosixPath(path)
-    candidates = [folder.name for folder in path.parents if folder.name]
-    first_word = re.split(r"[_\-. ]", path.name)[0]
+    place = PurePosixPath(path)
+    candidates = [folder.name for folder in place.parents if folder.name]
+    first_word = re.split(r"[_\-. ]", place.name)[0]
     # files are numbered far more often than labelled 0 and 1
     if not first_word.isdigit() or first_word in (labels or {}):
         candidates.append(first_word)
@@ -101,8 +101,8 @@ def find_classes(
     if usual >= set(CLASSES) or set(meant.values()) <= set(CLASSES):
         return list(CLASSES)
     mapped = {str(spelling).strip().casefold(): name for spelling, name in (labels or {}).items()}
-    names = {}
-    for text in sorted(map(text_or_none, written)):
+    names: dict[str, str] = {}
+    for text in sorted(text for text in map(text_or_none, written) if text is not None):
         names.setdefault(
             mapped.get(text.casefold(), text).casefold(), mapped.get(text.casefold(), text)
         )

@@ -52,7 +52,7 @@ def _esc(path: PurePosixPath) -> dict:
     folder = re.fullmatch(r"\d{3} - (?P<label>.+)", path.parent.name)
     if not match or (match["target"] is None and not folder):
         return {}
-    label = ESC50_CLASSES[int(match["target"])] if match["target"] else folder["label"]
+    label = folder["label"] if folder and match["target"] is None else ESC50_CLASSES[int(match["target"])]
     return {"label": label, "fold": int(match["fold"]), "group": f"{match['fold']}-{match['clip']}", "take": match["take"]}
 
 # %% ../../../nbs/01_data/3_collection/01_naming.ipynb #9c0f0fe2

@@ -220,7 +220,8 @@ def _candidates(
     for k in progress_bar(long, desc="fingerprints", unit="piece", delay=2):
         codes, frames = _fingerprint(waveform(k))
         columns.append((codes, np.full(len(codes), k), frames))
-    return _votes(*(np.concatenate(column) for column in zip(*columns)), apart)
+    codes, numbers, frames = (np.concatenate(column) for column in zip(*columns))
+    return _votes(codes, numbers, frames, apart)
 
 # %% ../../../nbs/01_data/4_inspection/01_duplicates.ipynb #4fe86c38
 _MEMORY = 1 << 27        # bytes for waveforms, and again for spectra

@@ -78,7 +78,7 @@ class _Runs:
     def close(self) -> int:
         """No more samples; returns the number of clipped ones."""
         # equal to nothing: it ends the open run
-        self.add(np.float32([np.nan]))
+        self.add(np.array([np.nan], np.float32))
         return int(max(self.ends.clipped(), self._n_high + self._n_low))
 
     def _raise_extremes(self, samples):

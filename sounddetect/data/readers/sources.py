@@ -135,7 +135,9 @@ def find_sources(
     or when two files would have the same key.
     """
     paths = as_paths(paths)
-    sources, seen, not_read, asked = {}, set(), Counter(), False
+    sources: dict[str, Path] = {}
+    not_read: Counter[str] = Counter()
+    seen, asked = set(), False
     for root in paths:
         unreachable: dict[Path, str] = {}
         found = files_below(root, unreachable)

@@ -161,7 +161,7 @@ def read_once(
     """
     sizes = {key: file_size(path) for key, path in sources.items()}
     for pack in _packs(sizes, ONCE):
-        unreachable = {}
+        unreachable: dict[str, str] = {}
         with ScratchWriter() as writer:
             for key in pack:
                 unreachable |= _read(writer, key, key, sources[key], variable, lambda n_bytes: None)
