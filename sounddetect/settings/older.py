@@ -61,7 +61,7 @@ NETWORKS = {  # of the older program for heart beats in cars: what they are now
     "Conv1DAutoencoder": {"architecture": "wave_autoencoder"},
     "PixelShuffleConv1DAutoencoder": {"architecture": "pixel_shuffle_autoencoder"},
 }
-LOSSES = {
+LOSSES: dict[str, dict[str, Any]] = {
     "L1Loss": {"name": "l1"},
     "SmoothL1Loss": {"name": "smooth_l1"},
     "WeightedLoss": {"name": "l1", "peak_weight": 1.0},
@@ -69,7 +69,7 @@ LOSSES = {
 }
 
 
-def _renamed(section: object, key: str, names: Mapping[str, dict]) -> object:
+def _renamed(section: Any, key: str, names: Mapping[str, dict[str, Any]]) -> Any:
     """A section whose `key` has an older name, with what that stands for."""
     older = section.get(key) if isinstance(section, dict) else None
     known = names.get(older) if isinstance(older, str) else None
