@@ -17,8 +17,8 @@ import warnings
 
 # importing them puts them on `app`
 from . import (
-    data_commands, deploying_commands, judging_commands, page_commands, service_commands,
-    tracking_commands, training_commands, tuning_commands)
+    data_commands, deploying_commands, judging_commands, page_commands, registry_commands,
+    service_commands, tracking_commands, training_commands, tuning_commands)
 from .commands import app
 from ..foreign_text import escape_controls, for_terminal
 

@@ -19,7 +19,12 @@ from .commands import STOPPED, RunArgument, app
 
 # %% ../../nbs/11a_cli/04_deploying_commands.ipynb #ed6f5bd6
 def _detector(path: Path):
-    """The detector of a run, of a `model/` folder, or in an ONNX file."""
+    """The detector of a run, of a `model/` folder, in an ONNX file, or in the registry."""
+    if path.parts[:1] == ("models:",):
+        from sounddetect.jobs.registry import Registry
+
+        folder = os.environ.get("SOUNDDETECT_REGISTRY", "registry")
+        return Registry(folder).find(path.as_posix()).detector
     if path.suffix.lower() == ".onnx":
         from sounddetect.detector.onnx_detector import OnnxDetector
 

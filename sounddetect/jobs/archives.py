@@ -179,8 +179,8 @@ def shards_of(files: Iterator[Listed], number: int = 0, after: str = "", n_befor
         yield shard
 
 
-_MOVED = ("files have come or gone before the place where scoring stopped, so it cannot go on without "
-          "a gap: begin again with another --out")
+_MOVED = ("files have come or gone before the place where scoring stopped, so it cannot go on "
+          "without a gap: begin again with another --out")
 
 # %% ../../nbs/10_jobs/15_archives.ipynb #5519541d
 def fetched(system: Any, root: str, shard: Shard, where: Path) -> Shard:
@@ -497,8 +497,8 @@ def score_archive(
     said = _begun(out, shown, _identity(detector))
     with _reaching(url):
         if not system.exists(root):
-            raise FileNotFoundError(f"{shown} does not exist, or may not be seen: check it and your "
-                                    "rights there")
+            raise FileNotFoundError(f"{shown} does not exist, or may not be seen: check it and "
+                                    "your rights there")
     out.mkdir(parents=True, exist_ok=True)
     with _alone_in(out), stoppable():
         _forget_uncounted(out, said["n_shards"])

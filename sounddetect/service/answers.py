@@ -27,6 +27,7 @@ from ..data.collection.recordings import Recordings
 from ..data.inspection.checking import check_recordings
 from ..detector.detector import Detector
 from ..evaluation.evaluation import Evaluation, evaluate, own_recordings, saved_evaluation
+from ..jobs.registry import SCHEME, Registry
 from ..files import without_nan
 from ..plotting.recordings import choose_examples
 from ..plotting.views import DRAWERS
@@ -102,6 +103,7 @@ class Desk:
         self.runs = roots.first / "runs"
         self.runs.mkdir(exist_ok=True)
         self.cache = roots.first / PRIVATE / "cache"
+        self.registry = Registry(roots.first / "registry")
         self.keeper = Keeper(roots.first, room or Room.of_this_machine(n_on_cpu))
         self.queue = self.keeper.queue
         self._heavy = threading.BoundedSemaphore(AT_A_TIME)
@@ -178,7 +180,7 @@ class Desk:
         settings = settings_of_request(request)
         path = self.dataset(request.dataset_path or "")
         if request.mode == "transfer":
-            base = self._model_folder(self.roots.find(request.base_model_path or ""))
+            base = self._model_folder(self.model_place(request.base_model_path or ""))
             settings |= {"training.mode": "transfer", "training.base": str(base)}
         training_id = f"{datetime.now():%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
         settings["data.cache_dir"] = str(self.cache)
@@ -314,7 +316,13 @@ class Desk:
 
     def detector(self, given: str) -> Detector:
         """The detector that a request names. Raises `FileNotFoundError` where there is none."""
-        return Detector.load(self._model_folder(self.roots.find(given)))
+        return Detector.load(self._model_folder(self.model_place(given)))
+
+    def model_place(self, given: str) -> Path:
+        """Where a model lies: a path below a root, or an address such as models:/fan@champion."""
+        if given.startswith(SCHEME):
+            return self.registry.find(given).model
+        return self.roots.find(given)
 
     def visualize(self, request: ModelRequest) -> dict[str, Any]:
         """Where the pictures and tables of a run are; they are made if there are none."""
@@ -361,7 +369,7 @@ class Desk:
 
     def validate(self, request: ValidationRequest) -> dict[str, Any]:
         """Judge a model on recordings, or a run on its own test part."""
-        path = self.roots.find(request.model_path)
+        path = self.model_place(request.model_path)
         run, model = self._run_of(path), self._model_folder(path)
         detector = Detector.load(model)
         if request.confidence_threshold is not None:

@@ -175,6 +175,7 @@ _COMPARE = {
     "page.compare.value": ("this one", "この学習"),
     "page.compare.difference": ("difference (95 %)", "差（95 %）"),
     "page.compare.p_value": ("p", "p 値"), "page.models.scores": ("Scores", "スコア"),
+    "page.models.versions": ("in the registry", "登録された版"),
     "page.models.about": ("Detectors that can be used now. Try one on a file of yours.",
                           "使用できる検出器の一覧です。手元のファイルで試せます。"),
     "page.models.none": ("There is no detector yet: one appears when a training has completed.",

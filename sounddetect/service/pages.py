@@ -487,9 +487,11 @@ def _short(value: Any) -> str:
 
 _MODELS = """
 {% if models %}<div class="card scroll"><table><tr><th>{{ look("models.model") }}</th>
-<th>{{ look("models.task") }}</th><th>{{ look("new.architecture") }}</th>
+<th>{{ look("models.versions") }}</th><th>{{ look("models.task") }}</th>
+<th>{{ look("new.architecture") }}</th>
 <th class="number">{{ look("models.threshold") }}</th></tr>{% for one in models %}<tr>
 <td class="name"><a href="{{ look.base }}/runs/{{ one.training_id }}">{{ one.training_id }}</a></td>
+<td>{{ named[one.training_id] | join(", ") }}</td>
 <td>{{ one.task or one.message }}</td><td>{{ one.architecture }}</td>
 <td class="number">{{ "%.4g" | format(one.threshold) if one.threshold is not none else "" }}</td>\
 </tr>
@@ -513,7 +515,10 @@ def models_page(desk: Desk, look: Look, address: str = "") -> Markup:
     models = [_Given(one) | {"threshold": one.get("threshold")} for one in models_of(desk)]
     models = [_Given(one) for one in models]
     first = next((one["model_path"] for one in models if one["model_path"]), "")
-    body = render(_MODELS, look=look, models=models,
+    named: dict[str, list[str]] = {one["training_id"]: [] for one in models}
+    for version in desk.registry.versions():
+        named.setdefault(version.about.get("run", ""), []).append(str(version))
+    body = render(_MODELS, look=look, models=models, named=named,
                   curl=_CURL.format(address=address, model=first))
     return framed(look, look("models"), body, look("models.about"), "models")
 

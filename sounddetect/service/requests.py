@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['Path_', 'Name', 'SECTIONS', 'NOT_HERE', 'Request', 'DatasetRequest', 'TrainingRequest', 'ModelRequest',
-           'ValidationRequest', 'PredictionRequest', 'ThresholdRequest', 'ExtendRequest', 'architecture_settings',
-           'settings_of_request']
+           'ValidationRequest', 'PredictionRequest', 'ThresholdRequest', 'VersionRequest', 'PromotionRequest',
+           'RollbackRequest', 'ExtendRequest', 'architecture_settings', 'settings_of_request']
 
 # %% ../../nbs/11d_service/04_requests.ipynb #9eb62e45
 import re
@@ -129,6 +129,28 @@ class ThresholdRequest(Request):
 
     threshold: float = Field(ge=-1e9, le=1e9, description="score from which a recording is judged "
                                                           "bad")
+
+
+class VersionRequest(Request):
+    """A finished run that becomes the next version under a name."""
+
+    training_id: Name
+    notes: str = Field("", max_length=2000, description="for people")
+
+
+class PromotionRequest(Request):
+    """A version that is to play a part."""
+
+    version: int = Field(ge=1, le=1_000_000_000)
+    alias: str = Field("champion", min_length=1, max_length=50)
+    require: list[Annotated[str, Field(max_length=100)]] = Field(
+        default_factory=list, max_length=50, description='such as "auc_low>=0.9"')
+
+
+class RollbackRequest(Request):
+    """A part that goes back to the version that had it before."""
+
+    alias: str = Field("champion", min_length=1, max_length=50)
 
 
 class ExtendRequest(Request):

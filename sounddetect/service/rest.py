@@ -27,11 +27,12 @@ from .. import __version__
 from ..data.readers.reading import suffixes
 from ..html import render
 from .answers import BusyError, Desk
-from .insights import (
-    comparison_of, forecast_of, keep_threshold, log_of, models_of)
+from sounddetect.service.insights import (
+    add_version, comparison_of, forecast_of, keep_threshold, log_of, models_of, promote_version,
+    roll_back, versions_of)
 from .requests import (
-    DatasetRequest, ExtendRequest, ModelRequest, Name, Path_, PredictionRequest, ThresholdRequest,
-    TrainingRequest, ValidationRequest)
+    DatasetRequest, ExtendRequest, ModelRequest, Name, Path_, PredictionRequest, PromotionRequest,
+    RollbackRequest, ThresholdRequest, TrainingRequest, ValidationRequest, VersionRequest)
 from .roots import PRIVATE, OutsideError
 
 # %% ../../nbs/11d_service/07_rest.ipynb #2c7190b2
@@ -119,6 +120,7 @@ def rest_app(desk: Desk) -> FastAPI:
     _add_resources(app, desk)
     _add_service(app, desk)
     _add_insights(app, desk)
+    _add_registry(app, desk)
 
     @app.get("/docs", include_in_schema=False)
     def docs() -> HTMLResponse:
@@ -237,6 +239,26 @@ def _add_insights(app: FastAPI, desk: Desk) -> None:
     @app.get(f"{PREFIX}/compare", summary="Runs side by side, tested against the first")
     def compare(run: Annotated[list[Name], Query(min_length=2, max_length=20)]) -> dict[str, Any]:
         return comparison_of(desk, run)
+
+# %% ../../nbs/11d_service/07_rest.ipynb #2438a198
+def _add_registry(app: FastAPI, desk: Desk) -> None:
+    """Versions of detectors under names."""
+
+    @app.get(f"{PREFIX}/registry", summary="Versions of all names, and who plays which part")
+    def versions() -> dict[str, Any]:
+        return versions_of(desk)
+
+    @app.post(f"{PREFIX}/registry/{{name}}", summary="A finished run becomes the next version")
+    def add(name: Name, request: VersionRequest) -> dict[str, Any]:
+        return add_version(desk, name, request.training_id, request.notes)
+
+    @app.post(f"{PREFIX}/registry/{{name}}/promote", summary="Give a version a part to play")
+    def promote(name: Name, request: PromotionRequest) -> dict[str, Any]:
+        return promote_version(desk, name, request.version, request.alias, request.require)
+
+    @app.post(f"{PREFIX}/registry/{{name}}/rollback", summary="Give a part back")
+    def rollback(name: Name, request: RollbackRequest) -> dict[str, Any]:
+        return roll_back(desk, name, request.alias)
 
 # %% ../../nbs/11d_service/07_rest.ipynb #6036574c
 _DOCS = """

@@ -12,10 +12,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from safetensors.numpy import load_file
-from support.commands import program, run_command, run_in, start, weights
+from support.commands import in_process, program, run_command, run_in, start, weights
 from support.tiny import options, write_folder
 
+from sounddetect.data.beats import simulate_beats
 from sounddetect.training.trainer import MACHINE_COLUMNS
 
 N_KILLS = int(os.environ.get("SOUNDDETECT_KILLS", 3))  # `make nightly` sets more
@@ -101,6 +103,46 @@ def test_a_stop_file_stops_it_from_outside(whole):
     assert process.returncode == 75 and out.strip().splitlines()[-1] == "run: outside"
     assert "stopped; go on with: sounddetect resume outside" in err
     assert not (folder / "outside" / "stop").exists()
+
+
+FOLDS = {
+    "denoise": ["--set", "data.signal=data/signal", "--set", "data.noise=data/noise", "--set", "model.size=n", "--set", "model.depth=2",
+                "--set", "model.input_length=512", "--set", "training.epochs=4", "--set", "denoise.rising_epochs=2",
+                "--set", "denoise.tested_snr_db=[-5.0]", "--set", "clearml.enabled=false"],
+    "log_mel": ["data", *options(features__kind="log_mel", features__n_mels=16, model__architecture="2d_cnn", training__epochs=12,
+                                 training__augmentation__copies=2)],
+}  # fmt: skip
+OFTEN = ["--set", "training.batch_size=2", "--set", "training.early_stopping=null", "--set", "checkpoint.every_minutes=0.0005"]
+
+
+@pytest.mark.parametrize("kind", list(FOLDS) if N_KILLS > 3 else ["denoise"])
+def test_killed_in_a_fold_it_ends_with_the_same_bits(tmp_path, monkeypatch, kind):
+    """Noise that is mixed in, and what is changed in copies, is drawn by epoch and index, not by what was drawn before."""
+    monkeypatch.chdir(tmp_path)
+    if kind == "denoise":
+        simulate_beats("data", 8, duration=2)
+    else:
+        write_folder("data")
+    words = ["cross-validate", *FOLDS[kind], *OFTEN, "--folds", "2"]
+    process = start(tmp_path, *program(), *words, "--run", "killed")
+    while process.poll() is None and not Path("killed/fold-2/weights/last.pt").exists():
+        time.sleep(0.002)
+    process.send_signal(signal.SIGKILL)
+    _, err = process.communicate()
+    assert process.returncode == -signal.SIGKILL, err
+    n_threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # as the one that was killed
+    try:
+        for more in (["cross-validate", "--run", "killed"], [*words, "--run", "whole"]):
+            code, _, err = in_process(*more)
+            assert code == 0, err
+    finally:
+        torch.set_num_threads(n_threads)
+    events = [json.loads(line)["event"] for line in Path("killed/fold-2/events.jsonl").read_text().splitlines()]
+    assert events.count("start") == 2, "the fold that was killed went on"
+    for fold in ("fold-1", "fold-2"):
+        assert outcome(Path("killed", fold)) == outcome(Path("whole", fold))
+    assert Path("killed/predictions.csv").read_bytes() == Path("whole/predictions.csv").read_bytes()
 
 
 def test_two_processes_train_as_one(whole):

@@ -67,6 +67,11 @@ def test_a_program_written_for_images_trains_a_detector(services, folder):
         stream.send("finish")
         live = [window["anomaly_score"] for _ in range(3) for window in json.loads(stream.recv())["windows"]]
     assert live == pytest.approx(first, abs=1e-5)
+    added = service.post("/registry/fan", training_id=training_id, notes="first")
+    assert (added["version"], added["aliases"], added["run"]) == (1, [], training_id)
+    assert service.post("/registry/fan/promote", version=1)["aliases"] == ["champion"]
+    again = service.post("/predictions", model_path="models:/fan@champion", path="dataset/machine_0.json")
+    assert again["predictions"] == scored["predictions"]
     assert service.end() == 0
 
 
