@@ -368,7 +368,7 @@ def _measures(evaluation):
             "cleaned": metrics[name],
             "95 % interval": interval_of(metrics, name) or "–",
         }
-    return html_table(pd.DataFrame.from_dict(rows, orient="index"), "measure")
+    return html_table(pd.DataFrame.from_dict(rows, "index", object), "measure")
 
 
 def denoising_report(
