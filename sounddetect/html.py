@@ -109,7 +109,7 @@ _TABLE = """
 
 
 def html_table(
-    rows: Any,                   # a `DataFrame`
+    rows: Any,                   # a `DataFrame`, with `Markup` in columns of dtype object alone
     first: str = "",             # heading of the index; empty: the index is left out
     notes: dict | None = None,   # a small line below the names of rows
     digits: int = 3,             # behind the point of numbers that are not whole

@@ -68,7 +68,11 @@ SLOW = {
 NOTEBOOKS = "notebooks/test_notebooks.py"
 BROWSER = "workbench/test_browser.py"
 # The longest first, so that no worker begins one when the other has nothing left to do.
-LONGEST = [BROWSER, "cli/test_commands.py", "data/test_damage.py", "11a_cli/", "11b_workbench/", "10_jobs/", "tutorials/"]
+LONGEST = [
+    *(BROWSER, "cli/test_commands.py", "jobs/test_interruptions.py", "service/test_service.py", "testing/test_contract.py"),
+    *("data/test_damage.py", "cli/test_absurd.py", "workbench/test_workbench.py", "workbench/test_colab.py", "service/test_page.py"),
+    *("tracking/test_tracking.py", "jobs/test_disk.py", "07_training/", "tutorials/", "10_jobs/", "11a_cli/", "11b_workbench/"),
+]
 
 
 def pytest_addoption(parser):

@@ -24,7 +24,7 @@ from ..data.collection.recordings import Recordings
 from ..detector.detector import Detector
 from .errors import times_faster, wav_bytes
 from .page import anchor_of, folded, interval_of, page_of, section
-from ..files import write_bytes, write_json, write_text
+from ..files import sweep, write_bytes, write_json, write_text
 from ..foreign_text import csv_text
 from ..html import html_table, picture, player, render
 from ..judging.denoising import before_and_after, noise_gain
@@ -247,6 +247,7 @@ def evaluate_denoising(
 def save_denoising(evaluation: DenoisingEvaluation, folder: Path) -> Path:
     """Write metrics, tables, pictures, examples and `report.html`."""
     folder.mkdir(parents=True, exist_ok=True)
+    sweep(folder)
     write_json(folder / "metrics.json", evaluation.metrics)
     write_text(folder / "predictions.csv", csv_text(evaluation.predictions, index=False))
     write_text(folder / "by_snr.csv", evaluation.by_snr.to_csv())
@@ -278,7 +279,7 @@ def saved_denoising(run: Run) -> DenoisingEvaluation:
     Raises `FileNotFoundError` when there was none, `ValueError` for a table that is damaged or of
     an older version.
     """
-    metrics, folder = run.metrics, run.path / "evaluation"
+    judged_on, folder = run.judged_on, run.path / "evaluation"
     predictions = read_mixtures(folder / "predictions.csv", run)
     examples = []
     for k, row in enumerate(predictions[:EXAMPLES].to_dict("records"), 1):
@@ -288,7 +289,7 @@ def saved_denoising(run: Run) -> DenoisingEvaluation:
             examples.append(Example(row, png, (noisy, cleaned, clean)))
     assert isinstance(run.scores, Waveforms)
     return DenoisingEvaluation(
-        predictions, run.scores, metrics["judged_on"], run.detector, run, examples
+        predictions, run.scores, judged_on, run.detector, run, examples
     )
 
 
@@ -302,7 +303,8 @@ def read_mixtures(
     Raises `ValueError` for one that is damaged or of an older version.
     """
     text = dict.fromkeys(("key", "noise", "group", "content_hash", "noise_hash", "own_fold"), str)
-    table = read_table(file, ("key", "noise", "snr_db"), dtype=text, keep_default_na=False)
+    needs = ("key", "noise", "snr_db")
+    table = read_table(file, needs, filled=True, dtype=text, keep_default_na=False)
     if "noise_start_s" not in table:
         raise ValueError(
             f"{run.path} was evaluated by an older version, which did not write where each stretch "
@@ -366,7 +368,7 @@ def _measures(evaluation):
             "cleaned": metrics[name],
             "95 % interval": interval_of(metrics, name) or "–",
         }
-    return html_table(pd.DataFrame.from_dict(rows, orient="index"), "measure")
+    return html_table(pd.DataFrame.from_dict(rows, "index", object), "measure")
 
 
 def denoising_report(

@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 
 from .. import parts
-from ..files import write_bytes, write_json, write_text
+from ..files import sweep, write_bytes, write_json, write_text
 from ..foreign_text import csv_text
 from ..data.collection.loading import load_recordings
 from ..data.collection.recordings import Recordings
@@ -238,6 +238,7 @@ def save_evaluation(
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
+    sweep(folder)
     old = [folder / f"{kind}.png" for kind in DRAWERS if kind != "training_curves"]
     for left in [*old, *folder.glob("by_*.csv")]:
         left.unlink(missing_ok=True)
@@ -412,13 +413,14 @@ def saved_evaluation(run: Run) -> Evaluation | DenoisingEvaluation:
     Its recordings are taken along if they are still where they were. Raises `FileNotFoundError`
     when there was none, `ValueError` for one of an older version, which wrote no groups.
     """
-    metrics, detector = run.metrics, run.detector
+    judged_on, detector = run.judged_on, run.detector
     if isinstance(detector.task, AnswersWaveforms):
         return saved_denoising(run)
     text = dict.fromkeys(("key", "label", "decision", *_ORIGIN, *CONDITIONS), str)
     file = run.path / "evaluation" / "predictions.csv"
     needs = ("key", "label", "decision", *run.scores.columns)
-    predictions = read_table(file, needs, dtype=text, keep_default_na=False)     # a key may be "NA"
+    # A key may be "NA".
+    predictions = read_table(file, needs, filled=True, dtype=text, keep_default_na=False)
     if "group" not in predictions:
         raise ValueError(f"{run.path} was evaluated by an older version, which did not write the "
                          f"groups of recordings; judge it again: sounddetect evaluate {run.path}")
@@ -428,7 +430,7 @@ def saved_evaluation(run: Run) -> Evaluation | DenoisingEvaluation:
         predictions["decision"] = detector.scores.decisions(detector.scores.values(predictions))
     except (ValueError, TypeError) as error:
         raise ValueError(f"{file} is damaged: {error}") from None
-    return Evaluation(predictions, detector.scores, metrics["judged_on"], detector, run,
+    return Evaluation(predictions, detector.scores, judged_on, detector, run,
                       _still_there(run, predictions))
 
 

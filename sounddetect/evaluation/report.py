@@ -80,7 +80,7 @@ def _metrics(findings):
         rows[title] = {"value": metric_of(metrics, name, spelling),
                        "95 % interval": interval_of(metrics, name, spelling) or "–",
                        "": drawing if spelling == "plain" else ""}
-    return html_table(pd.DataFrame.from_dict(rows, orient="index"), "metric", notes)
+    return html_table(pd.DataFrame.from_dict(rows, "index", object), "metric", notes)
 
 # %% ../../nbs/09c_evaluation/03_report.ipynb #af7b7642
 CAPTIONS = {
@@ -150,7 +150,7 @@ def _with_intervals(rows):
             cells = [render(_CELL, value=cell, low=_spelled(low, name), high=_spelled(high, name))
                      for cell, (low, high) in zip(cells, ends)]
         shown[NAMES.get(name, (name.replace("_", " "),))[0]] = cells
-    return pd.DataFrame(shown, index=rows.index)
+    return pd.DataFrame(shown, index=rows.index, dtype=object)
 
 
 _CONDITION = """
@@ -236,7 +236,7 @@ def _errors(findings):
     scores = [findings.scores.score_of(row) for _, row in shown.iterrows()]
     rows = pd.DataFrame({
         "really": shown["label"], "judged": shown["decision"],
-        "score": scores, "source": shown["source"].map(breakable)})
+        "score": scores, "source": list(map(breakable, shown["source"]))}, dtype=object)
     return render(
         _ERRORS, table=html_table(rows.set_axis(shown["key"]), "recording"),
         more=len(errors) - len(shown), by_source=_by_source(findings),
@@ -330,7 +330,7 @@ def _files(data):
              "MB": f"{one['bytes'] / 1e6:.1f}" if one["bytes"] else "–",
              "hash of the sound": render("<code>{{ hash }}</code>", hash=one["hash"])}
             for one in data["sources"]]
-    sources = pd.DataFrame(rows, [one["key"] for one in data["sources"]])
+    sources = pd.DataFrame(rows, [one["key"] for one in data["sources"]], dtype=object)
     return render(_FILES, table=html_table(sources.head(SHOWN_FILES), "source"),
                   more=len(sources) - SHOWN_FILES)
 
@@ -360,7 +360,7 @@ def _configuration(findings):
     changed = {key: {"here": _code(now), "default": _code(before)}
                for key, (before, now) in changes.items() if key not in groups}
     whole = render("<pre>{{ yaml }}</pre>", yaml=config.to_yaml())
-    table = html_table(pd.DataFrame.from_dict(changed, orient="index"), "setting")
+    table = html_table(pd.DataFrame.from_dict(changed, "index", object), "setting")
     return render(_CONFIGURATION, changed=table if changed else "",
                   whole=folded("The whole configuration", whole))
 

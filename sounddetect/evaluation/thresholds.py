@@ -36,10 +36,8 @@ def validation_predictions(run: Run) -> pd.DataFrame:
                                 "run is not finished or of an older version; to extend it writes it: "
                                 f"sounddetect resume {run.path} --epochs {epochs}")
     text = dict.fromkeys(("key", "label", "group", "decision"), str)
-    table = read_table(path, ("key", "label", "group"), dtype=text, keep_default_na=False)
-    if not len(table):
-        raise ValueError(f"{path} is damaged: it has no rows")
-    return table
+    needs = ("key", "label", "group")
+    return read_table(path, needs, filled=True, dtype=text, keep_default_na=False)
 
 
 

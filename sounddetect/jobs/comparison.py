@@ -59,7 +59,7 @@ def _stored(name, path):
         return _Judged(name, run, table, [])
     text = dict.fromkeys(("key", "label", "decision", "group", "content_hash"), str)
     predictions = read_table(run.path / "evaluation" / "predictions.csv",
-                             ("key", "label", "decision", *run.scores.columns),
+                             ("key", "label", "decision", *run.scores.columns), filled=True,
                              dtype=text | dict.fromkeys(run.scores.columns, float),
                              keep_default_na=False)
     notes = []

@@ -183,7 +183,8 @@ class CrossValidation:
         as_text = dict.fromkeys(names, str)
         is_table = name == "folds.csv"                           # elsewhere a key may be "NA"
         needs = ("fold",) if is_table else ("key", "label", "decision", "fold")
-        return read_table(self.path / name, needs, dtype=as_text, keep_default_na=is_table)
+        return read_table(self.path / name, needs, not is_table, dtype=as_text,
+                          keep_default_na=is_table)
 
 # %% ../../nbs/10_jobs/03_cross_validation.ipynb #b01f15a6
 def _begun(run, config, parts):

@@ -50,7 +50,7 @@ _COLUMNS = ["path", "kind", "state", "parent", "task", "architecture", "epochs",
 
 def _row(path: Path, name: str, parent: str) -> dict:
     """What the small files of a run folder say."""
-    text = (path / "config.yaml").read_text(encoding="utf-8")
+    text = (path / "config.yaml").read_text(encoding="utf-8", errors="replace")
     said = {key: re.search(rf"(?m)^\s*{key}: *([^\s#]+)", text) for key in ("task", "architecture")}
     kind = "study" if (path / "study.json").exists() else (
         "cross-validation" if (path / "folds.csv").exists() else "training")

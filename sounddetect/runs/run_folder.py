@@ -187,6 +187,17 @@ class Run:
                                     f"evaluate {self.path}`")
         return read_object(path)
 
+    @property
+    def judged_on(self) -> str:
+        """Which recordings the last evaluation was of, in words. Raises as `metrics` does, and
+        `ValueError` when they do not say it.
+        """
+        said = self.metrics.get("judged_on")
+        if not isinstance(said, str):
+            raise ValueError(f"{self.path / 'evaluation' / 'metrics.json'} is damaged, for it does "
+                             f"not say what was judged: sounddetect evaluate {self.path}")
+        return said
+
     def has_met(self, recordings: Recordings, *parts: str) -> np.ndarray:
         """Which recordings are in some parts of the run, found by their content.
 
@@ -228,26 +239,37 @@ def read_object(path: Path) -> dict:
     return said
 
 
-def read_table(path: Path, needs: tuple[str, ...] = (), **options) -> pd.DataFrame:
-    """A CSV file that a run wrote, by `pandas.read_csv`.
+def read_table(
+    path: Path,
+    needs: tuple[str, ...] = (),      # columns
+    filled: bool = False,             # whether there have to be rows
+    **options,                        # of `pandas.read_csv`
+) -> pd.DataFrame:
+    """A CSV file that a run wrote.
 
-    Raises `ValueError` that names the file when it is damaged, when a line is cut off, and when a
-    column is missing.
+    Raises `ValueError` that names the file when it is damaged, when a line is cut off, and when
+    something that it needs is missing.
     """
     refuse_special(path)
     try:
         with open(path, encoding="utf-8", newline="") as file:
             lines = [len(line) for line in csv.reader(file, strict=True)]
-        table = as_written(pd.read_csv(path, **options))
     except (ValueError, csv.Error) as error:
         raise ValueError(f"{path} is damaged: {error}") from None
     short = [number for number, n_cells in enumerate(lines, 1) if n_cells != lines[0]]
     if short:
         raise ValueError(f"{path} is damaged: line {short[0]} has {lines[short[0] - 1]} cells, "
                          f"line 1 has {lines[0]}")
+    try:
+        table = as_written(pd.read_csv(path, **options))
+    except ValueError as error:
+        said = str(error).rpartition("C error: ")[2]      # how pandas names its parser
+        raise ValueError(f"{path} is damaged: {said}") from None
     missing = [name for name in needs if name not in table]
     if missing:
         raise ValueError(f"{path} is damaged: the column {missing[0]} is missing")
+    if filled and table.empty:
+        raise ValueError(f"{path} is damaged: it has no rows")
     return table
 
 

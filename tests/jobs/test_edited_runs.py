@@ -96,6 +96,35 @@ def test_what_an_evaluation_can_do_without(run, name):
     assert "Traceback" not in err, err
 
 
+def test_a_run_whose_settings_are_no_text_is_listed(run):
+    (run / "config.yaml").write_bytes(b"\xff\xfe" + (run / "config.yaml").read_bytes())
+    code, out, err = command("runs", run.parent)
+    assert code == 0 and "run" in out and not err, (out, err)
+
+
+def test_metrics_that_do_not_say_what_was_judged(run):
+    file = run / "evaluation" / "metrics.json"
+    said = json.loads(file.read_text())
+    del said["judged_on"]
+    file.write_text(json.dumps(said))
+    with pytest.raises(ValueError, match=r"metrics\.json.*sounddetect evaluate"):
+        saved_evaluation(sd.Run(run))
+
+
+@pytest.mark.parametrize("change", [lambda lines: [], lambda lines: lines[:1], lambda lines: [*lines[:2], lines[2] + ",1,2", *lines[3:]]])
+def test_predictions_that_are_no_table_are_named_once(finished, run, change):
+    file = run / "evaluation" / "predictions.csv"
+    file.write_text("\n".join(change(file.read_text().splitlines())))
+    code, _, err = command("compare", finished, run)
+    assert code == 1 and err.count("error:") == 1 and "predictions.csv" in err, err
+
+
+def test_drafts_of_an_evaluation_that_was_killed_are_removed(run):
+    draft = run / "evaluation" / "metrics.json.2147483646.tmp"  # of a process that is not there
+    draft.write_text("half")
+    assert command("report", run)[0] == 0 and not draft.exists()
+
+
 # --- what reaches the terminal -----------------------------------------------------------------------------------------
 
 
