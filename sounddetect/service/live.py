@@ -127,7 +127,10 @@ class LiveScores:
 
     def _of_wav(self, block: bytes) -> np.ndarray:
         try:
-            samples, rate = soundfile.read(io.BytesIO(block), dtype="float32", always_2d=True)
+            with soundfile.SoundFile(io.BytesIO(block)) as file:
+                if file.format not in ("WAV", "WAVEX"):     # a FLAC may unfold to gigabytes
+                    raise ValueError(f"a block needs to be a whole WAV file, got {file.format}")
+                rate, samples = file.samplerate, file.read(dtype="float32", always_2d=True)
         except soundfile.LibsndfileError as error:
             raise ValueError(f"a block needs to be a whole WAV file: {error}") from None
         if self._stream is None:

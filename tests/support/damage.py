@@ -10,6 +10,7 @@ import json
 import os
 import re
 import struct
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -480,6 +481,16 @@ def mat(variables, **options):
     return content.getvalue()
 
 
+def mat_bomb(n_mebibytes):
+    """One variable x of that many MiB of zeros, which nobody holds in memory to write them."""
+    n = n_mebibytes << 17
+    head = struct.pack("<8I", 6, 8, 6, 0, 5, 8, 1, n) + struct.pack("<2H4s2I", 1, 1, b"x", 9, 8 * n)
+    packer = zlib.compressobj()
+    packed = packer.compress(struct.pack("<2I", 14, len(head) + 8 * n) + head)
+    packed += b"".join(packer.compress(bytes(1 << 20)) for _ in range(n_mebibytes)) + packer.flush()
+    return mat({}) + struct.pack("<2I", 15, len(packed)) + packed
+
+
 def mat73(fill):
     """Bytes of a file of version 7.3 as MATLAB writes it."""
     content = io.BytesIO()
@@ -564,7 +575,7 @@ for name, content, says in (
 add(
     "mat: bomb",
     "bomb.mat",
-    lambda: mat({"x": np.zeros(9_000_000)}, do_compression=True),
+    lambda: mat_bomb(70),
     "unpacked it is larger than 64 MB, over 100 times its size",
 )
 add("mat: another variable is asked for", "x.mat", MAT["v5"], "no variable is called y; found x", variable="y")

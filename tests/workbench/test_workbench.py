@@ -2,7 +2,6 @@
 
 import ast
 import json
-import os
 import re
 import subprocess
 import sys
@@ -37,9 +36,8 @@ def run_in_kernel(notebook, folder, *questions):
     """Run a notebook in `folder`; what each of `questions` (Python expressions) prints at its end."""
     for question in questions:
         notebook.cells.append(nbformat.v4.new_code_cell(f"print({question})"))
-    os.environ |= {key: environment()[key] for key in ("PYTHONPATH", "OMP_NUM_THREADS")}
     client = NotebookClient(notebook, timeout=300, kernel_name="python3", store_widget_state=False)
-    client.execute(cwd=str(folder))
+    client.execute(cwd=str(folder), env=environment())
     return ["".join(output.get("text", "") for output in cell.outputs).strip() for cell in notebook.cells[-len(questions) :]]
 
 
