@@ -435,7 +435,9 @@ def saved_evaluation(run: Run) -> Evaluation | DenoisingEvaluation:
 
 
 def _still_there(run, predictions):
-    """The judged recordings, None when one of them is missing or has changed."""
+    """The judged recordings, None when one of them is missing or has changed, or nobody knows."""
+    if "content_hash" not in predictions:
+        return None
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

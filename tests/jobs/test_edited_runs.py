@@ -119,6 +119,12 @@ def test_predictions_that_are_no_table_are_named_once(finished, run, change):
     assert code == 1 and err.count("error:") == 1 and "predictions.csv" in err, err
 
 
+def test_predictions_that_do_not_say_which_recordings_they_are_of(run):
+    file = run / "evaluation" / "predictions.csv"
+    file.write_text(file.read_text().replace("content_hash", "content_hasg", 1))
+    assert saved_evaluation(sd.Run(run)).recordings is None
+
+
 def test_drafts_of_an_evaluation_that_was_killed_are_removed(run):
     draft = run / "evaluation" / "metrics.json.2147483646.tmp"  # of a process that is not there
     draft.write_text("half")
