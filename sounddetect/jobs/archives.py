@@ -35,7 +35,7 @@ from ..data.readers.numeric_csv import csv_kind
 from ..data.readers.reading import kind_of, suffixes
 from ..data.readers.sources import source_of
 from ..detector.detector import Scorer
-from ..files import replacing, sweep, write_json
+from ..files import locked, replacing, sweep, write_json
 from ..foreign_text import escape_controls
 from .cross_validation import stoppable
 from .fleets import Fleet
@@ -439,18 +439,8 @@ def _forget_uncounted(out: Path, n_shards: int) -> None:
 
 def _alone_in(out: Path) -> TextIO:
     """A lock on the folder. Raises `ValueError` when another process has it."""
-    file = open(out / "archive.lock", "a", encoding="utf-8")
-    try:
-        import fcntl                                         # Unix only
-
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        file.close()
-        raise ValueError(f"{out} is being written right now by another command: wait for its end, "
-                         "or give another --out") from None
-    except (ImportError, OSError):
-        pass
-    return file
+    return locked(out / "archive.lock", f"{out} is being written right now by another command: "
+                  "wait for its end, or give another --out")
 
 # %% ../../nbs/10_jobs/15_archives.ipynb #f0c491ec
 def score_archive(

@@ -31,7 +31,7 @@ from ..plotting.results import plot_training_curves
 from ..evaluation.evaluation import own_recordings
 from ..runs.listeners import ProgressBar, RunWriter
 from ..settings.automatic import is_denoising
-from ..files import sweep, write_bytes, write_json, write_text
+from ..files import locked, sweep, write_bytes, write_json, write_text
 from ..foreign_text import csv_text
 from sounddetect.runs.run_folder import (
     Run,
@@ -152,18 +152,8 @@ class TrainingRun(Job):
 # %% ../../nbs/10_jobs/01_training_runs.ipynb #830f0a44
 def lock_log(run_path: Path) -> TextIO:
     """The log of a run, open and locked. Raises `ValueError` when somebody else has locked it."""
-    file = open(run_path / "log.txt", "a", encoding="utf-8")
-    try:
-        import fcntl                             # Unix only
-
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        file.close()
-        raise ValueError(f"{run_path} is being trained right now, in another window or by another command: stop it there, "
-                         "or wait for its end") from None
-    except (ImportError, OSError):
-        pass
-    return file
+    return locked(run_path / "log.txt", f"{run_path} is being trained right now, in another window or "
+                  "by another command: stop it there, or wait for its end")
 
 # %% ../../nbs/10_jobs/01_training_runs.ipynb #e9b1c2b9
 def checkpoint_folder(run_path: Path, drive: str = "/content/drive", local: str = "/content/.sounddetect") -> CheckpointFolder:
