@@ -45,17 +45,22 @@ def whole(tmp_path_factory):
     return folder, (pd.Timestamp(times[-1]) - pd.Timestamp(times[0])).total_seconds()
 
 
-def killed_after(folder, words, run, seconds):
-    """Start a command and kill it some seconds after its training has begun; False when it was quicker."""
-    events = folder / run / "events.jsonl"
-    before = events.stat().st_size if events.exists() else 0
+def killed(folder, words, when, seconds=0):
+    """Start a command and kill it some seconds after `when()` has become true; False when it was quicker."""
     process = start(folder, *program(), *words)
-    while process.poll() is None and (events.stat().st_size if events.exists() else 0) == before:
-        time.sleep(0.005)
+    while process.poll() is None and not when():
+        time.sleep(0.002)
     time.sleep(seconds)
     process.send_signal(signal.SIGKILL)
     process.communicate()
     return process.returncode == -signal.SIGKILL
+
+
+def killed_after(folder, words, run, seconds):
+    """The same, some seconds after the training of `run` has begun."""
+    events = folder / run / "events.jsonl"
+    before = events.stat().st_size if events.exists() else 0
+    return killed(folder, words, lambda: events.exists() and events.stat().st_size != before, seconds)
 
 
 @pytest.mark.parametrize("number", range(N_KILLS))
@@ -63,14 +68,14 @@ def test_killed_at_any_moment_it_ends_with_the_same_bits(whole, number):
     folder, seconds = whole
     draw = random.Random(number)
     run = f"killed_{number}"
-    killed = killed_after(folder, ["train", "data", "--run", run, *SETTINGS], run, draw.uniform(0, seconds))
-    if killed and draw.random() < 0.5 and not (folder / run / "model").exists():  # and once more on its way
+    interrupted = killed_after(folder, ["train", "data", "--run", run, *SETTINGS], run, draw.uniform(0, seconds))
+    if interrupted and draw.random() < 0.5 and not (folder / run / "model").exists():  # and once more on its way
         killed_after(folder, ["resume", run], run, draw.uniform(0, seconds / 2))
     if not (folder / run / "model").exists():
         done = run_command(folder, "resume", run)
         assert done.returncode == 0, done.stderr
     assert outcome(folder / run) == outcome(folder / "whole")
-    assert not list((folder / run).rglob("*.tmp")) or killed, "drafts were left behind"
+    assert not list((folder / run).rglob("*.tmp")) or interrupted, "drafts were left behind"
 
 
 def test_killed_before_the_first_checkpoint_it_begins_again(whole):
@@ -84,10 +89,10 @@ def test_killed_before_the_first_checkpoint_it_begins_again(whole):
 
 
 def test_a_damaged_checkpoint_falls_back_to_the_one_before(whole):
-    folder, seconds = whole
-    killed_after(folder, ["train", "data", "--run", "damaged", *SETTINGS], "damaged", seconds / 2)
-    last = folder / "damaged" / "weights" / "last.pt"
-    last.write_bytes(last.read_bytes()[:1000])
+    folder, _ = whole
+    checkpoints = folder / "damaged" / "weights"
+    assert killed(folder, ["train", "data", "--run", "damaged", *SETTINGS], (checkpoints / "previous.pt").exists)
+    (checkpoints / "last.pt").write_bytes((checkpoints / "previous.pt").read_bytes()[:1000])
     done = run_command(folder, "resume", "damaged")
     assert done.returncode == 0 and "last.pt is damaged" in done.stderr and "previous.pt" in done.stderr
     assert outcome(folder / "damaged") == outcome(folder / "whole")
@@ -124,12 +129,7 @@ def test_killed_in_a_fold_it_ends_with_the_same_bits(tmp_path, monkeypatch, kind
     else:
         write_folder("data")
     words = ["cross-validate", *FOLDS[kind], *OFTEN, "--folds", "2"]
-    process = start(tmp_path, *program(), *words, "--run", "killed")
-    while process.poll() is None and not Path("killed/fold-2/weights/last.pt").exists():
-        time.sleep(0.002)
-    process.send_signal(signal.SIGKILL)
-    _, err = process.communicate()
-    assert process.returncode == -signal.SIGKILL, err
+    assert killed(tmp_path, [*words, "--run", "killed"], Path("killed/fold-2/weights/last.pt").exists)
     n_threads = torch.get_num_threads()
     torch.set_num_threads(1)  # as the one that was killed
     try:
