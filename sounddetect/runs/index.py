@@ -94,7 +94,7 @@ def _times(path):
 
 # %% ../../nbs/09a_runs/02_index.ipynb #e289d566
 _NO_RUNS = {"weights", "model", "evaluation", "doubts"}     # folders of a run that hold none
-_WITNESSES = ("log.txt", "weights", "model", "evaluation")  # whose times tell that a run changed
+_WITNESSES = ("log.txt", "model", "evaluation")             # whose times tell that a run changed
 _STEP = int(2.5e9)                                          # ns; the coarsest times are of 2 s
 
 
@@ -116,7 +116,8 @@ class _Folder:
         with os.scandir(place) as entries:
             inside = {entry.name: entry for entry in entries}
         is_run = "config.yaml" in inside and inside["config.yaml"].is_file()
-        watched = [place, *(f"{place}/{name}" for name in _WITNESSES if is_run and name in inside)]
+        told = _WITNESSES if "model" in inside else (*_WITNESSES, "weights")
+        watched = [place, *(f"{place}/{name}" for name in told if is_run and name in inside)]
         times = {path: os.stat(path).st_mtime_ns for path in watched}
         folders = [entry.path for name, entry in sorted(inside.items()) if name[0] != "."
                    and name not in _NO_RUNS and entry.is_dir(follow_symlinks=False)]
