@@ -136,10 +136,11 @@ def _row_now(folder: _Folder, name: str, parent: str) -> dict[str, Any]:
     """The row of a run folder, which is read when there is none yet."""
     row = folder.row
     if row is None or row["parent"] != parent:
-        folder.row = _row(Path(folder.place), name, parent)
+        row = _row(Path(folder.place), name, parent)
     elif row["state"] != "finished":
-        folder.row = {**row, "state": state_of(folder.place)}
-    return folder.row
+        row = {**row, "state": state_of(folder.place)}
+    folder.row = row
+    return row
 
 # %% ../../nbs/09a_runs/02_index.ipynb #7c354042
 class Runs:
