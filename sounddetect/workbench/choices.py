@@ -97,7 +97,7 @@ OUT = ""                  # chosen for what is left out
 
 
 class LabelsTable:
-    """Names of files with a list of classes beside each; `chosen(manifest)` is called at the end."""
+    """Names of files with a list of classes beside each; `chosen(manifest)` is called last."""
 
     def __init__(self, panel: Panel, chosen: Callable[[Path], None]):
         self.panel, self.chosen, self.words = panel, chosen, panel.words
@@ -144,7 +144,7 @@ class LabelsTable:
     def use(self) -> Path | None:
         """Write what is chosen to a manifest, and hand it on; None while something waits."""
         source = self.source
-        if source is None or not self.is_complete:
+        if source is None or self.recordings is None or not self.is_complete:
             return None
         classes = {key: self.lists[name].value or None for key, name in source.names.items()}
         target = labels_manifest(self.recordings, classes, self.panel.bench.folder / "labels")

@@ -322,6 +322,8 @@ def _load(panel: DataPanel, taken: dict) -> bool:
     return panel.begin(read, loaded, "data.loading")
 
 
+
+# %% ../../nbs/11b_workbench/05_data_panel.ipynb #b51cdf60
 def _is_manifest(path: Path) -> bool:
     """Whether a path is a list of files with labels, which then name the classes."""
     try:

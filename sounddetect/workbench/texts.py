@@ -80,6 +80,20 @@ _DATA = {
     "data.clip_wrong": ("Clips need to be 0.05 s or longer, or 0 for none, got {value}.", "分割の長さは 0.05 秒以上、または 0（分割しない）にしてください（入力値：{value}）。"),
     "data.rate_wrong": ("The rate needs to be 1 Hz or more, got {value}.", "周波数には 1 Hz 以上を指定してください（入力値：{value}）。"),
     "data.all_good": ("All of these are of a good machine", "すべて正常な機械の録音です"),
+    "data.load": ("Load", "読み込む"),
+    "data.loading": ("Loading…", "読み込んでいます…"),
+    "data.unlabelled": ("without label", "ラベルなし"),
+    "data.choose_path": ("Choose a folder or type a path first.", "先にフォルダーを選ぶか、パスを入力してください。"),
+    "data.choose_upload": ("Choose files to upload first. Large ones (over 100 MB) are better put on Drive or into a folder.",
+                           "先にアップロードするファイルを選んでください。100 MB を超える場合は、ドライブやフォルダーに置くことをお勧めします。"),
+    "data.found": ("{path}: {n} recordings: {counts}. {groups} sources, files: {forms}, {rates}.{warned}", "{path}：{n} 件の録音を読み込みました：{counts}。録音元 {groups} 個、ファイル：{forms}、{rates}。{warned}"),
+    "data.found.problems": ("{path}: {n} recordings: {counts}. {groups} sources, files: {forms}, {rates}. {problems} could not be used; step 4 lists them.{warned}",
+                            "{path}：{n} 件の録音を読み込みました：{counts}。録音元 {groups} 個、ファイル：{forms}、{rates}。{problems} 件は使用できません（ステップ 4 に一覧があります）。{warned}"),
+    "data.nothing": ("No recording at {path} can be used. {problem}", "{path} に使用できる録音がありません。{problem}"),
+}
+
+# %% ../../nbs/11b_workbench/00_texts.ipynb #06941ff0
+_CHOICES = {
     "labels.change": ("Change the labels", "ラベルを変更"),
     "labels.about": ("What does each name mean? Choose a class for it, or leave it out. The choice is written to a list of files (manifest) that can be loaded again.",
                      "それぞれの名前が何を表すかを選んでください。使わないものは除外できます。選んだ内容は一覧表（マニフェスト）に保存され、次回はそのまま読み込めます。"),
@@ -104,16 +118,6 @@ _DATA = {
     "columns.taken.all": ("Learnt from: columns {names}, each by itself.", "学習に使う列：{names}（それぞれ別のチャンネル）。"),
     "columns.taken.mean": ("Learnt from: the mean of the columns {names}.", "学習に使う列：{names} の平均。"),
     "columns.rate": (" The rate, {rate} Hz, comes from {name}.", "サンプリング周波数 {rate} Hz は「{name}」から求めました。"),
-    "data.load": ("Load", "読み込む"),
-    "data.loading": ("Loading…", "読み込んでいます…"),
-    "data.unlabelled": ("without label", "ラベルなし"),
-    "data.choose_path": ("Choose a folder or type a path first.", "先にフォルダーを選ぶか、パスを入力してください。"),
-    "data.choose_upload": ("Choose files to upload first. Large ones (over 100 MB) are better put on Drive or into a folder.",
-                           "先にアップロードするファイルを選んでください。100 MB を超える場合は、ドライブやフォルダーに置くことをお勧めします。"),
-    "data.found": ("{path}: {n} recordings: {counts}. {groups} sources, files: {forms}, {rates}.{warned}", "{path}：{n} 件の録音を読み込みました：{counts}。録音元 {groups} 個、ファイル：{forms}、{rates}。{warned}"),
-    "data.found.problems": ("{path}: {n} recordings: {counts}. {groups} sources, files: {forms}, {rates}. {problems} could not be used; step 4 lists them.{warned}",
-                            "{path}：{n} 件の録音を読み込みました：{counts}。録音元 {groups} 個、ファイル：{forms}、{rates}。{problems} 件は使用できません（ステップ 4 に一覧があります）。{warned}"),
-    "data.nothing": ("No recording at {path} can be used. {problem}", "{path} に使用できる録音がありません。{problem}"),
 }
 
 # %% ../../nbs/11b_workbench/00_texts.ipynb #13e95c91
@@ -308,7 +312,7 @@ _METRICS = {f"results.metric.{name}": texts for name, texts in {
     "auc": ("AUC", "AUC"), "p_auc": ("pAUC (few false alarms)", "pAUC（誤報の少ない範囲）"), "p_auc_plain": ("pAUC, plain (chance 0.05)", "pAUC（補正なし、偶然 0.05）"),
     "specificity": ("specificity", "特異度"), "false_alarms_per_1000": ("false alarms per 1000", "1000 件あたりの誤報"), "average_precision": ("average precision", "平均適合率")}.items()}
 
-TEXTS = {**_COMMON, **_MACHINE, **_DATA, **_CHECK, **_PLAN, **_TRAINING, **_TRAINING_SAID, **_RESULTS, **_TRY, **_METRICS}
+TEXTS = {**_COMMON, **_MACHINE, **_DATA, **_CHOICES, **_CHECK, **_PLAN, **_TRAINING, **_TRAINING_SAID, **_RESULTS, **_TRY, **_METRICS}
 
 # %% ../../nbs/11b_workbench/00_texts.ipynb #5e2de583
 def text(

@@ -16,7 +16,7 @@ from typing import TextIO
 
 import numpy as np
 
-from .columns import FEWEST, Columns, refuse_gaps, understand_columns
+from .columns import FEWEST_ROWS, Columns, refuse_gaps, understand_columns
 from .rows import MAX_CHANNELS, MAX_SAMPLE, About, Row, check_samples
 
 # %% ../../../nbs/01_data/1_readers/05_numeric_csv.ipynb #7e42cdfd
@@ -235,7 +235,7 @@ def _have_decimal_commas(cells: list[list[str]], n_columns: int) -> bool:
     of_zero = any(high == "-0" or re.match("0[0-9]", low) for high, low in pairs)
     with_exponent = all("e" in low.lower() for _, low in pairs)
     is_small = max(abs(int(high)) for high, _ in pairs) <= 9
-    return of_zero or with_exponent or is_small and len(cells) >= FEWEST
+    return of_zero or with_exponent or is_small and len(cells) >= FEWEST_ROWS
 
 # %% ../../../nbs/01_data/1_readers/05_numeric_csv.ipynb #eb9b4115
 _BLOCK_LINES = 1 << 14
@@ -282,7 +282,7 @@ def _blocks(path: str | Path, head: Head, columns: Columns) -> Iterator[np.ndarr
             step = 1 / (columns.sample_rate * columns.scale)
             refuse_gaps(np.concatenate([last, times]), step, number - len(last))
             last = times[-1:]
-        samples = np.float32(samples[:, channels])
+        samples = samples[:, channels].astype(np.float32)
         yield samples[:, 0] if len(channels) == 1 else samples
 
 # %% ../../../nbs/01_data/1_readers/05_numeric_csv.ipynb #15330608

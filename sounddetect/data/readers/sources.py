@@ -44,7 +44,9 @@ NOT_READ = {
     ),
     ".csv": "tables that neither hold lines of numbers nor have a column path: "
             "if they are recordings, write times in seconds and numbers without units",
-    **dict.fromkeys((".xls", ".xlsm", ".ods"), "spreadsheets of another form: save them as .xlsx, or as CSV"),
+    **dict.fromkeys(
+        (".xls", ".xlsm", ".ods"), "spreadsheets of another form: save them as .xlsx, or as CSV"
+    ),
     **dict.fromkeys((".zip", ".tar", ".tgz", ".gz", ".7z", ".rar"), "an archive: unpack it first"),
 }
 

@@ -10,6 +10,7 @@ import datetime
 import zipfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -22,7 +23,7 @@ from .rows import (
 _MOST_HEAD = 200         # rows above the numbers
 
 
-def sheet_table(sheet) -> tuple[list[str], np.ndarray, int] | None:
+def sheet_table(sheet: Any) -> tuple[list[str], np.ndarray, int] | None:
     """Names of columns, float64 `(row, column)`, and the number of the first row; None without
     numbers.
 
@@ -77,8 +78,12 @@ def _numbers(cells, columns: list[int], number: int) -> list[float]:
             what = "empty" if cell is None else f"{str(cell)[:20]!r}, not a number"
             raise ValueError(f"row {number}, column {k + 1} is {what}: correct it, or cut this "
                              "part out")
-    return [(cell - datetime.datetime(2000, 1, 1)).total_seconds()
-            if isinstance(cell, datetime.datetime) else float(cell) for cell in found]
+    return [_as_number(cell) for cell in found]
+
+
+def _as_number(cell: Any) -> float:
+    is_date = isinstance(cell, datetime.datetime)
+    return (cell - datetime.datetime(2000, 1, 1)).total_seconds() if is_date else float(cell)
 
 # %% ../../../nbs/01_data/1_readers/05b_spreadsheets.ipynb #010d5e1a
 def read_spreadsheet(
