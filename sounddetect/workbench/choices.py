@@ -180,7 +180,7 @@ class LabelsTable:
             options = [(words("labels.choose"), None), *((label, label) for label in CLASSES), *own,
                        (words("labels.out"), OUT)]
             self.lists[name] = listed = widgets.Dropdown(
-                options=options, value=known_class(name), description="",
+                options=options, value=known_class(name),
                 layout=widgets.Layout(width="230px"))
             listed.add_class("sd-data-label")
             listed.observe(lambda change: self._count(), "value")
