@@ -13,13 +13,15 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import yaml
-from pydantic import AfterValidator, BeforeValidator, ConfigDict, SerializeAsAny, ValidationError, model_validator
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, SerializeAsAny
+from pydantic import ValidationError, model_validator
 
 from . import parts
 from .files import replacing
 from .settings.automatic import RULES_OF_AUTO, Known
 from .settings.bricks import FeatureSettings, ModelSettings, Section, setting
-from .settings.common import Audio, Checkpoint, ClearML, Data, Inference, Memory, Output, Preprocessing, Session, Tracking
+from .settings.common import Audio, Checkpoint, ClearML, Data, Inference, Memory, Output
+from .settings.common import Preprocessing, Session, Tracking
 from .settings.messages import explained
 from .settings.nested import flat, set_value, take_value, value_at
 from .settings.of_parts import CHOICES, FEATURES, MODEL, OwnSection, own_sections
@@ -39,15 +41,20 @@ class _Sections(Section):
     __pydantic_extra__: dict[str, OwnSection]       # of tasks
 
     task: Annotated[str, AfterValidator(_known_task)] = setting(
-        "classify", "what is learnt: classify = tell classes apart, anomaly = what is unusual, from good ones, denoise = what "
-        "lies under the noise; auto: by the labels")
-    seed: int = setting(0, "the same seed, data and machine give the same run, bit for bit", ge=0, lt=2**32)
-    device: str = setting("auto", "auto, cpu, cuda or cuda:N", pattern=r"^(auto|cpu|cuda(:\d{1,4})?)$")
+        "classify", "what is learnt: classify = tell classes apart, anomaly = what is unusual, "
+                    "from good ones, denoise = what lies under the noise; auto: by the labels")
+    seed: int = setting(0, "the same seed, data and machine give the same run, bit for bit",
+                        ge=0, lt=2**32)
+    device: str = setting(
+        "auto", "auto, cpu, cuda or cuda:N", pattern=r"^(auto|cpu|cuda(:\d{1,4})?)$")
     audio: Audio = setting(Audio, "what a recording sounds like to the model")
     data: Data = setting(Data, "where the recordings are and how they are divided")
-    preprocessing: Preprocessing = setting(Preprocessing, "done to every window, in training and in use alike")
-    features: Annotated[FeatureSettings, BeforeValidator(FEATURES.section), SerializeAsAny()] = setting(
-        dict, "what becomes of a window before the model; further keys: sounddetect config --task anomaly")
+    preprocessing: Preprocessing = setting(
+        Preprocessing, "done to every window, in training and in use alike")
+    features: Annotated[FeatureSettings, BeforeValidator(FEATURES.section),
+                        SerializeAsAny()] = setting(
+        dict, "what becomes of a window before the model; "
+              "further keys: sounddetect config --task anomaly")
     model: Annotated[ModelSettings, BeforeValidator(MODEL.section), SerializeAsAny()] = setting(
         dict, "the model; further keys: sounddetect config --architecture 1d_cnn_attention")
     training: Training = setting(Training, "how it learns")
@@ -57,7 +64,8 @@ class _Sections(Section):
     output: Output = setting(Output, "where results go")
     inference: Inference = setting(Inference, "how a score becomes a verdict")
     clearml: ClearML = setting(ClearML, "experiment tracking with ClearML")
-    tracking: Tracking = setting(Tracking, "experiment tracking with others; results.csv is always written")
+    tracking: Tracking = setting(
+        Tracking, "experiment tracking with others; results.csv is always written")
 
     @model_validator(mode="before")
     @classmethod
@@ -84,9 +92,11 @@ def _check_parts(config) -> None:
         return
     model = parts.find(MODEL.kinds, name)
     if task != "auto" and not model.serves(task):
-        raise ValueError(f"model.architecture {name} serves {' and '.join(model.tasks)}, task is {task}")
+        raise ValueError(
+            f"model.architecture {name} serves {' and '.join(model.tasks)}, task is {task}")
     if kind != "auto" and not model.takes(kind):
-        raise ValueError(f"model.architecture {name} takes {' or '.join(model.features)}, features.kind is {kind}")
+        raise ValueError(f"model.architecture {name} takes {' or '.join(model.features)}, "
+                         f"features.kind is {kind}")
 
 
 def _check_threshold(config) -> None:
@@ -95,13 +105,15 @@ def _check_threshold(config) -> None:
     if config.task != "classify":
         return
     if isinstance(threshold, float) and not 0 <= threshold <= 1:
-        raise ValueError(f"inference.threshold of a probability should be 0 to 1, got {threshold:g}")
-    if not isinstance(threshold, float) and threshold != "auto" and classes != "auto" and len(classes) > 2:
-        raise ValueError(f"inference.threshold is chosen between two classes, data.classes has {len(classes)}: "
-                         "leave it a number, which then does nothing")
+        raise ValueError(
+            f"inference.threshold of a probability should be 0 to 1, got {threshold:g}")
+    if (not isinstance(threshold, float) and threshold != "auto" and classes != "auto"
+            and len(classes) > 2):
+        raise ValueError("inference.threshold is chosen between two classes, data.classes has "
+                         f"{len(classes)}: leave it a number, which then does nothing")
 
 # %% ../nbs/00_foundation/03_config.ipynb #d418cb3e
-DECIDING = ("task", "model.architecture", "features.kind")       # what decides which settings there are
+DECIDING = ("task", "model.architecture", "features.kind")  # what decides which settings there are
 
 # Where a run begins: what recordings tell is left to them.
 LEFT_OPEN = {key: "auto" for key in (
@@ -119,11 +131,13 @@ def _override(settings: dict, overrides: dict) -> None:
     for choice in CHOICES:
         section = value_at(settings, choice.place)
         if isinstance(section, dict):
-            new = overrides.get(f"{choice.place}.{choice.key}", section.get(choice.key, choice.default))
+            new = overrides.get(
+                f"{choice.place}.{choice.key}", section.get(choice.key, choice.default))
             replaced = _replaced(choice, section, new, overrides)
-            set_value(settings, choice.place, {key: value for key, value in section.items() if key not in replaced})
+            set_value(settings, choice.place,
+                      {key: value for key, value in section.items() if key not in replaced})
     if overrides.get("task", settings.get("task")) != settings.get("task"):
-        for name in settings.keys() & set(parts.names("task")):         # sections of the task before
+        for name in settings.keys() & set(parts.names("task")):  # sections of the task before
             del settings[name]
     for key, value in overrides.items():
         set_value(settings, key, value)
@@ -139,7 +153,7 @@ def _leave_open(settings: dict) -> None:
 
 
 def _leave_classes_open(settings: dict) -> None:
-    """Let folders name the classes, where pictures of sounds are told apart and nobody names them."""
+    """Let folders name the classes where spectrograms are classified and nobody names them."""
     task, model, kind = (value_at(settings, key) or "auto" for key in DECIDING)
     is_picture = kind not in ("auto", FEATURES.fallback)
     known = [part.name for part in MODEL.known() if part.serves("classify")]
@@ -150,7 +164,7 @@ def _leave_classes_open(settings: dict) -> None:
 
 
 def _given_way(settings: dict, overrides: dict) -> dict:
-    """What of task, model and features becomes `auto`, because it does not go with what `overrides` say."""
+    """Which of task, model and features become `auto`, because `overrides` rule them out."""
     task, model, kind = (overrides.get(key, value_at(settings, key)) or "auto" for key in DECIDING)
     if not any(key in overrides for key in DECIDING) or model == "auto":
         return {}
@@ -167,8 +181,10 @@ def _given_way(settings: dict, overrides: dict) -> dict:
 
 def _replaced(choice, section: dict, new: str, overrides: dict) -> set[str]:
     """Keys of a section that go when `overrides` come."""
-    before, named = section.get(choice.key, choice.default), {key.removeprefix(f"{choice.place}.") for key in overrides}
-    gone = {key for key in section if key not in choice.base.model_fields} if new != before != "auto" else set()
+    named = {key.removeprefix(f"{choice.place}.") for key in overrides}
+    before, gone = section.get(choice.key, choice.default), set()
+    if new != before != "auto":
+        gone = {key for key in section if key not in choice.base.model_fields}
     for part in [parts.find(choice.kinds, new)] if new != "auto" else choice.known():
         stands_for = choice.settings_of(part).STANDS_FOR
         gone |= {key for name in named & stands_for.keys() for key in stands_for[name]}
@@ -178,7 +194,8 @@ def _replaced(choice, section: dict, new: str, overrides: dict) -> set[str]:
 def _checked(settings: dict, source: str) -> "Config":
     """Settings as `Config`, or a `ValueError` that lists everything that is wrong with them."""
     empty = {name for name, field in Config.model_fields.items() if field.default_factory}
-    given = {key: {} if value is None and key in empty else value for key, value in settings.items()}
+    given = {key: {} if value is None and key in empty else value
+             for key, value in settings.items()}
     try:
         return Config.model_validate(given)
     except ValidationError as error:
@@ -198,8 +215,8 @@ def _with(config: "Config", values: dict) -> "Config":
 class Config(_Sections):
     """All settings of a run.
 
-    `Config.load()` holds the defaults of `config.yaml`, where `auto` stands for what recordings tell; `Config()` holds
-    the usual values in their place, for whoever has no recordings.
+    `Config.load()` holds the defaults of `config.yaml`, where `auto` stands for what recordings
+    tell; `Config()` holds the usual values in their place, for whoever has no recordings.
     """
 
     @classmethod
@@ -235,8 +252,8 @@ class Config(_Sections):
             raise ValueError(f"{source}: {error}") from None
         gone = list(dict.fromkeys(gone + gone_too))
         if gone:
-            warnings.warn(f"{source}: these older settings have no effect any more and were left out: {', '.join(gone)}",
-                          stacklevel=2)
+            warnings.warn(f"{source}: these older settings have no effect any more and were left "
+                          f"out: {', '.join(gone)}", stacklevel=2)
         return _checked(settings, source)
 
     @classmethod
@@ -309,4 +326,5 @@ class Config(_Sections):
 def differences(before: Config, now: Config) -> dict[str, tuple]:
     """Settings that differ: `{"training.epochs": (value before, value now)}`."""
     old, new = (dict(flat(config.model_dump())) for config in (before, now))
-    return {key: (old.get(key), new.get(key)) for key in {**old, **new} if old.get(key) != new.get(key)}
+    return {key: (old.get(key), new.get(key)) for key in {**old, **new}
+            if old.get(key) != new.get(key)}

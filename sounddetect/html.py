@@ -22,7 +22,10 @@ def render(
     /,
     **values,         # text and numbers are escaped, `Markup` is not
 ) -> Markup:
-    """HTML from a template. Raises `jinja2.UndefinedError` for a name that `values` does not have."""
+    """HTML from a template.
+
+    Raises `jinja2.UndefinedError` for a name that `values` does not have.
+    """
     return Markup(_compiled(template).render(values))
 
 
@@ -52,7 +55,8 @@ def data_uri(content: bytes, kind: str) -> str:
 
 _PICTURE = """
 <figure{% if broad %} class="broad"{% endif %}>\
-<img src="{{ uri }}" width="{{ width }}" height="{{ height }}" alt="{{ description }}">{% if caption %}<figcaption>{{ caption }}</figcaption>{% endif %}</figure>
+<img src="{{ uri }}" width="{{ width }}" height="{{ height }}" alt="{{ description }}">\
+{% if caption %}<figcaption>{{ caption }}</figcaption>{% endif %}</figure>
 """
 
 

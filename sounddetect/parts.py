@@ -36,7 +36,7 @@ def _home(reference: Any) -> str | None:
 
 
 class Part:
-    """An exchangeable part: its kind and name, its section of the configuration, and what builds it."""
+    """An exchangeable part: kind, name, its section of the configuration, and what builds it."""
 
     def __init__(
         self,
@@ -86,9 +86,11 @@ class Part:
 _BUILT_IN = [
     Part("task", "classify", None, "sounddetect.tasks.classify:Classify"),
     Part("task", "anomaly", None, "sounddetect.tasks.anomaly:Anomaly"),
-    Part("task", "denoise", "sounddetect.tasks.settings:DenoiseSettings", "sounddetect.tasks.denoise:Denoise"),
+    Part("task", "denoise", "sounddetect.tasks.settings:DenoiseSettings",
+         "sounddetect.tasks.denoise:Denoise"),
     Part("network", "1d_cnn_attention", "sounddetect.models.settings:CnnAttentionSettings",
-         "sounddetect.models.cnn_attention:build_cnn_attention", tasks=["classify"], features=["waveform"]),
+         "sounddetect.models.cnn_attention:build_cnn_attention", tasks=["classify"],
+         features=["waveform"]),
     Part("network", "2d_cnn", "sounddetect.models.settings:SpectrogramCnnSettings",
          "sounddetect.models.spectrogram_cnn:build_spectrogram_cnn", tasks=["classify"],
          features=["log_mel"]),
@@ -96,7 +98,8 @@ _BUILT_IN = [
            f"sounddetect.models.published_cnns:build_{name}", tasks=["classify"],
            features=["log_mel"]) for name in ("resnet18", "cnn8_avg_pool", "cnn4_max_pool")],
     Part("estimator", "mahalanobis", "sounddetect.models.settings:MahalanobisSettings",
-         "sounddetect.models.mahalanobis:build_mahalanobis", tasks=["anomaly"], features=["log_mel"]),
+         "sounddetect.models.mahalanobis:build_mahalanobis", tasks=["anomaly"],
+         features=["log_mel"]),
     Part("estimator", "nearest_neighbors", "sounddetect.models.settings:NearestNeighborsSettings",
          "sounddetect.models.nearest_neighbors:build_nearest_neighbors", tasks=["anomaly"],
          features=["log_mel"]),
@@ -107,11 +110,13 @@ _BUILT_IN = [
          "sounddetect.models.pca_residual:build_pca_residual", tasks=["anomaly"],
          features=["log_mel"]),
     Part("network", "dense_autoencoder", "sounddetect.models.settings:DenseAutoencoderSettings",
-         "sounddetect.models.dense_autoencoder:build_dense_autoencoder", tasks=["anomaly"], features=["log_mel"]),
+         "sounddetect.models.dense_autoencoder:build_dense_autoencoder", tasks=["anomaly"],
+         features=["log_mel"]),
     *[Part("network", name, f"sounddetect.models.settings:{of}Settings",
            f"sounddetect.models.{name}:build_{name}", tasks=["anomaly"], features=["log_mel"])
       for name, of in (("variational_autoencoder", "VariationalAutoencoder"),
-                       ("convolutional_autoencoder", "ConvolutionalAutoencoder"), ("idnn", "Idnn"))],
+                       ("convolutional_autoencoder", "ConvolutionalAutoencoder"),
+                       ("idnn", "Idnn"))],
     Part("network", "wave_unet", "sounddetect.models.settings:WaveUNetSettings",
          "sounddetect.models.wave_unet:build_wave_unet", tasks=["denoise"], features=["waveform"]),
     *[Part("network", name, "sounddetect.models.settings:WaveformAutoencoderSettings",
@@ -128,17 +133,21 @@ _BUILT_IN = [
       for name, of in (("random_crop", "RandomCrop"), ("time_roll", "TimeRoll"),
                        ("random_erasing", "RandomErasing"))],
     Part("feature", "waveform", None, "sounddetect.signal.features:Waveform"),
-    Part("feature", "log_mel", "sounddetect.signal.settings:LogMelSettings", "sounddetect.signal.features:LogMel"),
+    Part("feature", "log_mel", "sounddetect.signal.settings:LogMelSettings",
+         "sounddetect.signal.features:LogMel"),
     Part("loss", "cross_entropy", "sounddetect.tasks.settings:CrossEntropySettings",
          "sounddetect.tasks.losses:cross_entropy", tasks=["classify"]),
-    *(Part("loss", name, f"sounddetect.tasks.settings:{settings}", f"sounddetect.tasks.waveform_losses:{name}",
-           tasks=["denoise"])
-      for name, settings in (
-          ("weighted_sum", "WeightedSumSettings"), ("l1", "WaveformLossSettings"), ("smooth_l1", "SmoothL1Settings"),
-          ("l2", "WaveformLossSettings"), ("si_sdr", "LossSettings"), ("multi_resolution_stft", "StftLossSettings"),
-          ("wavelet", "WaveletLossSettings"))),
-    Part("reader", "json", (".json", ".json.gz"), "sounddetect.data.readers.json_rows:read_json_rows"),
-    Part("reader", "audio", (".wav", ".flac", ".ogg"), "sounddetect.data.readers.audio_files:read_audio"),
+    *(Part("loss", name, f"sounddetect.tasks.settings:{settings}",
+           f"sounddetect.tasks.waveform_losses:{name}", tasks=["denoise"])
+      for name, settings in (("weighted_sum", "WeightedSumSettings"),
+                             ("l1", "WaveformLossSettings"), ("smooth_l1", "SmoothL1Settings"),
+                             ("l2", "WaveformLossSettings"), ("si_sdr", "LossSettings"),
+                             ("multi_resolution_stft", "StftLossSettings"),
+                             ("wavelet", "WaveletLossSettings"))),
+    Part("reader", "json", (".json", ".json.gz"),
+         "sounddetect.data.readers.json_rows:read_json_rows"),
+    Part("reader", "audio", (".wav", ".flac", ".ogg"),
+         "sounddetect.data.readers.audio_files:read_audio"),
     Part("reader", "matlab", (".mat",), "sounddetect.data.readers.matlab:read_matlab"),
     Part("reader", "csv", (".csv",), "sounddetect.data.readers.numeric_csv:read_numeric_csv"),
 ]
@@ -148,7 +157,8 @@ _parts = {(part.kind, part.name): part for part in _BUILT_IN}
 def register(
     kind: str,                  # one of `PART_KINDS`
     name: str,                  # letters, digits, `_`, `-` and `.`; what a configuration will say
-    settings: Any,              # class of its settings, "module:attribute", or None for a part without settings
+    # class of its settings, "module:attribute", or None for a part without settings
+    settings: Any,
     build: Callable | str,      # what builds it, or "module:attribute"
     tasks: Iterable[str] = (),  # tasks that it serves; empty: any
     features: Iterable[str] = (),  # kinds of features that a model takes; empty: any
@@ -161,9 +171,11 @@ def register(
     if kind not in PART_KINDS:
         raise ValueError(f"a part is one of {', '.join(PART_KINDS)}, got {kind!r}")
     if not isinstance(name, str) or not re.fullmatch(r"\w[\w.-]*", name):
-        raise ValueError(f"the name of a {kind} consists of letters, digits, '_', '-' and '.', got {name!r}")
+        raise ValueError(
+            f"the name of a {kind} consists of letters, digits, '_', '-' and '.', got {name!r}")
     if not isinstance(build, str) and not callable(build):
-        raise ValueError(f"{kind} {name!r} needs something that can be called to build it, got {build!r}")
+        raise ValueError(
+            f"{kind} {name!r} needs something that can be called to build it, got {build!r}")
     taken = _parts.get((kind, name))
     if taken is not None and (taken in _BUILT_IN or taken.home != part.home):
         whose = "built in" if taken in _BUILT_IN else f"registered by {taken.home}"
@@ -210,13 +222,15 @@ def _missing(kinds: tuple[str, ...], name: str) -> str:
     near = difflib.get_close_matches(str(name), known, 1)
     there_is = f"did you mean {near[0]}?" if near else f"known: {', '.join(known) or 'none'}."
     calls = " or ".join(f"sounddetect.register_{kind}({name!r}, ...)" for kind in kinds)
-    broken = "".join(f"; {entry} could not be loaded ({why})" for entry, why in _tried.items() if why)
-    return (f"there is no {' or '.join(kinds)} {name!r}; {there_is} If it is a part of your own, first run the cell or "
-            f"import the module that calls {calls}, or install the package that brings it{broken}")
+    broken = "".join(
+        f"; {entry} could not be loaded ({why})" for entry, why in _tried.items() if why)
+    return (f"there is no {' or '.join(kinds)} {name!r}; {there_is} If it is a part of your own, "
+            f"first run the cell or import the module that calls {calls}, "
+            f"or install the package that brings it{broken}")
 
 
 def names(kind: str | tuple[str, ...]) -> list[str]:
-    """Names of all parts of a kind, or of several, that are known now, in the order in which they were registered."""
+    """Names of the known parts of a kind, or of several, in the order of their registration."""
     kinds = (kind,) if isinstance(kind, str) else tuple(kind)
     return [name for its_kind, name in _parts if its_kind in kinds]
 
@@ -278,8 +292,8 @@ def register_feature(
         name: letters, digits, `_`, `-` and `.`; what a configuration will say.
         settings: class of its settings, or None.
         build: a function `(settings, inputs)` that returns an `nn.Module`, which maps windows
-            `(batch, channel, time)` and their lengths `(batch,)` to features `(batch, channel, ...)`.
-            Or `"module:function"`.
+            `(batch, channel, time)` and their lengths `(batch,)` to features
+            `(batch, channel, ...)`. Or `"module:function"`.
         tasks: the tasks that it serves; empty: any.
 
     Returns:
@@ -298,8 +312,8 @@ def register_loss(
 
     Args:
         name, settings, tasks: as in `register_feature`.
-        build: a function of the settings that returns `loss(output, target)`, which gives the loss of
-            each window `(batch,)`. Or `"module:function"`.
+        build: a function of the settings that returns `loss(output, target)`, which gives the loss
+            of each window `(batch,)`. Or `"module:function"`.
 
     Returns:
         The part.

@@ -12,7 +12,8 @@ from typing import Annotated, Optional
 
 import typer
 
-from .commands import NOTHING_USABLE, ConfigOption, PathsArgument, SetOption, app, settings_of
+from .commands import NOTHING_USABLE, ConfigOption, PathsArgument, SetOption
+from .commands import app, settings_of
 
 # %% ../../nbs/11a_cli/01_data_commands.ipynb #3e01d038
 @app.command()
@@ -26,7 +27,8 @@ def simulate(
     fault_level: Annotated[Optional[float], typer.Option(
         help="level of the faults in dB; -6, if nothing is said: they have to be learnt, "
         "0: plain in every recording")] = None,
-    hard: Annotated[bool, typer.Option("--hard", help="faults that no method finds all of")] = False,
+    hard: Annotated[bool,
+                    typer.Option("--hard", help="faults that no method finds all of")] = False,
 ) -> None:
     """Write recordings of a simulated machine."""
     from sounddetect.data.simulation import FORMS, simulate as write
@@ -37,13 +39,15 @@ def simulate(
         from sounddetect.data.beats import simulate_beats
 
         files = simulate_beats(folder, recordings, seed)
-        print(f"heart sounds in {folder / 'signal'}, drives in {folder / 'noise'}, {len(files)} files in all")
+        print(f"heart sounds in {folder / 'signal'}, drives in {folder / 'noise'}, "
+              f"{len(files)} files in all")
         return
     if form == "esc":
         from sounddetect.data.sounds import simulate_sounds
 
         files = simulate_sounds(folder, recordings, seed)
-        print(f"{len(files)} clips of ten kinds of sound in {folder}, in the folds that their names begin with")
+        print(f"{len(files)} clips of ten kinds of sound in {folder}, "
+              "in the folds that their names begin with")
         return
     files = write(folder, recordings, seed, form, fault_level=fault_level, hard=hard)
     print(f"{recordings} recordings in {len(files)} files below {folder}")
@@ -54,8 +58,10 @@ def check(
     paths: PathsArgument = None,
     config: ConfigOption = None,
     set: SetOption = None,
-    picture: Annotated[Optional[Path], typer.Option(help="PNG file to write: what is there, on one page")] = None,
-    json: Annotated[bool, typer.Option("--json", help="print everything as JSON instead of the list")] = False,
+    picture: Annotated[Optional[Path],
+                       typer.Option(help="PNG file to write: what is there, on one page")] = None,
+    json: Annotated[
+        bool, typer.Option("--json", help="print everything as JSON instead of the list")] = False,
 ) -> None:
     """Report what is in recordings, and what is wrong with them."""
     from json import dumps
@@ -102,7 +108,8 @@ def plan(
     paths: PathsArgument = None,
     config: ConfigOption = None,
     set: SetOption = None,
-    gpu: Annotated[Optional[str], typer.Option(help="such as T4, L4, A100-40GB; without it this machine")] = None,
+    gpu: Annotated[Optional[str],
+                   typer.Option(help="such as T4, L4, A100-40GB; without it this machine")] = None,
     json: Annotated[bool, typer.Option("--json", help="print everything as JSON")] = False,
 ) -> None:
     """Forecast memory, batch size and time of a training.
@@ -132,6 +139,7 @@ def print_config(
     named = {key: name for key, name in named.items() if name is not None}
     if named:
         found = Config.load(None, named).resolve()
-        named = {"task": found.task, "model.architecture": found.model.architecture, "features.kind": found.features.kind,
+        named = {"task": found.task, "model.architecture": found.model.architecture,
+                 "features.kind": found.features.kind,
                  "training.loss_function.name": found.training.loss_function.name}
     print(Config.load(None, named).to_yaml(), end="")

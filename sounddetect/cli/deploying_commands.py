@@ -58,7 +58,8 @@ def predict(
         return _score_archive(run, paths, out, condition)
     if condition is not None:
         raise ValueError("--condition is of an archive: give a folder by --out, such as scores/")
-    if out is not None and (out.suffix.lower() != ".csv" or not out.parent.is_dir() or out.is_dir()):
+    if (out is not None and (out.suffix.lower() != ".csv" or not out.parent.is_dir()
+                                 or out.is_dir())):
         raise ValueError(f"--out needs the name of a .csv file in a folder that exists, got {out}")
     from sounddetect.detector.detector import foreign_note
 
@@ -82,8 +83,8 @@ def _score_archive(run: Path, paths: list[str], out: Path | None, condition: str
     from sounddetect.jobs.fleets import Fleet
 
     if out is None or out.suffix or len(paths) != 1:
-        raise ValueError("an archive is one folder or address, scored into a folder: give one PATH, "
-                         f"and --out with the name of a folder, such as scores/, got {out}")
+        raise ValueError("an archive is one folder or address, scored into a folder: give one "
+                         f"PATH, and --out with the name of a folder, such as scores/, got {out}")
     detector = Fleet(run) if (run / "fleet.json").exists() else _detector(run)
     if condition is None and (run / "config.yaml").exists():
         from sounddetect import Run
@@ -149,7 +150,8 @@ def adapt(
     from sounddetect.jobs.adapting import adapt_run
 
     if run.suffix.lower() == ".onnx":
-        raise ValueError("an ONNX file cannot be adapted: give the run folder that it was exported from")
+        raise ValueError(
+            "an ONNX file cannot be adapted: give the run folder that it was exported from")
     path, said = adapt_run(run, paths, condition, out)
     print(said["promise"], file=sys.stderr)
     print(f"run: {path}")
@@ -159,7 +161,8 @@ def adapt(
 def export(
     run: RunArgument,
     format: Annotated[str, typer.Option(help="onnx")] = "onnx",
-    out: Annotated[Optional[Path], typer.Option(help="file to write; without it model.onnx in the run")] = None,
+    out: Annotated[Optional[Path],
+                   typer.Option(help="file to write; without it model.onnx in the run")] = None,
 ) -> None:
     """Write the detector as one ONNX file, for other programs.
 
@@ -175,7 +178,8 @@ def export(
     detector, recordings = Detector.load(run, "cpu"), _recordings_of(run)
     path = out or run / "model.onnx"
     difference = export_onnx(detector, path, recordings)
-    checked_on = f"{len(recordings)} recordings, on noise and on tones" if recordings is not None else "noise and on tones"
+    checked_on = (f"{len(recordings)} recordings, on noise and on tones" if recordings is not None
+                  else "noise and on tones")
     print(f"{path}: scores differ from PyTorch's by at most {difference:.0e} on {checked_on}")
 
 
@@ -195,42 +199,53 @@ def _recordings_of(run: Path):
 @app.command()
 def watch(
     run: RunArgument,
-    file: Annotated[str, typer.Argument(help="a file with one recording, or - for raw samples on standard input")],
+    file: Annotated[str, typer.Argument(
+        help="a file with one recording, or - for raw samples on standard input")],
     sample_rate: Annotated[Optional[int], typer.Option(help="Hz, of raw samples")] = None,
-    sample_format: Annotated[str, typer.Option(help="of raw samples: s16 (integers of 16 bits) or f32, little-endian")] = "s16",
+    sample_format: Annotated[str, typer.Option(
+        help="of raw samples: s16 (integers of 16 bits) or f32, little-endian")] = "s16",
     channels: Annotated[int, typer.Option(help="of raw samples, interleaved", min=1)] = 1,
-    hop: Annotated[Optional[float], typer.Option(help="s from window to window; without it their length")] = None,
-    on_after: Annotated[int, typer.Option(help="windows at or over the threshold in a row that begin an alarm")] = 1,
-    off_after: Annotated[int, typer.Option(help="windows below --release in a row that end it")] = 3,
-    release: Annotated[Optional[float], typer.Option(help="score below which a window is quiet; without it four fifths of the threshold")] = None,
+    hop: Annotated[Optional[float],
+                   typer.Option(help="s from window to window; without it their length")] = None,
+    on_after: Annotated[int, typer.Option(
+        help="windows at or over the threshold in a row that begin an alarm")] = 1,
+    off_after: Annotated[int,
+                         typer.Option(help="windows below --release in a row that end it")] = 3,
+    release: Annotated[Optional[float],
+                       typer.Option(help="score below which a window is quiet; "
+                                         "without it four fifths of the threshold")] = None,
 ) -> None:
     """Score sound as it arrives, with an alarm.
 
     Window by window; the alarm ends only after some quiet windows, so that it does not flicker.
     """
     if file == "-" and sample_rate is None:
-        raise ValueError("raw samples on standard input do not say their rate: add --sample-rate, such as --sample-rate 44100")
+        raise ValueError("raw samples on standard input do not say their rate: add --sample-rate, "
+                         "such as --sample-rate 44100")
     if sample_format not in _SAMPLE_FORMATS:
-        raise ValueError(f"--sample-format needs to be {' or '.join(_SAMPLE_FORMATS)}, got {sample_format}")
+        raise ValueError(
+            f"--sample-format needs to be {' or '.join(_SAMPLE_FORMATS)}, got {sample_format}")
     detector = _detector(run)
     _refuse_cleaning(run, detector)
-    rate, pieces = (sample_rate, _raw(sys.stdin.buffer, sample_format, channels)) if file == "-" else _pieces(Path(file), detector)
+    rate, pieces = ((sample_rate, _raw(sys.stdin.buffer, sample_format, channels)) if file == "-"
+                    else _pieces(Path(file), detector))
     stream = detector.stream(rate, hop=hop, on_after=on_after, off_after=off_after, release=release)
     try:
         _show(stream, pieces)
     except KeyboardInterrupt:
         pass
-    except BrokenPipeError:                                     # whoever read the lines has gone, such as head
+    except BrokenPipeError:  # whoever read the lines has gone, such as head
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 # %% ../../nbs/11a_cli/04_deploying_commands.ipynb #280a0aaf
 def _refuse_cleaning(run, detector) -> None:
-    """Raise `ValueError` for a detector whose answer is a waveform, of which lines cannot be printed."""
+    """Raise `ValueError` for a detector that answers in waveforms: no lines can be printed."""
     from sounddetect.tasks.protocol import AnswersWaveforms
 
     if isinstance(detector.task, AnswersWaveforms):
-        raise ValueError(f"{run} removes noise, and watch prints scores: clean files by sounddetect denoise {run} PATH "
-                         "--out DIR, and sound as it comes by detector.cleaner(sample_rate) in Python")
+        raise ValueError(f"{run} removes noise, and watch prints scores: "
+                         f"clean files by sounddetect denoise {run} PATH --out DIR, "
+                         "and sound as it comes by detector.cleaner(sample_rate) in Python")
 
 
 _SAMPLE_FORMATS = {"s16": "<i2", "f32": "<f4"}
@@ -246,7 +261,8 @@ def _show(stream, pieces) -> None:
         was_on = _show_windows(windows, was_on)
         n_bad += sum(window.problem == BAD_SCORES for window in windows)
     if n_bad:
-        raise ValueError(f"{n_bad} windows have {BAD_SCORES}: take another copy of this detector, or train again")
+        raise ValueError(f"{n_bad} windows have {BAD_SCORES}: "
+                         "take another copy of this detector, or train again")
 
 
 def _windows(stream, pieces) -> Iterator[list]:
@@ -260,8 +276,9 @@ def _show_windows(windows, was_on: bool) -> bool:
         if window.alarm and not was_on:
             print(f"ALARM begins at {window.start_s:.3f} s", flush=True)
         said = " ".join(f"{value:.4f}" for value in window.scores) or "     -"
-        print(f"{window.start_s:10.3f} {window.end_s:10.3f} {said} {window.decision or 'not usable'}{' ALARM' * window.alarm}"
-              f"{' NOT FAMILIAR' * (window.familiar is False)}", flush=True)
+        said += f" {window.decision or 'not usable'}{' ALARM' * window.alarm}"
+        said += " NOT FAMILIAR" * (window.familiar is False)
+        print(f"{window.start_s:10.3f} {window.end_s:10.3f} {said}", flush=True)
         if was_on and not window.alarm:
             print(f"ALARM ends at {window.end_s:.3f} s", flush=True)
         was_on = window.alarm
@@ -280,7 +297,8 @@ def _raw(pipe, sample_format: str, channels: int) -> Iterator:
         rest = content[whole:]
         yield np.frombuffer(content[:whole], dtype).reshape(-1, channels).T
     if rest:
-        warnings.warn(f"the last {len(rest)} bytes are no whole sample of {channels} channels in {sample_format}: check --channels and --sample-format", stacklevel=2)
+        warnings.warn(f"the last {len(rest)} bytes are no whole sample of {channels} channels in "
+                      f"{sample_format}: check --channels and --sample-format", stacklevel=2)
 
 
 def _pieces(file: Path, detector) -> tuple[int, Iterator]:
@@ -291,7 +309,8 @@ def _pieces(file: Path, detector) -> tuple[int, Iterator]:
     if problems := [problem for recordings in loaded for problem in recordings.problems]:
         raise ValueError(f"{problems[0]['key']}: {problems[0]['problem']}")
     if len(loaded) != 1 or len(loaded[0]) != 1:
-        raise ValueError(f"{file} holds {sum(map(len, loaded))} recordings, watch takes one: use sounddetect predict")
+        raise ValueError(f"{file} holds {sum(map(len, loaded))} recordings, watch takes one: "
+                         "use sounddetect predict")
     rate, n_samples = int(loaded[0].table["sample_rate"].iloc[0]), int(loaded[0].n_samples[0])
     size = max(1, rate // 10)
     return rate, (loaded[0].read(0, k, min(k + size, n_samples)) for k in range(0, n_samples, size))

@@ -14,12 +14,16 @@ from typing import Annotated, Any, Optional
 
 import typer
 
-from .commands import STOPPED, ConfigOption, PathsArgument, SetOption, app, overrides_of, settings_of
+from .commands import STOPPED, ConfigOption, PathsArgument, SetOption, app
+from .commands import overrides_of, settings_of
 from .judging_commands import judge_and_print
 
 # %% ../../nbs/11a_cli/03_training_commands.ipynb #6450fbb1
 def _report(run):
-    """Evaluate a finished run and print what came out; the last line names the run. Of several processes, the first one does."""
+    """Evaluate a finished run and print what came out; the last line names the run.
+
+    Of several processes, the first one does.
+    """
     from sounddetect.machine.processes import Processes
 
     if not Processes.here().is_first:
@@ -32,14 +36,17 @@ def _report(run):
         try:
             judge_and_print(run)
         except (KeyboardInterrupt, SystemExit):
-            print(f"interrupted; the detector is finished; to judge it: sounddetect evaluate {run.path}", file=sys.stderr)
+            print("interrupted; the detector is finished; "
+                  f"to judge it: sounddetect evaluate {run.path}", file=sys.stderr)
             print(f"run: {run.path}")
             raise typer.Exit(STOPPED) from None
     print(f"run: {run.path}")
 
 
 def _fitted(train: Callable[[], Any], path: Path) -> Any:
-    """What `train` returns; a second Ctrl-C or signal, which does not wait for the step, ends with the run's name, too."""
+    """What `train` returns; a second Ctrl-C or signal, which does not wait for the step, ends
+    with the run's name, too.
+    """
     try:
         return train()
     except (KeyboardInterrupt, SystemExit):
@@ -75,17 +82,22 @@ def _train_each(config, column: str, folder: Path | None) -> None:
         raise typer.Exit(1)
 
 
-def _stopped_run(run: Path | None, config: Path | None, paths: list[Path] | None, skip_bad: bool, settings: list[str]) -> Path:
-    """The run that `train --resume` goes on with. Raises `typer.BadParameter` for what is not as in the run."""
+def _stopped_run(run: Path | None, config: Path | None, paths: list[Path] | None, skip_bad: bool,
+                 settings: list[str]) -> Path:
+    """The run that `train --resume` goes on with.
+
+    Raises `typer.BadParameter` for what is not as in the run.
+    """
     from sounddetect import Config, Run
     from sounddetect.jobs.training_runs import newest_unfinished
 
     stopped = Run(run or newest_unfinished(Config.load(config, overrides_of(settings)).output.dir))
     own = stopped.config.data
     trained_on = [own.path] if isinstance(own.path, str) else own.path
-    if paths and [path.resolve() for path in paths] != [Path(path).resolve() for path in trained_on]:
-        raise typer.BadParameter(f"{stopped.path} goes on with the recordings at {', '.join(trained_on)}: "
-                                 "for others, leave --resume out")
+    known = [Path(path).resolve() for path in trained_on]
+    if paths and [path.resolve() for path in paths] != known:
+        raise typer.BadParameter(f"{stopped.path} goes on with the recordings at "
+                                 f"{', '.join(trained_on)}: for others, leave --resume out")
     if skip_bad and not own.skip_bad:
         raise typer.BadParameter(f"{stopped.path} was begun without --skip-bad: leave it out")
     if config:
@@ -97,10 +109,13 @@ def _stopped_run(run: Path | None, config: Path | None, paths: list[Path] | None
 def train(
     paths: PathsArgument = None,
     config: ConfigOption = None,
-    run: Annotated[Optional[Path], typer.Option(help="folder of the run; without it a new one below output.dir")] = None,
+    run: Annotated[Optional[Path], typer.Option(
+        help="folder of the run; without it a new one below output.dir")] = None,
     set: SetOption = None,
-    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="go on without recordings that cannot be used")] = False,
-    resume: Annotated[bool, typer.Option("--resume", help="go on with --run, or with the newest unfinished run below output.dir")] = False,
+    skip_bad: Annotated[bool, typer.Option(
+        "--skip-bad", help="go on without recordings that cannot be used")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="go on with --run, or with the newest "
+                                         "unfinished run below output.dir")] = False,
     per: Annotated[Optional[str], typer.Option(
         help="a detector for each value of this column, such as machine_type: folder --run then "
         "holds a run for each; the same command goes on with those that are missing")] = None,
@@ -115,21 +130,27 @@ def train(
         return _train_each(Config.load(config, settings_of(set, paths, skip_bad)), per, run)
     if resume:
         stopped = _stopped_run(run, config, paths, skip_bad, set or [])
-        return _report(_fitted(lambda: training_runs.resume(stopped, overrides_of(set or [])), stopped))
-    training = training_runs.prepare_training(Config.load(config, settings_of(set, paths, skip_bad)), run=run)
+        return _report(
+            _fitted(lambda: training_runs.resume(stopped, overrides_of(set or [])), stopped))
+    training = training_runs.prepare_training(
+        Config.load(config, settings_of(set, paths, skip_bad)), run=run)
     _report(_fitted(training.fit, training.run.path))
 
 # %% ../../nbs/11a_cli/03_training_commands.ipynb #988bfeda
 @app.command()
 def resume(
-    run: Annotated[Optional[Path], typer.Argument(help="run folder; without it the newest unfinished one below runs/")] = None,
-    epochs: Annotated[Optional[int], typer.Option(help="train up to this epoch, also if the run is finished; the rate stays at its end unless --set training.lr_scheduler.T_max plans anew")] = None,
+    run: Annotated[Optional[Path], typer.Argument(
+        help="run folder; without it the newest unfinished one below runs/")] = None,
+    epochs: Annotated[Optional[int], typer.Option(
+        help="train up to this epoch, also if the run is finished; the rate stays at its end "
+             "unless --set training.lr_scheduler.T_max plans anew")] = None,
     set: SetOption = None,
 ) -> None:
     """Continue a stopped training, or extend a finished one."""
     from sounddetect.jobs import training_runs
 
-    overrides = overrides_of(set or []) | ({"training.epochs": epochs} if epochs is not None else {})
+    overrides = overrides_of(set or []) | ({"training.epochs": epochs}
+                                           if epochs is not None else {})
     path = run or training_runs.newest_unfinished()
     _report(_fitted(lambda: training_runs.resume(path, overrides), path))
 
@@ -137,11 +158,14 @@ def resume(
 @app.command("cross-validate")
 def cross_validate(
     paths: PathsArgument = None,
-    folds: Annotated[int, typer.Option(help="how many; a column `fold` of the recordings wins")] = 5,
+    folds: Annotated[int,
+                     typer.Option(help="how many; a column `fold` of the recordings wins")] = 5,
     config: ConfigOption = None,
-    run: Annotated[Optional[Path], typer.Option(help="folder; of one that was stopped: go on; without it a new one below output.dir")] = None,
+    run: Annotated[Optional[Path], typer.Option(help="folder; of one that was stopped: go on; "
+                                                "without it a new one below output.dir")] = None,
     set: SetOption = None,
-    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="go on without recordings that cannot be used")] = False,
+    skip_bad: Annotated[bool, typer.Option(
+        "--skip-bad", help="go on without recordings that cannot be used")] = False,
 ) -> None:
     """Train and evaluate a detector for each fold.
 
@@ -153,13 +177,16 @@ def cross_validate(
 
     goes_on = run is not None and (run / "folds.csv").exists()
     if goes_on and (paths or config or set or skip_bad):
-        raise typer.BadParameter(f"{run} goes on with its own settings: leave out PATH, --config, --set and --skip-bad, or give another --run")
-    done = validate(None if goes_on else Config.load(config, settings_of(set, paths, skip_bad)), folds=folds, run=run)
+        raise typer.BadParameter(f"{run} goes on with its own settings: leave out PATH, --config, "
+                                 "--set and --skip-bad, or give another --run")
+    done = validate(None if goes_on else Config.load(config, settings_of(set, paths, skip_bad)),
+                    folds=folds, run=run)
     if not done.finished:
         print(f"stopped; go on with: sounddetect cross-validate --run {done.path}", file=sys.stderr)
         print(f"run: {done.path}")
         raise typer.Exit(STOPPED)
-    print(f"{done.metrics['n']} {done.scores.counted} from {done.metrics['n_groups']} groups in {done.n_folds} folds; {_protocol(done)}interval: {done.metrics['interval']}")
+    print(f"{done.metrics['n']} {done.scores.counted} from {done.metrics['n_groups']} groups in "
+          f"{done.n_folds} folds; {_protocol(done)}interval: {done.metrics['interval']}")
     print(done.table.to_string(float_format="{:.3f}".format, na_rep="-"))
     if done.scores.probabilities(done.predictions) is not None:
         _print_doubts(done, own_recordings(done.run))
@@ -177,5 +204,7 @@ def _print_doubts(done, recordings):
     doubts = collect_doubts(done, recordings)
     doubted = doubts[doubts["doubted"]]
     if len(doubted):
-        print(f"labels to listen to again, which may also be hard or unusual recordings: {len(doubted)} ({done.path / 'doubts'})")
-        print(doubted[["key", "label", "suggested", "probability"]][:5].to_string(index=False, float_format="{:.2f}".format))
+        print("labels to listen to again, which may also be hard or unusual recordings: "
+              f"{len(doubted)} ({done.path / 'doubts'})")
+        print(doubted[["key", "label", "suggested", "probability"]][:5].to_string(
+            index=False, float_format="{:.2f}".format))

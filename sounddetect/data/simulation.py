@@ -123,12 +123,13 @@ class _Machine:
 def _machine(seed, number):
     """One unit of the machine: what stays the same from recording to recording."""
     rng, order = _rng(seed, "machine", number), np.arange(1, 13)
-    return _Machine(
-        rate=rng.uniform(20, 30), amplitudes=_gain(rng.normal(0, 4, 12))/order, offsets=rng.uniform(0, 2*np.pi, 12),
-        centres=np.geomspace(150, 9000, 8)*2**rng.uniform(-0.3, 0.3, 8), gains=rng.normal(0, 2, 8),
-        widths=rng.uniform(0.1, 0.4, 8), tilt=rng.uniform(-4, -1.5), n_balls=int(rng.integers(7, 13)),
-        diameter_ratio=rng.uniform(0.16, 0.26), contact_angle=rng.uniform(0, 0.26),
-        resonance=rng.uniform(2200, 6000), damping=rng.uniform(0.02, 0.05))
+    return _Machine(rate=rng.uniform(20, 30), amplitudes=_gain(rng.normal(0, 4, 12))/order,
+                    offsets=rng.uniform(0, 2*np.pi, 12),
+                    centres=np.geomspace(150, 9000, 8)*2**rng.uniform(-0.3, 0.3, 8),
+                    gains=rng.normal(0, 2, 8), widths=rng.uniform(0.1, 0.4, 8),
+                    tilt=rng.uniform(-4, -1.5), n_balls=int(rng.integers(7, 13)),
+                    diameter_ratio=rng.uniform(0.16, 0.26), contact_angle=rng.uniform(0, 0.26),
+                    resonance=rng.uniform(2200, 6000), damping=rng.uniform(0.02, 0.05))
 
 # %% ../../nbs/01_data/0_simulation.ipynb #dcb3c50f
 def bearing_rates(
@@ -187,7 +188,8 @@ def _mean_rate(phase, sample_rate):
 def _imbalance(rng, machine, phase, sample_rate):
     """Modulation, sound and rate (Hz) of a rotor out of balance.
 
-    After ISO 21940-11 (force grows with speed squared); the modulation of noise is a simplification of ours.
+    After ISO 21940-11 (force grows with speed squared); the modulation of noise is
+    a simplification of ours.
     """
     speed = np.gradient(phase)*sample_rate/(2*np.pi)
     force = rng.uniform(0.7, 0.95)*(speed/machine.rate)**2      # 0.7 to 0.95 at the usual speed
@@ -206,7 +208,7 @@ def _rub(rng, machine, phase, sample_rate):
     away = np.abs(turns*touches - number - 0.5)/touches         # turns to the middle of the touch
     gate = np.where(away < arc/2, np.cos(np.pi*away/arc)**2, 0)
     strengths = np.exp(0.2*rng.standard_normal(number[-1] + 1))[number]
-    strengths *= np.where(np.floor(turns) % 2, 0.7, 1)          # the bounce: every second turn is harder
+    strengths *= np.where(np.floor(turns) % 2, 0.7, 1)  # the bounce: every second turn is harder
     frequency = np.fft.rfftfreq(len(phase), 1/sample_rate)
     high = 1/(1 + (1500/np.maximum(frequency, 1))**4)/(1 + (frequency/7000)**4)
     scrape = _gain(rng.uniform(3.5, 8.5))*_unit(gate*strengths*_noise(rng, high, len(phase)))
@@ -220,12 +222,13 @@ def _background(rng, sample_rate, n_samples):
     frequency = np.fft.rfftfreq(n_samples, 1/sample_rate)
     room = _noise(rng, np.maximum(frequency, 30)**rng.uniform(-1.2, -0.8), n_samples)
     hum = _harmonics(2*np.pi*50*time, [1, 0.5, 0.4, 0.2, 0.2], rng.uniform(0, 2*np.pi, 5))
-    other = _harmonics(2*np.pi*rng.uniform(10, 40)*time, rng.uniform(0, 1, 30), rng.uniform(0, 2*np.pi, 30))
+    other = _harmonics(
+        2*np.pi*rng.uniform(10, 40)*time, rng.uniform(0, 1, 30), rng.uniform(0, 2*np.pi, 30))
     levels = _gain([rng.uniform(-18, -8), rng.uniform(-30, -12), rng.uniform(-25, -10)])
     total = sum(level*_unit(sound) for level, sound in zip(levels, (room, hum, other)))
     for _ in range(rng.poisson(n_samples/sample_rate)):         # one a second on average
-        knock = _ringing([rng.uniform(0, time[-1])], [1.], rng.uniform(300, 5000), rng.uniform(0.01, 0.05),
-                         sample_rate, n_samples)
+        knock = _ringing([rng.uniform(0, time[-1])], [1.], rng.uniform(300, 5000),
+                         rng.uniform(0.01, 0.05), sample_rate, n_samples)
         total += rng.uniform(2, 6)*knock
     return total
 
@@ -240,16 +243,18 @@ def _source(rng, machine, phase, sample_rate):
     hiss = _noise(rng, np.maximum(frequency, 50)**-0.3/(1 + (frequency/6000)**2), n_samples)
     hiss *= 1 + rng.uniform(0.02, 0.12)*np.cos(phase + rng.uniform(0, 2*np.pi))
     band = _response(frequency, [machine.resonance], [30], [0.12])
-    steady = _gain(rng.uniform(-13, -4))*_noise(rng, band - 1, n_samples)  # less 1: nothing outside the band
+    # less 1: nothing outside the band
+    steady = _gain(rng.uniform(-13, -4))*_noise(rng, band - 1, n_samples)
     load_db = rng.uniform(-5, 2)
-    return hiss, steady, _gain(load_db)*_unit(_harmonics(phase, machine.amplitudes, machine.offsets))
+    return hiss, steady, _gain(load_db)*_unit(
+        _harmonics(phase, machine.amplitudes, machine.offsets))
 
 
 def _body(rng, machine, hiss, sample_rate):
     """Response of casing and room for one place of the microphone: `hiss` keeps its RMS."""
     frequency = np.fft.rfftfreq(len(hiss), 1/sample_rate)
-    body = _response(frequency, machine.centres, machine.gains + rng.normal(0, 1, 8), machine.widths,
-                     machine.tilt + rng.normal(0, 0.5))
+    body = _response(frequency, machine.centres, machine.gains + rng.normal(0, 1, 8),
+                     machine.widths, machine.tilt + rng.normal(0, 0.5))
     return body*np.std(hiss)/np.std(_through(hiss, body))
 
 # %% ../../nbs/01_data/0_simulation.ipynb #044723d6
@@ -259,7 +264,8 @@ def _plan(
 )->tuple[int, int, str|None]:  # visit, machine, fault (None: healthy)
     """What is recorded: even recordings are healthy, odd ones faulty."""
     visit, faulty = divmod(index, 2)
-    kind = list(_FAULTS)[(visit + visit//n_machines) % 3]  # shifted each round: in time, a machine has all kinds
+    # shifted each round: in time, a machine has all kinds
+    kind = list(_FAULTS)[(visit + visit//n_machines) % 3]
     return visit, visit % n_machines, kind if faulty else None
 
 
@@ -272,14 +278,17 @@ def _recording(
     sample_rate:int,  # samples per second (Hz)
     duration:float,   # seconds
     fault_level:float=0.,  # of the fault (dB), see `simulate_recordings`
-)->tuple[np.ndarray, float]:  # waveform `(time,)` float32 in [-1, 1]; rate of the fault (Hz), 0 without
+    # waveform `(time,)` float32 in [-1, 1]; rate of the fault (Hz), 0 without
+)->tuple[np.ndarray, float]:
     """One recording, and the truth about it."""
     machine, rng = _machine(seed, number), _rng(seed, "scene", index)
     rate, n_samples = machine.rate*rng.uniform(0.85, 1.15), round(sample_rate*duration)
     fault_rng = _rng(seed, "fault", index)
-    sound, fault_rate = _sound(rng, machine, rate, fault, fault_rng, sample_rate, n_samples, fault_level)
+    sound, fault_rate = _sound(rng, machine, rate, fault, fault_rng, sample_rate,
+                               n_samples, fault_level)
     waveform = sound + _background(rng, sample_rate, n_samples)
-    return _at_level(waveform, _rng(seed, "visit", visit).uniform(-42, -22) + rng.normal(0, 1)), fault_rate
+    level = _rng(seed, "visit", visit).uniform(-42, -22) + rng.normal(0, 1)
+    return _at_level(waveform, level), fault_rate
 
 
 def _sound(rng, machine, rate, fault, fault_rng, sample_rate, n_samples, fault_level):
@@ -307,22 +316,27 @@ HARD_LEVEL = -15.0      # dB, with `hard`: so early that no method finds all of 
 def _check(n_recordings, seed, sample_rate, duration, n_machines, fault_level):
     """Refuse settings that cannot be simulated."""
     if n_recordings < 2:
-        raise ValueError(f"simulation needs n_recordings >= 2 (one OK, one NG), got n_recordings={n_recordings}")
+        raise ValueError(
+            f"simulation needs n_recordings >= 2 (one OK, one NG), got n_recordings={n_recordings}")
     if seed < 0: raise ValueError(f"simulation needs seed >= 0, got seed={seed}")
     if sample_rate < 16000:
-        raise ValueError("simulation needs sample_rate >= 16000 Hz, because bearings ring up to 6000 Hz, "
-                         f"got sample_rate={sample_rate}; resample afterwards for less")
+        raise ValueError("simulation needs sample_rate >= 16000 Hz, because bearings ring up to "
+                         f"6000 Hz, got sample_rate={sample_rate}; resample afterwards for less")
     if not duration >= 0.05:
-        raise ValueError(f"simulation needs duration >= 0.05 s (one turn of the shaft), got duration={duration}")
-    if n_machines < 1: raise ValueError(f"simulation needs n_machines >= 1, got n_machines={n_machines}")
+        raise ValueError(
+            f"simulation needs duration >= 0.05 s (one turn of the shaft), got duration={duration}")
+    if n_machines < 1:
+        raise ValueError(f"simulation needs n_machines >= 1, got n_machines={n_machines}")
     if not -60 <= fault_level <= 20:
-        raise ValueError(f"simulation needs fault_level from -60 to 20 dB, got fault_level={fault_level}")
+        raise ValueError(
+            f"simulation needs fault_level from -60 to 20 dB, got fault_level={fault_level}")
 
 
 def _level(fault_level, hard):
     """The level of faults (dB) that was asked for."""
     if hard and fault_level is not None:
-        raise ValueError(f"simulation needs either hard or a fault_level, got both (fault_level={fault_level})")
+        raise ValueError(
+            f"simulation needs either hard or a fault_level, got both (fault_level={fault_level})")
     return HARD_LEVEL if hard else FAULT_LEVEL if fault_level is None else fault_level
 
 
@@ -361,7 +375,8 @@ def simulate_recordings(
     labels, groups = [], []
     for index in range(n_recordings):
         visit, number, fault = _plan(index, n_machines)
-        waveforms[index], _ = _recording(seed, index, visit, number, fault, sample_rate, duration, fault_level)
+        waveforms[index], _ = _recording(
+            seed, index, visit, number, fault, sample_rate, duration, fault_level)
         labels.append("NG" if fault else "OK")
         groups.append(f"machine_{number:02d}")
     return waveforms, labels, groups
@@ -384,8 +399,11 @@ def _encode(pcm, labels, form, sample_rate):
         sf.write(buffer, pcm, sample_rate, format="WAV", subtype="PCM_16")
         return buffer.getvalue()
     samples = np.round(pcm/32768, 5)
-    if form == "new": content = {"waveforms": samples, "labels": labels, "fs": sample_rate, "metric": "RMS"}
-    else: content = [{"Waveform": row, "Labels": int(label == "NG")} for row, label in zip(samples, labels)]
+    if form == "new":
+        content = {"waveforms": samples, "labels": labels, "fs": sample_rate, "metric": "RMS"}
+    else:
+        content = [{"Waveform": row, "Labels": int(label == "NG")}
+                   for row, label in zip(samples, labels)]
     return orjson.dumps(content, option=orjson.OPT_SERIALIZE_NUMPY)
 
 
@@ -394,7 +412,8 @@ def _write(path, content):
     with replacing(path) as draft: draft.write_bytes(content)
 
 # %% ../../nbs/01_data/0_simulation.ipynb #5c29862b
-_TYPES = {"fan": (1.0, 1.0), "pump": (1.9, 0.6)}     # shaft rate and resonance, by those of the usual machine
+# shaft rate and resonance, by those of the usual machine
+_TYPES = {"fan": (1.0, 1.0), "pump": (1.9, 0.6)}
 _UNITS, _DOMAINS = 2, ("source", "target")
 
 
@@ -414,7 +433,10 @@ def _scene(index, form):
     round_, unit = divmod(visit, len(_TYPES)*_UNITS)
     kind, unit = list(_TYPES)[unit % len(_TYPES)], unit // len(_TYPES)
     part = "test" if faulty or round_ % 3 == 1 else "train"
-    is_target = round_ // 3 % 2 if part == "test" and not faulty else round_ % 2 if faulty else round_ % 5 == 4
+    if faulty:
+        is_target = round_ % 2
+    else:
+        is_target = round_ // 3 % 2 if part == "test" else round_ % 5 == 4
     domain = _DOMAINS[bool(is_target) and form == "dcase"]
     return _Scene(kind, unit, domain, list(_FAULTS)[(visit + round_) % 3] if faulty else None, part)
 
@@ -427,8 +449,10 @@ def _dcase_recording(seed, index, scene, sample_rate, duration, fault_level):
     machine = replace(machine, rate=machine.rate*faster, resonance=machine.resonance*higher)
     rng, n_samples = _rng(seed, "scene", index), round(sample_rate*duration)
     rate = machine.rate*(1.3 if is_target else 1.0)*rng.uniform(0.97, 1.03)
-    sound, _ = _sound(rng, machine, rate, scene.fault, _rng(seed, "fault", index), sample_rate, n_samples, fault_level)
-    noise, _ = _sound(rng, other, other.rate*rng.uniform(0.9, 1.1), None, None, sample_rate, n_samples, 0)
+    sound, _ = _sound(rng, machine, rate, scene.fault, _rng(seed, "fault", index), sample_rate,
+                      n_samples, fault_level)
+    noise, _ = _sound(
+        rng, other, other.rate*rng.uniform(0.9, 1.1), None, None, sample_rate, n_samples, 0)
     nearby = _gain(rng.uniform(-12, -6))*_unit(noise)*np.std(sound)
     waveform = sound + nearby + 0.5*_background(rng, sample_rate, n_samples)
     return _at_level(waveform, -32 + rng.normal(0, 1))
@@ -441,7 +465,8 @@ def _dcase_names(n_recordings, form):
         scene = _scene(index, form)
         label = "anomaly" if scene.fault else "normal"
         if form == "dcase":
-            start, number = f"section_{scene.unit:02d}_{scene.domain}_{scene.part}_{label}", "{:04d}"
+            start = f"section_{scene.unit:02d}_{scene.domain}_{scene.part}_{label}"
+            number = "{:04d}"
             end = "_speed_high_noise_B" if scene.domain == "target" else "_speed_low_noise_A"
         else:
             start, number, end = f"{label}_id_{2*scene.unit:02d}", "{:08d}", ""
@@ -497,14 +522,17 @@ def simulate(
     """
     fault_level = _level(fault_level, hard)
     _check(n_recordings, seed, sample_rate, duration, n_machines, fault_level)
-    if form not in FORMS: raise ValueError(f"simulate needs form to be one of {', '.join(FORMS)}, got form={form!r}")
+    if form not in FORMS:
+        raise ValueError(f"simulate needs form to be one of {', '.join(FORMS)}, got form={form!r}")
     files: dict[Path, list[int]] = {}
-    scenes = {Path(path)/name: item for name, item in _dcase_names(n_recordings, form).items()} if form in _DCASE_FORMS else {}
+    scenes = ({Path(path)/name: item for name, item in _dcase_names(n_recordings, form).items()}
+              if form in _DCASE_FORMS else {})
     for index in range(n_recordings if not scenes else 0):
         files.setdefault(Path(path)/_file(index, form, n_machines), []).append(index)
     taken = [file for file in sorted({**files, **scenes}) if file.exists()]
-    if taken: raise FileExistsError(f"simulate overwrites nothing, but {taken[0]} exists ({len(taken)} such); "
-                                    "choose another folder or remove them")
+    if taken:
+        raise FileExistsError(f"simulate overwrites nothing, but {taken[0]} exists "
+                              f"({len(taken)} such); choose another folder or remove them")
     for file, (index, scene) in scenes.items():
         waveform = _dcase_recording(seed, index, scene, sample_rate, duration, fault_level)
         _write(file, _encode(_pcm(waveform), [], form, sample_rate))

@@ -23,7 +23,7 @@ def log_odds_of(
     logits: Tensor,    # `(batch, class)`
     target: int,       # number of the class in question
 ) -> Tensor:           # `(batch,)`
-    """Logit of a class less the mean of the other logits: of two classes, the logarithm of the odds."""
+    """Logit of a class less the mean of the others: of two classes, the logarithm of the odds."""
     others = (logits.sum(-1) - logits[:, target]) / (logits.shape[-1] - 1)
     return logits[:, target] - others
 
@@ -32,7 +32,9 @@ N_POINTS = 32    # on the way from the average window to this one
 
 
 def _evidence(network: Explains, plane: Tensor, target: int) -> tuple[Tensor, Tensor, float]:
-    """Integrated gradients of the log odds, of the shape of `plane`; log odds `(batch,)`; log odds of the average window."""
+    """Integrated gradients of the log odds, of the shape of `plane`; log odds `(batch,)`; log
+    odds of the average window.
+    """
     with torch.no_grad():
         log_odds = log_odds_of(network.from_time_frequency(plane), target)
         average = log_odds_of(network.from_time_frequency(torch.zeros_like(plane[:1])), target)
@@ -41,18 +43,23 @@ def _evidence(network: Explains, plane: Tensor, target: int) -> tuple[Tensor, Te
     for point, weight in zip((points + 1) / 2, weights / 2):
         on_the_way = (plane * float(point)).requires_grad_()
         # To the input alone: the gradients of the weights are neither computed nor touched.
-        gradient, = torch.autograd.grad(log_odds_of(network.from_time_frequency(on_the_way), target).sum(), on_the_way)
+        gradient, = torch.autograd.grad(
+            log_odds_of(network.from_time_frequency(on_the_way), target).sum(), on_the_way)
         total += float(weight) * gradient
     return total * plane, log_odds, float(average)
 
 # %% ../../nbs/06_detector/04_explaining.ipynb #4e8327ef
 def _explain_windows(detector, windows, lengths, target):
-    """Of a batch: attention `(window, token)`, evidence `(window, channel, band, frame)`, log odds `(window,)`, and of the average window."""
-    flags = torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False)
+    """Of a batch: attention `(window, token)`, evidence `(window, channel, band, frame)`, log odds
+    `(window,)`, and of the average window.
+    """
+    flags = torch.backends.cudnn.flags(
+        enabled=True, benchmark=False, deterministic=True, allow_tf32=False)
     with exact_float32(), torch.inference_mode(False), flags:
         with torch.no_grad():
             features = detector.front_end(windows.to(detector.device), lengths.to(detector.device))
-            attention, plane = detector.network.attention_map(features), detector.network.time_frequency(features)
+            attention = detector.network.attention_map(features)
+            plane = detector.network.time_frequency(features)
         with torch.enable_grad():
             evidence, log_odds, average = _evidence(detector.network, plane, target)
     return [part.float().cpu().numpy() for part in (attention, evidence, log_odds)] + [average]
@@ -62,13 +69,15 @@ def _explain_windows(detector, windows, lengths, target):
 class Explanation:
     """Where a detector looked in a recording.
 
-    `frame_s` is the duration of a frame; frame `k` begins at `k * frame_s`. The mean over frames of the sum over bands of `evidence` is
-    `log_odds - average`, exactly when the windows do not overlap.
+    `frame_s` is the duration of a frame; frame `k` begins at `k * frame_s`. The mean
+    over frames of the sum over bands of `evidence` is `log_odds - average`, exactly when
+    the windows do not overlap.
     """
 
     frame_s: float             # s
     attention: np.ndarray      # float32 `(frame,)`, 1 = even
-    evidence: np.ndarray       # float32 `(band, frame)`, positive: for `target`; of all channels together
+    # float32 `(band, frame)`, positive: for `target`; of all channels together
+    evidence: np.ndarray
     by_channel: np.ndarray     # float32 `(channel, frame)`, the same of all bands together
     frequencies: np.ndarray    # of the bands, Hz `(band,)`
     target: str                # class in question
@@ -77,7 +86,9 @@ class Explanation:
 
     @property
     def over_time(self) -> np.ndarray:
-        """Evidence of all bands together and `average`, float32 `(frame,)`: what the log odds would be if all were like this moment."""
+        """Evidence of all bands together and `average`, float32 `(frame,)`: what the log odds would
+        be if all were like this moment.
+        """
         return self.evidence.sum(0) + np.float32(self.average)
 
     @property
@@ -105,34 +116,42 @@ def adapted_condition(
 # %% ../../nbs/06_detector/04_explaining.ipynb #099c49ed
 def explain(
     detector: Detector,
-    waveform: np.ndarray,          # prepared, float32 `(channel, time)`, as `prepared_waveforms` gives it
-    target: str | None = None,     # class in question; None: the one to be found, else the most likely
+    # prepared, float32 `(channel, time)`, as `prepared_waveforms` gives it
+    waveform: np.ndarray,
+    target: str | None = None,  # class in question; None: the one to be found, else the most likely
     batch_size: int = 8,           # windows at a time
 ) -> Explanation:
     """Attention and evidence over a recording. The network is left as it was.
 
-    Evidence after Sundararajan, Taly & Yan (2017), *Axiomatic attribution for deep networks*. Raises `ValueError` for a class that the detector
-    does not know, for what is no waveform, and for a network that cannot be explained.
+    Evidence after Sundararajan, Taly & Yan (2017), *Axiomatic attribution for deep networks*.
+    Raises `ValueError` for a class that the detector does not know, for what is no waveform, and
+    for a network that cannot be explained.
     """
     require(detector.network, Explains, "explaining a recording")
     waveform = np.asarray(waveform, np.float32)
     n_channels = n_channels_of(detector.config.audio)
     if waveform.ndim != 2 or len(waveform) != n_channels or not waveform.size:
-        raise ValueError(f"explain needs a waveform (channel, time) with {n_channels} channels and at least one sample, "
-                         f"got shape {waveform.shape}")
+        raise ValueError(f"explain needs a waveform (channel, time) with {n_channels} channels and "
+                         f"at least one sample, got shape {waveform.shape}")
     if target is not None and target not in detector.classes:
         raise ValueError(f"target needs to be one of {', '.join(detector.classes)}, got {target!r}")
     length = detector.config.model.input_length
     starts = window_starts(waveform.shape[1], length)
     condition = adapted_condition(detector, waveform)
     if condition is not None:
-        raise ValueError(f"this recording was judged by its distance from the good ones of condition {condition!r}, not by "
-                         "the network, which therefore has nothing to explain")
-    windows, lengths = map(torch.from_numpy, window_batch([waveform[:, start:start + length] for start in starts], length))
-    number = _target(detector, windows, lengths, batch_size) if target is None else detector.classes.index(target)
-    batches = [_explain_windows(detector, *batch, number) for batch in zip(windows.split(batch_size), lengths.split(batch_size))]
-    attention, evidence, log_odds = (np.concatenate([batch[k] for batch in batches]) for k in range(3))
-    evidence = evidence.reshape(len(evidence), -1, evidence.shape[-1])                         # channels beside one another
+        raise ValueError("this recording was judged by its distance from "
+                         f"the good ones of condition {condition!r}, not by the network, "
+                         "which therefore has nothing to explain")
+    windows, lengths = map(torch.from_numpy, window_batch(
+        [waveform[:, start:start + length] for start in starts], length))
+    number = (_target(detector, windows, lengths, batch_size) if target is None
+              else detector.classes.index(target))
+    batches = [_explain_windows(detector, *batch, number)
+               for batch in zip(windows.split(batch_size), lengths.split(batch_size))]
+    attention, evidence, log_odds = (np.concatenate([batch[k] for batch in batches])
+                                     for k in range(3))
+    # channels beside one another
+    evidence = evidence.reshape(len(evidence), -1, evidence.shape[-1])
     return _joined(detector, starts, attention, evidence, log_odds, batches[0][3], number)
 
 # %% ../../nbs/06_detector/04_explaining.ipynb #72f622df
@@ -142,7 +161,8 @@ def _target(detector, windows, lengths, batch_size):
         return detector.classes.index(detector.scores.positive)
     with exact_float32():
         batches = zip(windows.split(batch_size), lengths.split(batch_size))
-        logits = torch.cat([detector.window_answers(part.to(detector.device), n.to(detector.device)) for part, n in batches])
+        logits = torch.cat([detector.window_answers(part.to(detector.device), n.to(detector.device))
+                            for part, n in batches])
     return int(logits.mean(0).argmax())
 
 
@@ -150,17 +170,19 @@ def _joined(detector, starts, attention, evidence, log_odds, average, target):
     """Windows side by side on the axis of the recording."""
     length, n_frames = detector.config.model.input_length, evidence.shape[2]
     first = np.round(np.array(starts) / length * n_frames).astype(int)
-    token = ((np.arange(n_frames) + 0.5) / n_frames * attention.shape[1]).astype(int)      # the one that each frame lies in
+    # the one that each frame lies in
+    token = ((np.arange(n_frames) + 0.5) / n_frames * attention.shape[1]).astype(int)
     attention = attention[:, token] * attention.shape[1]
     total = np.zeros((evidence.shape[1] + 1, first[-1] + n_frames), np.float32)
     count = np.zeros(total.shape[1], np.float32)
     for place, looked, said in zip(first, attention, evidence):
         total[:, place:place + n_frames] += np.concatenate([said * n_frames, looked[None]])
         count[place:place + n_frames] += 1
-    total[:-1] /= detector.temperature             # which divides the logits, and so all that adds up to them
+    total[:-1] /= detector.temperature  # which divides the logits, and so all that adds up to them
     total /= count
     rate = detector.config.audio.sample_rate
     frequencies = np.asarray(detector.network.band_frequencies(rate).cpu())
-    by_both = total[:-1].reshape(-1, len(frequencies), total.shape[1])             # (channel, band, frame)
-    return Explanation(length / n_frames / rate, total[-1], by_both.sum(0), by_both.sum(1), frequencies, detector.classes[target],
-                       float(log_odds.mean()) / detector.temperature, average / detector.temperature)
+    by_both = total[:-1].reshape(-1, len(frequencies), total.shape[1])  # (channel, band, frame)
+    return Explanation(length / n_frames / rate, total[-1], by_both.sum(0), by_both.sum(1),
+                       frequencies, detector.classes[target], float(log_odds.mean())
+                       / detector.temperature, average / detector.temperature)

@@ -41,20 +41,21 @@ def _parts_of(config: Config) -> Iterator[tuple[parts.Part, dict | None]]:
 def settings_of_model(config: Config) -> dict:
     """What shapes a score, as plain values: `task`, `parts`, `config`."""
     inference, memory = config.inference, config.memory
-    return {
-        "task": config.task,
-        "parts": [{"kind": part.kind, "name": part.name, "module": part.home, "settings": settings}
-                  for part, settings in _parts_of(config)],
-        "config": config.model_dump(include={"audio", "preprocessing"}) | {
-            "data": {"classes": list(config.data.classes), "labels": dict(config.data.labels)},
-            "inference": {"threshold": inference.working_threshold, "temperature": inference.working_temperature,
-                          "familiarity": inference.familiarity},
-            "memory": {"efficient_attention": memory.efficient_attention}}}
+    return {"task": config.task,
+            "parts": [{"kind": part.kind, "name": part.name, "module": part.home,
+                       "settings": settings} for part, settings in _parts_of(config)],
+            "config": config.model_dump(include={"audio", "preprocessing"})
+            | {"data": {"classes": list(config.data.classes), "labels": dict(config.data.labels)},
+               "inference": {"threshold": inference.working_threshold,
+                             "temperature": inference.working_temperature,
+                             "familiarity": inference.familiarity},
+               "memory": {"efficient_attention": memory.efficient_attention}}}
 
 
 def description_of(config: Config, about: dict) -> dict:
     """What a saved detector says of itself, beside its check sums."""
-    return {"kind": "detector", "format_version": FORMAT_VERSION} | settings_of_model(config) | {"about": about}
+    return ({"kind": "detector", "format_version": FORMAT_VERSION} | settings_of_model(config)
+            | {"about": about})
 
 # %% ../../nbs/06_detector/00_model_folder.ipynb #56d2ac55
 def read_settings(
@@ -63,15 +64,18 @@ def read_settings(
 ) -> tuple[Config, dict]:        # the configuration; where the detector comes from
     """What a saved detector says of itself.
 
-    Raises `ValueError` when it is damaged, foreign, of a newer version, or made of a part that is not there.
+    Raises `ValueError` when it is damaged, foreign, of a newer version, or made of
+    a part that is not there.
     """
-    if not isinstance(content, dict) or not isinstance(content.get("kind"), str) or type(content.get("format_version")) is not int:
+    if (not isinstance(content, dict) or not isinstance(content.get("kind"), str)
+            or type(content.get("format_version")) is not int):
         raise ValueError(f"{name} is damaged or not of SoundDetect: {_REMEDY}")
     kind, version = content["kind"], content["format_version"]
     if kind != "detector" or not 1 <= version <= FORMAT_VERSION:
-        raise ValueError(f"{name} is a {kind[:40]} of format {version}, this version reads a detector up to format {FORMAT_VERSION}: "
-                         "update sounddetect to use it")
-    if not isinstance(content.get("config"), dict) or not isinstance(content.get("about", {}), dict):
+        raise ValueError(f"{name} is a {kind[:40]} of format {version}, this version reads a "
+                         f"detector up to format {FORMAT_VERSION}: update sounddetect to use it")
+    if (not isinstance(content.get("config"), dict)
+            or not isinstance(content.get("about", {}), dict)):
         raise ValueError(f"{name} is damaged or not of SoundDetect: {_REMEDY}")
     try:
         settings = _joined(content, name) if version >= 3 else content["config"]
@@ -90,13 +94,14 @@ class _MissingPart(ValueError):
 
 def _joined(content: dict, name: str) -> dict:
     """One configuration from what format 3 holds in places of their own."""
-    settings, section = content["config"] | {"task": content["task"]}, {"feature": "features", "task": content["task"]}
+    settings = content["config"] | {"task": content["task"]}
+    section = {"feature": "features", "task": content["task"]}
     for part in content["parts"]:
         try:
             parts.find(part["kind"], part["name"])
         except ValueError as error:
-            raise _MissingPart(f"{name} needs the {part['kind']} {part['name']!r} of the module {part['module']}, "
-                               f"which is not there: {error}") from None
+            raise _MissingPart(f"{name} needs the {part['kind']} {part['name']!r} of the module "
+                               f"{part['module']}, which is not there: {error}") from None
         if part["settings"] is not None:
             settings[section.get(part["kind"], "model")] = part["settings"]
     return settings
@@ -109,7 +114,8 @@ def _format_of(folder: Path) -> int:
     """Format of the detector in a folder; 0: `model.json` is not ours, or missing."""
     try:
         said = json.loads((folder / SETTINGS).read_text(encoding="utf-8"))
-        return said["format_version"] * (said["kind"] == "detector") if 1 <= said["format_version"] <= FORMAT_VERSION else 0
+        return (said["format_version"] * (said["kind"] == "detector")
+                if 1 <= said["format_version"] <= FORMAT_VERSION else 0)
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return 0
 
@@ -124,16 +130,20 @@ def _is_marked(path: Path) -> bool:
 
 
 def refuse_foreign(path: str | os.PathLike) -> None:
-    """Raise `FileExistsError` when a detector written to `path` would replace something that no detector wrote."""
+    """Raise `FileExistsError` when a detector written to `path` would replace
+    something that no detector wrote.
+    """
     path = Path(path)
     if path.exists() and not path.is_dir():
-        raise FileExistsError(f"{str(path)!r} is a file, and a detector is a folder: choose another place, or remove it")
+        raise FileExistsError(f"{str(path)!r} is a file, and a detector is a folder: "
+                              "choose another place, or remove it")
     version = _format_of(path)
-    written = {SETTINGS: version > 0, WEIGHTS: version > 0 or _is_marked(path / WEIGHTS), STATE: _is_marked(path / STATE)}
+    written = {SETTINGS: version > 0, WEIGHTS: version > 0 or _is_marked(path / WEIGHTS),
+               STATE: _is_marked(path / STATE)}
     foreign = [name for name, is_ours in written.items() if (path / name).exists() and not is_ours]
     if foreign:
-        raise FileExistsError(f"{str(path / foreign[0])!r} is not of a detector of this or an older version: "
-                              "choose another place, or move it away")
+        raise FileExistsError(f"{str(path / foreign[0])!r} is not of a detector of this or an "
+                              "older version: choose another place, or move it away")
 
 # %% ../../nbs/06_detector/00_model_folder.ipynb #f64e8937
 def write_model(
@@ -164,15 +174,17 @@ def _replace(folder: Path, files: dict[str, bytes], first: str) -> None:
     """Write all files beside their places; then rename them, beginning with `first`."""
     for name in (SETTINGS, WEIGHTS, STATE):
         sweep_drafts(folder / name)
+    order = sorted(files, key=lambda name: (name != first, name == SETTINGS), reverse=True)
     with ExitStack() as stack:                       # which leaves in reverse order
-        for name, content in sorted(files.items(), key=lambda file: (file[0] != first, file[0] == SETTINGS), reverse=True):
-            stack.enter_context(replacing(folder / name)).write_bytes(content)
+        for name in order:
+            stack.enter_context(replacing(folder / name)).write_bytes(files[name])
     if STATE not in files:
         (folder / STATE).unlink(missing_ok=True)     # of an older version of the detector
 
 
 def _saved(tensors: dict[str, Tensor]) -> bytes:
-    return safetensors.torch.save({name: value.detach().cpu().contiguous() for name, value in tensors.items()}, _MARK)
+    return safetensors.torch.save(
+        {name: value.detach().cpu().contiguous() for name, value in tensors.items()}, _MARK)
 
 
 def _digest(content: bytes) -> str:
@@ -202,17 +214,19 @@ def read_model(
 ) -> SavedModel:
     """Read a saved detector.
 
-    Raises `FileNotFoundError` when there is none, `ValueError` when it is damaged, foreign, of a newer version, or made of a part that is
-    not there.
+    Raises `FileNotFoundError` when there is none, `ValueError` when it is damaged, foreign, of a
+    newer version, or made of a part that is not there.
     """
     folder = Path(path) / "model" if (Path(path) / "model").is_dir() else Path(path)
     if not (folder / SETTINGS).exists():
-        raise FileNotFoundError(f"no detector at {path}: needs a run folder with model/, or a folder with {SETTINGS} and {WEIGHTS}")
+        raise FileNotFoundError(f"no detector at {path}: needs a run folder with model/, "
+                                f"or a folder with {SETTINGS} and {WEIGHTS}")
     said = _json_of(folder / SETTINGS)
     checksums = _checksums(said, folder / SETTINGS)
     config, about = read_settings(said, str(folder / SETTINGS))
     state = _tensors(folder / STATE, checksums[STATE]) if STATE in checksums else {}
-    return SavedModel(config, about, _tensors(folder / WEIGHTS, checksums.get(WEIGHTS)), state, folder)
+    return SavedModel(
+        config, about, _tensors(folder / WEIGHTS, checksums.get(WEIGHTS)), state, folder)
 
 
 def _json_of(path: Path) -> object:
@@ -225,12 +239,15 @@ def _json_of(path: Path) -> object:
 
 
 def _checksums(said: object, path: Path) -> dict[str, str]:
-    """Check sums of the files beside `model.json`, after its own was compared; format 1 had none."""
+    """Check sums of the files beside `model.json`, once its own fits; format 1 had none."""
     version = said.get("format_version") if isinstance(said, dict) else None
-    if version not in (2, 3) or type(version) is not int or not isinstance(said.get("config"), dict):
-        return {}                                    # `read_settings` says what is wrong, if anything is
-    sums, names = said.get("checksums"), {"settings": SETTINGS, "weights": WEIGHTS}           # format 2 had short names
-    found = {names.get(key, key): str(value) for key, value in sums.items()} if isinstance(sums, dict) else {}
+    if (version not in (2, 3) or type(version) is not int
+            or not isinstance(said.get("config"), dict)):
+        return {}  # `read_settings` says what is wrong, if anything is
+    # format 2 had short names
+    sums, names = said.get("checksums"), {"settings": SETTINGS, "weights": WEIGHTS}
+    found = ({names.get(key, key): str(value) for key, value in sums.items()}
+             if isinstance(sums, dict) else {})
     if WEIGHTS not in found or found.get(SETTINGS) != _digest(_canonical(said)):
         raise ValueError(f"{path} was changed or damaged, its check sum does not fit: {_REMEDY}")
     return found
@@ -244,21 +261,25 @@ def _tensors(path: Path, checksum: str | None = None) -> dict[str, Tensor]:
     except OSError as error:
         raise ValueError(f"{path} cannot be read ({error.strerror}): {_REMEDY}") from None
     if checksum is not None and checksum != _digest(content):
-        raise ValueError(f"{path} is damaged or belongs to another detector, its check sum does not fit: {_REMEDY}")
+        raise ValueError(f"{path} is damaged or belongs to another detector, "
+                         f"its check sum does not fit: {_REMEDY}")
     try:
         tensors = safetensors.torch.load(content)
     except (SafetensorError, ValueError, KeyError, RuntimeError) as error:
-        raise ValueError(f"{path} is damaged or no safetensors file ({str(error).splitlines()[0][:100]}): {_REMEDY}") from None
+        raise ValueError(f"{path} is damaged or no safetensors file "
+                         f"({str(error).splitlines()[0][:100]}): {_REMEDY}") from None
     for name, value in tensors.items():
         if not torch.isfinite(value).all():
-            raise ValueError(f"{path}: {name} holds values that are not finite, so every score would be NaN: train again")
+            raise ValueError(f"{path}: {name} holds values that are not finite, "
+                             "so every score would be NaN: train again")
     return tensors
 
 
 def refuse_other_weights(own: dict[str, Tensor], weights: dict[str, Tensor], path: Path) -> None:
-    """Raise `ValueError` that names the first weight that does not fit those of the model at hand, `own`."""
+    """Raise `ValueError` that names the first weight that does not fit the model's `own`."""
     for name in [*own, *(name for name in weights if name not in own)]:
-        has, needs = (f"{tuple(t[name].shape)} {t[name].dtype}" if name in t else "nothing" for t in (weights, own))
+        has, needs = (f"{tuple(t[name].shape)} {t[name].dtype}" if name in t else "nothing"
+                      for t in (weights, own))
         if has != needs:
-            raise ValueError(f"{path} is of another network than {SETTINGS} says, for {name} it has {has} where {needs} is needed: "
-                             f"{_REMEDY}")
+            raise ValueError(f"{path} is of another network than {SETTINGS} says, "
+                             f"for {name} it has {has} where {needs} is needed: {_REMEDY}")

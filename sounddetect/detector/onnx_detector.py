@@ -44,10 +44,12 @@ class _Exported(nn.Module):
             self.reference = self.reference.cpu()
         preprocessing = self.pipeline.front_end.preprocessing
         if preprocessing.apply_filter:
-            preprocessing.fourier_filter = FourierMatrices(preprocessing.n_fft, preprocessing.response)
+            preprocessing.fourier_filter = FourierMatrices(
+                preprocessing.n_fft, preprocessing.response)
         for module in self.pipeline.modules():
             if hasattr(module, "gradient_checkpointing"):
-                module.gradient_checkpointing = False            # it cuts batches into parts, which a file for any batch cannot
+                # it cuts batches into parts, which a file for any batch cannot
+                module.gradient_checkpointing = False
 
     def forward(self, windows: torch.Tensor, lengths: torch.Tensor) -> tuple[torch.Tensor, ...]:
         return tuple(self.outputs(windows, lengths).values())
@@ -62,7 +64,7 @@ class _Exported(nn.Module):
 
 
 def _reason(error: BaseException) -> str:
-    """What the exporter stumbled over, in one line: the innermost cause, without advice for its developers."""
+    """The innermost cause of the exporter's error, in one line, without advice to developers."""
     while error.__cause__ is not None:
         error = error.__cause__
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
@@ -76,7 +78,8 @@ def _example(detector: Detector) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def _graph(exported: _Exported, example: tuple[torch.Tensor, torch.Tensor]):
-    """A module as an ONNX model (`onnx.ModelProto`) without metadata, and without what the exporter notes about the machine that it ran on.
+    """A module as an ONNX model (`onnx.ModelProto`) without metadata, and without what the exporter
+    notes about the machine that it ran on.
 
     Raises `ValueError` when ONNX has no form for it.
     """
@@ -89,16 +92,19 @@ def _graph(exported: _Exported, example: tuple[torch.Tensor, torch.Tensor]):
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            program = torch.onnx.export(exported, example, dynamo=True, verbose=False, opset_version=18,
-                                        input_names=["windows", "lengths"], output_names=names,
-                                        dynamic_shapes={"windows": {0: batch}, "lengths": {0: batch}})
-    except Exception as error:                           # whatever an own part makes the exporter stumble over
-        raise ValueError(f"this detector cannot be exported: ONNX has no form for its pipeline ({_reason(error)})") from error
+            program = torch.onnx.export(
+                exported, example, dynamo=True, verbose=False, opset_version=18,
+                input_names=["windows", "lengths"], output_names=names,
+                dynamic_shapes={"windows": {0: batch}, "lengths": {0: batch}})
+    except Exception as error:  # whatever an own part makes the exporter stumble over
+        raise ValueError("this detector cannot be exported: "
+                         f"ONNX has no form for its pipeline ({_reason(error)})") from error
     finally:
         chatter.setLevel(level)
     model = program.model_proto
     model.ir_version = min(model.ir_version, 10)                 # what onnxruntime 1.20 reads
-    for part in (model, model.graph, *model.graph.node, *model.graph.input, *model.graph.output, *model.graph.initializer):
+    for part in (model, model.graph, *model.graph.node, *model.graph.input, *model.graph.output,
+                 *model.graph.initializer):
         part.ClearField("doc_string")
         part.ClearField("metadata_props")
     model.graph.ClearField("value_info")
@@ -110,21 +116,26 @@ _REMEDY = "export it again by: sounddetect export RUN --format onnx"
 
 
 def _metadata(detector: Scorer) -> dict[str, str]:
-    """What a program needs to know beside the graph; and all of it once more, for `OnnxDetector`."""
+    """What a program needs to know beside the graph; all of it once more for `OnnxDetector`."""
     config = detector.config
     length, audio = config.model.input_length, config.audio
-    said = {"task": config.task, "classes": detector.classes, "threshold": detector.threshold, "temperature": detector.temperature,
-            "sample_rate": audio.sample_rate, "input_length": length, "hop": length, "channel": audio.channel,
-            "n_channels": n_channels_of(audio), "format_version": FORMAT_VERSION, "versions": detector.about.get("versions", {}),
-            "training_data": detector.about.get("training_data", []), "sounddetect": description_of(config, detector.about)}
+    said = {"task": config.task, "classes": detector.classes, "threshold": detector.threshold,
+            "temperature": detector.temperature, "sample_rate": audio.sample_rate, "input_length":
+            length, "hop": length, "channel": audio.channel, "n_channels": n_channels_of(audio),
+            "format_version": FORMAT_VERSION, "versions": detector.about.get("versions", {}),
+            "training_data": detector.about.get("training_data", []),
+            "sounddetect": description_of(config, detector.about)}
     if detector.reference is not None:
-        said["familiarity"] = {"level": config.inference.familiarity} | _calibrations(detector.reference)
-    return {name: value if isinstance(value, str) else json.dumps(value, ensure_ascii=False) for name, value in said.items()}
+        said["familiarity"] = ({"level": config.inference.familiarity}
+                               | _calibrations(detector.reference))
+    return {name: value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+            for name, value in said.items()}
 
 
 def _calibrations(reference: Reference) -> dict[str, list]:
     """What familiarity is told by from distances: a distance and a p-value, step by step."""
-    return {name: value.tolist() for name, value in reference.state().items() if "calibration" in name}
+    return {name: value.tolist() for name, value in reference.state().items()
+            if "calibration" in name}
 
 
 def _reference_of(config: Config, about: dict, said: dict[str, list]) -> Reference | None:
@@ -143,9 +154,11 @@ def _with_metadata(model, metadata: dict[str, str]) -> bytes:
     import onnx
 
     def entry(key, value):
-        return onnx.ModelProto(metadata_props=[onnx.StringStringEntryProto(key=key, value=value)]).SerializeToString()
+        noted = onnx.StringStringEntryProto(key=key, value=value)
+        return onnx.ModelProto(metadata_props=[noted]).SerializeToString()
 
-    content = model.SerializeToString() + b"".join(entry(key, value) for key, value in metadata.items()) + entry("checksum", "0" * _DIGITS)
+    noted = b"".join(entry(key, value) for key, value in metadata.items())
+    content = model.SerializeToString() + noted + entry("checksum", "0" * _DIGITS)
     return content[:-_DIGITS] + _checksum(content)
 
 
@@ -159,7 +172,8 @@ def _needs(*modules: str) -> None:
 
     missing = [module for module in modules if find_spec(module) is None]
     if missing:
-        raise ValueError(f'ONNX needs {" and ".join(missing)}, not installed here: pip install "sounddetect[onnx]"')
+        raise ValueError(f'ONNX needs {" and ".join(missing)}, not installed here: '
+                         'pip install "sounddetect[onnx]"')
 
 # %% ../../nbs/06_detector/03_onnx_detector.ipynb #92d8f04a
 class OnnxDetector(Scorer):
@@ -168,7 +182,8 @@ class OnnxDetector(Scorer):
     def __init__(self, session: Any, config: Config, about: dict):
         super().__init__(config, about)
         self.session = session                           # onnxruntime.InferenceSession
-        self._rank = len(session.get_inputs()[0].shape)  # 2 in files of the first edition, which knew one channel
+        # 2 in files of the first edition, which knew one channel
+        self._rank = len(session.get_inputs()[0].shape)
         names = [output.name for output in session.get_outputs()]
         self._outputs = [names[0], *(name for name in names if name == "distances")]
 
@@ -180,7 +195,8 @@ class OnnxDetector(Scorer):
     def window_outputs(
         self, windows: torch.Tensor, lengths: torch.Tensor | None = None
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
-        refuse_other_shape(windows, n_channels_of(self.config.audio), self.config.model.input_length)
+        refuse_other_shape(
+            windows, n_channels_of(self.config.audio), self.config.model.input_length)
         lengths = torch.full((len(windows),), windows.shape[-1]) if lengths is None else lengths
         windows = windows[:, 0] if self._rank == 2 else windows
         given = {"windows": windows.numpy(), "lengths": lengths.numpy()}
@@ -189,9 +205,14 @@ class OnnxDetector(Scorer):
 
     @staticmethod
     def load(path: str | os.PathLike) -> "OnnxDetector":
-        """Read what `export_onnx` wrote. Raises `FileNotFoundError`, or `ValueError` when it is damaged, foreign, or of a newer version."""
+        """Read what `export_onnx` wrote.
+
+        Raises `FileNotFoundError`, or `ValueError` when it is damaged,
+        foreign, or of a newer version.
+        """
         if not Path(path).exists():
-            raise FileNotFoundError(f"no detector at {path}: make it by: sounddetect export RUN --format onnx --out {path}")
+            raise FileNotFoundError(f"no detector at {path}: make it by: "
+                                    f"sounddetect export RUN --format onnx --out {path}")
         refuse_special(path)
         try:
             content = Path(path).read_bytes()
@@ -206,15 +227,18 @@ def _opened(content: bytes, path: str) -> OnnxDetector:
     import onnxruntime
 
     if len(content) <= _DIGITS or content[-_DIGITS:] != _checksum(content):
-        raise ValueError(f"{path} is damaged, was changed, or was not written by sounddetect export: {_REMEDY}")
+        raise ValueError(
+            f"{path} is damaged, was changed, or was not written by sounddetect export: {_REMEDY}")
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.log_severity_level = torch.get_num_threads(), 3
     try:
         session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
         noted = session.get_modelmeta().custom_metadata_map
-        said, tables = (json.loads(noted.get(name, "null")) for name in ("sounddetect", "familiarity"))
-    except Exception as error:                           # onnxruntime has no common class for what it raises
-        raise ValueError(f"{path} cannot be used by onnxruntime {onnxruntime.__version__}: {str(error).splitlines()[0][:200]}") from None
+        said, tables = (json.loads(noted.get(name, "null"))
+                        for name in ("sounddetect", "familiarity"))
+    except Exception as error:  # onnxruntime has no common class for what it raises
+        raise ValueError(f"{path} cannot be used by onnxruntime {onnxruntime.__version__}: "
+                         f"{str(error).splitlines()[0][:200]}") from None
     detector = OnnxDetector(session, *read_settings(said, path))
     detector.reference = _reference_of(detector.config, detector.about, tables or {})
     return _refuse_not_finite(detector, path)
@@ -229,37 +253,49 @@ def _refuse_not_finite(detector: OnnxDetector, path: str) -> OnnxDetector:
     except Exception as error:                           # as above
         raise ValueError(f"{path} cannot be used: {str(error).splitlines()[0][:200]}") from None
     if not torch.isfinite(answers).all():
-        raise ValueError(f"{path}: its scores are not finite, so none of them means anything: {_REMEDY}")
+        raise ValueError(
+            f"{path}: its scores are not finite, so none of them means anything: {_REMEDY}")
     return detector
 
 # %% ../../nbs/06_detector/03_onnx_detector.ipynb #41c2797d
-MAX_DIFFERENCE = 1e-5     # between the scores of PyTorch and ONNX; of scores above 1, as a fraction of them
+# between the scores of PyTorch and ONNX; of scores above 1, as a fraction of them
+MAX_DIFFERENCE = 1e-5
 
 
-def _checked_on(config, recordings: Recordings | None, n_windows: int = 200) -> Iterator[np.ndarray]:
-    """Windows `(channel, time)` of at most `input_length` samples: made ones, then some of each recording."""
+def _checked_on(
+    config, recordings: Recordings | None, n_windows: int = 200
+) -> Iterator[np.ndarray]:
+    """Windows `(channel, time)` of at most `input_length`: made ones, then some of recordings."""
     n_channels = n_channels_of(config.audio)
     made = list(_made_windows(config.model.input_length))
-    for k, window in enumerate(made):                            # channels of one length, each another kind
-        yield np.stack([np.resize(made[(k + 5 * c) % len(made)], len(window)) for c in range(n_channels)])
+    for k, window in enumerate(made):  # channels of one length, each another kind
+        yield np.stack(
+            [np.resize(made[(k + 5 * c) % len(made)], len(window)) for c in range(n_channels)])
     if recordings is not None:
-        for waveform in prepared_waveforms(recordings[::max(1, len(recordings) // n_windows)], config):
+        some = recordings[::max(1, len(recordings) // n_windows)]
+        for waveform in prepared_waveforms(some, config):
             starts = window_starts(waveform.shape[1], config.model.input_length)
-            yield from (waveform[:, start:start + config.model.input_length] for start in starts[::max(1, len(starts) // 4)])
+            yield from (waveform[:, start:start + config.model.input_length]
+                        for start in starts[::max(1, len(starts) // 4)])
 
 
 def _made_windows(length: int) -> Iterator[np.ndarray]:
     """What a machine might sound like, and what breaks arithmetic: float32 `(time,)`."""
     rng = np.random.default_rng(0)
-    noise, time = rng.normal(0, 0.1, (12, length)).astype(np.float32), np.arange(length, dtype=np.float32)
+    noise = rng.normal(0, 0.1, (12, length)).astype(np.float32)
+    time = np.arange(length, dtype=np.float32)
     knock = noise[0] * np.exp(-20 * (10 * time / length % 1))
-    tones = (np.sin(2 * np.pi * f * time).astype(np.float32) + 0.01 * noise[k] for k, f in enumerate((0.001, 0.01, 0.1, 0.4)))
-    yield from (*noise, 1e-4 * noise[1], 10 * noise[2], np.rint(3000 * noise[3]), knock, *tones, 0.3 + noise[4], 0 * noise[5])
+    tones = (np.sin(2 * np.pi * f * time).astype(np.float32) + 0.01 * noise[k]
+             for k, f in enumerate((0.001, 0.01, 0.1, 0.4)))
+    yield from (*noise, 1e-4 * noise[1], 10 * noise[2], np.rint(3000 * noise[3]), knock, *tones,
+                0.3 + noise[4], 0 * noise[5])
     yield from (noise[k][:max(1, length * k // 12)] for k in range(12))
 
 
 def largest_difference(detector: Scorer, other: Scorer, windows: list[np.ndarray]) -> float:
-    """Of the scores that two scorers give prepared windows, in batches of several sizes; of scores above 1, as a fraction of them."""
+    """Of the scores that two scorers give prepared windows, in batches of several sizes; of scores
+    above 1, as a fraction of them.
+    """
     batches = [windows[:1], *(windows[k:k + 32] for k in range(1, len(windows), 32))]
 
     def difference(batch):
@@ -276,17 +312,19 @@ def export_onnx(
 ) -> float:                                   # the largest difference of a score that was found
     """Write a detector as an ONNX file and check it against PyTorch.
 
-    Raises `ValueError` when a score differs by `MAX_DIFFERENCE` or more, when ONNX has no form for the detector, or when an extra is
-    missing; then nothing is written.
+    Raises `ValueError` when a score differs by `MAX_DIFFERENCE` or more, when ONNX has no form for
+    the detector, or when an extra is missing; then nothing is written.
     """
     _needs("onnx", "onnxscript", "onnxruntime")
     if detector.reference is not None and detector.reference.adapted_names:
-        raise ValueError("an adapted detector cannot be exported: a file answers window by window, by its network alone. "
-                         "Export the detector that it was adapted from, or use the folder with sounddetect")
+        raise ValueError("an adapted detector cannot be exported: a file answers window by window, "
+                         "by its network alone. Export the detector that it was adapted from, "
+                         "or use the folder with sounddetect")
     if not Path(path).absolute().parent.is_dir():
         raise ValueError(f"{path} needs to lie in a folder that exists")
     content = _with_metadata(_graph(_Exported(detector), _example(detector)), _metadata(detector))
-    difference = largest_difference(detector, _opened(content, str(path)), list(_checked_on(detector.config, recordings)))
+    difference = largest_difference(
+        detector, _opened(content, str(path)), list(_checked_on(detector.config, recordings)))
     if not difference < MAX_DIFFERENCE:                          # NaN is not
         raise ValueError(_refusal(path, difference, detector.config))
     with replacing(path) as draft:

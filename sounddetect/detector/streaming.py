@@ -19,7 +19,9 @@ from ..signal.resampling import as_samples
 
 # %% ../../nbs/06_detector/01_streaming.ipynb #ab367bb4
 class Alarm:
-    """On after `on_after` scores in a row at or over `threshold`, off after `off_after` in a row below `release`."""
+    """On after `on_after` scores in a row at or over `threshold`, off after `off_after`
+    in a row below `release`.
+    """
 
     def __init__(
         self,
@@ -30,7 +32,8 @@ class Alarm:
     ):
         self.threshold, self.release = threshold, 0.8 * threshold if release is None else release
         if not 0 <= self.release <= threshold:
-            raise ValueError(f"release needs to be from 0 to the threshold, {threshold:g}, got {release:g}")
+            raise ValueError(
+                f"release needs to be from 0 to the threshold, {threshold:g}, got {release:g}")
         for name, value in (("on_after", on_after), ("off_after", off_after)):
             if value < 1:
                 raise ValueError(f"{name} needs to be at least 1 window, got {value}")
@@ -48,15 +51,16 @@ class Alarm:
 
 # %% ../../nbs/06_detector/01_streaming.ipynb #7a93f4b3
 class WindowCutter:
-    """Cuts prepared samples `(channel, time)` into windows as they come, each with the number of its first sample.
+    """Cuts prepared samples `(channel, time)` into windows as they come, each with the
+    number of its first sample.
 
     `add(samples)` returns the windows that are full, `finish()` the last one.
     """
 
     def __init__(self, length: int, hop: int):
         self.length, self.hop = length, hop            # samples
-        self.kept, self.first = None, 0                # samples that a window may still need, number of the first
-        self.next, self.last_end = 0, 0                # where the next window begins, where the last one ended
+        self.kept, self.first = None, 0  # samples that a window may still need, number of the first
+        self.next, self.last_end = 0, 0  # where the next window begins, where the last one ended
 
     def add(self, samples: np.ndarray) -> list[tuple[int, np.ndarray]]:
         self.kept = samples if self.kept is None else np.concatenate([self.kept, samples], 1)
@@ -65,7 +69,8 @@ class WindowCutter:
                    for start in range(self.next, end - self.length + 1, self.hop)]
         if windows:
             self.next, self.last_end = windows[-1][0] + self.hop, windows[-1][0] + self.length
-        first = max(self.first, min(self.next, end - self.length))   # the last window may begin before the next one
+        # the last window may begin before the next one
+        first = max(self.first, min(self.next, end - self.length))
         self.kept, self.first = self.kept[:, first - self.first:], first
         return windows
 
@@ -95,20 +100,23 @@ class WindowScore:
     condition: str | None = None         # what answers, in an adapted detector
 
 # %% ../../nbs/06_detector/01_streaming.ipynb #7e0cd29a
-_PIECE = 1 << 16     # samples at a time: a feed of an hour takes no more memory than one of a second
+_PIECE = 1 << 16  # samples at a time: a feed of an hour takes no more memory than one of a second
 
 
 class Stream:
-    """Scores sound as it comes: `feed(samples)` returns the windows that are full now, `finish()` the last one.
+    """Scores sound as it comes: `feed(samples)` returns the windows that are full now,
+    `finish()` the last one.
 
-    It takes bounded memory, however long it lasts. Scores equal those of `predict(..., per="window")` for the same windows (within 1e-6), whatever the pieces.
+    It takes bounded memory, however long it lasts. Scores equal those of
+    `predict(..., per="window")` for the same windows (within 1e-6), whatever the pieces.
     """
 
     def __init__(
         self,
         detector: Any,                     # a `Scorer`: its `config`, `scores`, `score_windows`
         sample_rate: int,                  # Hz, of what will be fed
-        hop: float | None = None,          # s from window to window, at most their length, which it is if None
+        # s from window to window, at most their length, which it is if None
+        hop: float | None = None,
         on_after: int = 1,                 # as in `Alarm`, in windows
         off_after: int = 3,
         release: float | None = None,
@@ -118,21 +126,31 @@ class Stream:
         self.detector, self.rate, self.batch_size = detector, audio.sample_rate, batch_size
         n_hop = length if hop is None else round(hop * self.rate)
         if not 1 <= n_hop <= length:
-            raise ValueError(f"hop needs to be from {1 / self.rate:g} s to the length of a window, {length / self.rate:g} s, got {hop:g} s")
+            raise ValueError(f"hop needs to be from {1 / self.rate:g} s to the length of a window, "
+                             f"{length / self.rate:g} s, got {hop:g} s")
         self._prepared = PreparedStream(check_rate(sample_rate, "sample_rate"), audio, MAX_SAMPLE)
-        self._windows, self._n_channels, self._problem, self._finished = WindowCutter(length, n_hop), None, None, False
+        self._windows = WindowCutter(length, n_hop)
+        self._n_channels, self._problem, self._finished = None, None, False
         line = detector.scores.threshold
         self._alarm = None if line is None else Alarm(line, release, on_after, off_after)
 
     def feed(self, samples: np.ndarray) -> list[WindowScore]:
-        """Take samples `(time,)` or `(channel, time)`, any number of them: float32, float64, or 16-bit integers. Raises `ValueError` for another shape or after `finish`."""
+        """Take any number of samples, `(time,)` or `(channel, time)`.
+
+        They are float32, float64, or 16-bit integers. Raises `ValueError` for another shape
+        or after `finish`.
+        """
         samples = _checked(self, samples)
         self._n_channels = len(samples)
         pieces = (as_samples(samples[:, k:k + _PIECE]) for k in range(0, samples.shape[1], _PIECE))
-        return [score for piece in pieces for score in _scored(self, self._windows.add(self._prepared.add(piece)))]
+        return [score for piece in pieces
+                for score in _scored(self, self._windows.add(self._prepared.add(piece)))]
 
     def finish(self) -> list[WindowScore]:
-        """The windows that are left when nothing more comes; a stream shorter than a window gives one that is filled with zeros."""
+        """The windows that are left when nothing more comes.
+
+        A stream shorter than a window gives one that is filled with zeros.
+        """
         if self._finished:
             return []
         self._finished = True
@@ -143,12 +161,15 @@ def _checked(stream: Stream, samples: np.ndarray) -> np.ndarray:
     """Samples as `(channel, time)`."""
     samples = np.asarray(samples)
     if stream._finished:
-        raise ValueError("the stream is finished: begin another one by detector.stream(sample_rate)")
+        raise ValueError(
+            "the stream is finished: begin another one by detector.stream(sample_rate)")
     if samples.ndim not in (1, 2) or not len(np.atleast_2d(samples)):
-        raise ValueError(f"a stream takes samples `(time,)` or `(channel, time)`, got shape {samples.shape}")
+        raise ValueError(
+            f"a stream takes samples `(time,)` or `(channel, time)`, got shape {samples.shape}")
     samples = np.atleast_2d(samples)
     if len(samples) != (stream._n_channels or len(samples)):
-        raise ValueError(f"the stream began with {stream._n_channels} channels, got shape {samples.shape}: channels cannot change on the way")
+        raise ValueError(f"the stream began with {stream._n_channels} channels, "
+                         f"got shape {samples.shape}: channels cannot change on the way")
     problem = channel_problem("the stream", len(samples), stream.detector.config.audio)
     if problem:
         raise ValueError(problem)
@@ -190,7 +211,8 @@ def _described(stream: Stream, start: int, end: int, values: np.ndarray | None) 
     elif not np.isfinite(values).all():
         problem = BAD_SCORES
     if problem and stream._problem != problem:
-        warnings.warn(f"from {start_s:.2f} s on: {problem}, so these windows get no score", stacklevel=4)
+        warnings.warn(
+            f"from {start_s:.2f} s on: {problem}, so these windows get no score", stacklevel=4)
     stream._problem, usable = problem, problem is None
     scores, row = stream.detector.scores, np.stack([values]) if usable else None
     score = float(scores.anomaly_scores(row)[0]) if usable else math.nan

@@ -358,13 +358,16 @@ def _judge(detector, recordings, judged_on, run):
 def own_recordings(run: Run) -> Recordings:
     """The recordings that a run was made from, read again from where they were.
 
-    Raises `ValueError` when some of them came from no file, or were read by a reader that is not known here.
+    Raises `ValueError` when some of them came from no file, or were read by a
+    reader that is not known here.
     """
     for name in {source.get("reader") for source in run.data.get("sources", [])} - {None}:
         parts.find("reader", name)
-    if not run.data["paths"] or any(source["path"] is None for source in run.data.get("sources", [])):
-        raise ValueError(f"{run.path} was trained on recordings that came from no file, such as arrays: give "
-                         "them again, as in evaluate(run, recordings) or resume(path, recordings=recordings)")
+    if (not run.data["paths"]
+            or any(source["path"] is None for source in run.data.get("sources", []))):
+        raise ValueError(f"{run.path} was trained on recordings that came from no file, "
+                         "such as arrays: give them again, as in evaluate(run, recordings) or "
+                         "resume(path, recordings=recordings)")
     if run.config.data.signal is not None:
         return load_roles(run.config)
     return load_recordings(run.data["paths"], run.config)
@@ -373,11 +376,12 @@ def own_recordings(run: Run) -> Recordings:
 def _unmet(run, recordings):
     """Recordings that the run neither trained on nor validated by."""
     known = run.has_met(recordings, "train", "validation")
-    adapted = [content for said in run.detector.about.get("adapted", []) for content in said["content_hash"]]
+    adapted = [content for said in run.detector.about.get("adapted", [])
+               for content in said["content_hash"]]
     is_adapted = recordings.table["content_hash"].isin(adapted).to_numpy()
     if is_adapted.any():
-        warnings.warn(f"{is_adapted.sum()} of {len(known)} recordings were left out, because this detector was adapted "
-                      'by them; part="all" keeps them', stacklevel=3)
+        warnings.warn(f"{is_adapted.sum()} of {len(known)} recordings were left out, because this "
+                      'detector was adapted by them; part="all" keeps them', stacklevel=3)
         recordings, known = recordings[~is_adapted], known[~is_adapted]
     if known.any():
         warnings.warn(f"{known.sum()} of {len(known)} recordings were left out, because this run "
@@ -387,20 +391,21 @@ def _unmet(run, recordings):
 
 
 def _said_to_be_good(recordings, task):
-    """Recordings of which none has a label, labelled as a task takes them that learns from good ones."""
+    """Recordings without any label, labelled for a task that learns from good ones."""
     if not isinstance(task, LearnsFromGood) or recordings.table["label"].notna().any():
         return recordings
     good = task.scores.negative
-    warnings.warn(f"none of these recordings has a label: they count as {good} here, as they did in training",
-                  stacklevel=3)
+    warnings.warn(f"none of these recordings has a label: they count as {good} here, "
+                  "as they did in training", stacklevel=3)
     return recordings.with_columns(label=np.where(task.is_good(recordings), good, None))
 
 
 def _labelled(recordings):
     labelled = recordings.table["label"].notna().to_numpy()
     if not labelled.any():
-        raise ValueError("there are no labelled recordings left to judge by: say which are good and which are "
-                         "faulty by folders OK and NG or a manifest; to score them without labels, use predict")
+        raise ValueError("there are no labelled recordings left to judge by: say "
+                         "which are good and which are faulty by folders OK and NG or a manifest; "
+                         "to score them without labels, use predict")
     if not labelled.all():
         warnings.warn(f"{(~labelled).sum()} recordings have no label and were left out",
                       stacklevel=3)

@@ -25,16 +25,17 @@ VALIDATION = "evaluation/validation.csv"     # below the run folder
 
 
 def validation_predictions(run: Run) -> pd.DataFrame:
-    """`key`, `label`, `group`, scores and `decision` of the validation part, as written at the end of training.
+    """`key`, `label`, `group`, scores and `decision` of the validation part, as
+    written at the end of training.
 
     Raises `FileNotFoundError` for a run without them, `ValueError` when they cannot be read.
     """
     path = run.path / VALIDATION
     if not path.exists():
         epochs = run.config.training.epochs + 1
-        raise FileNotFoundError(f"{path} is missing: it is written at the end of training, so this "
-                                "run is not finished or of an older version; to extend it writes it: "
-                                f"sounddetect resume {run.path} --epochs {epochs}")
+        raise FileNotFoundError(f"{path} is missing: it is written at the end of training, "
+                                "so this run is not finished or of an older version; to extend it "
+                                f"writes it: sounddetect resume {run.path} --epochs {epochs}")
     text = dict.fromkeys(("key", "label", "group", "decision"), str)
     needs = ("key", "label", "group")
     return read_table(path, needs, filled=True, dtype=text, keep_default_na=False)
@@ -77,8 +78,9 @@ def scored_for_threshold(
         warnings.warn(f"{(~known).sum()} recordings have no label and were left out; if they are "
                       "good ones, say so: --good", stacklevel=2)
     if not known.any():
-        raise ValueError("there are no recordings left to draw a threshold on: it takes recordings that "
-                         f"{run.path} was neither trained nor tested on, labelled or known to be good")
+        raise ValueError("there are no recordings left to draw a threshold on: "
+                         f"it takes recordings that {run.path} was neither trained nor tested on, "
+                         "labelled or known to be good")
     recordings = recordings[known]
     group = recordings.table["group"].to_numpy()
     return detector.predict(recordings).assign(label=label[known].to_numpy(), group=group)
@@ -89,8 +91,8 @@ def _refuse_without_line(run, detector):
         raise ValueError(f"{run.path} removes noise and decides nothing: there is no threshold to "
                          "choose")
     if detector.scores.threshold is None:
-        raise ValueError(f"{run.path} has {len(detector.classes)} classes and takes the most likely one: "
-                         "there is no threshold to choose")
+        raise ValueError(f"{run.path} has {len(detector.classes)} classes and takes the most "
+                         "likely one: there is no threshold to choose")
 
 # %% ../../nbs/09c_evaluation/05_thresholds.ipynb #8379ecad
 def set_threshold(
@@ -122,8 +124,8 @@ def threshold_table(
 ) -> pd.DataFrame:                        # a row a rule, the current threshold first
     """What the usual rules would choose.
 
-    Columns: `threshold`, `false_alarms`, `of_good`, `missed`, `of_bad`, `false_alarms_at_most` (upper
-    95 % bound of the rate).
+    Columns: `threshold`, `false_alarms`, `of_good`, `missed`, `of_bad`, `false_alarms_at_most`
+    (upper 95 % bound of the rate).
     """
     detector = run.detector
     _refuse_without_line(run, detector)
@@ -133,8 +135,8 @@ def threshold_table(
         choice = _choose(detector, table, rule)
         title = choice.rule if choice.rule != "fixed" else f"{choice.value:.3g}"
         rows[title if rows else "now"] = {
-            "threshold": choice.value, "false_alarms": choice.false_alarms, "of_good": choice.n_good,
-            "missed": choice.n_bad - choice.found, "of_bad": choice.n_bad,
+            "threshold": choice.value, "false_alarms": choice.false_alarms,
+            "of_good": choice.n_good, "missed": choice.n_bad - choice.found, "of_bad": choice.n_bad,
             "false_alarms_at_most": choice.false_alarm_bound}
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("rule")
 

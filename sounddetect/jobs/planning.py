@@ -34,11 +34,13 @@ class Plan:
     micro_batches: int                      # of this size, in a step
     learning_rate: float
     reason: str
-    memory: Mapping[str, int]               # bytes of training, validation, prediction with these, margin included
+    # bytes of training, validation, prediction with these, margin included
+    memory: Mapping[str, int]
     n_train: int | None                     # recordings; None: none were given
     epochs: int
-    epoch_seconds: tuple[float, float] | None       # estimate, a range; None: not known for this device
-    epochs_in_session: tuple[int, int] | None       # room in a session, slow and fast; None: no limit, or not known
+    epoch_seconds: tuple[float, float] | None  # estimate, a range; None: not known for this device
+    # room in a session, slow and fast; None: no limit, or not known
+    epochs_in_session: tuple[int, int] | None
 
     def to_dict(self) -> dict:
         """Everything as plain values."""
@@ -49,19 +51,24 @@ class Plan:
 
 
 def _lines(plan: Plan) -> list[str]:
-    memory = ", ".join(f"{memory_text(n_bytes)} for {part}" for part, n_bytes in plan.memory.items())
-    lines = [plan.budget, f"memory: {memory}, margin included; up to {plan.largest_batch} windows fit at a time", plan.reason]
+    memory = ", ".join(
+        f"{memory_text(n_bytes)} for {part}" for part, n_bytes in plan.memory.items())
+    fits = f"up to {plan.largest_batch} windows fit at a time"
+    lines = [plan.budget, f"memory: {memory}, margin included; {fits}", plan.reason]
     if plan.n_train is None:
         return lines + ["time: give recordings to have it estimated"]
     if plan.epoch_seconds is None:
-        return lines + ["time: no estimate for this device; a training tells it after its first steps"]
+        return lines + ["time: no estimate for this device; "
+                        "a training tells it after its first steps"]
     fast, slow = plan.epoch_seconds
     ends = dict.fromkeys(in_words(seconds * plan.epochs) for seconds in (fast, slow))
     of_all = "" if plan.epochs == 1 else f", {' to '.join(ends)} for {plan.epochs} epochs"
-    lines.append(f"time, an estimate: {fast:.2g} to {slow:.2g} s an epoch for {plan.n_train} recordings{of_all}")
+    lines.append(f"time, an estimate: {fast:.2g} to {slow:.2g} s an epoch for {plan.n_train} "
+                 f"recordings{of_all}")
     if plan.epochs_in_session and plan.epochs_in_session[0] < plan.epochs:
         low, high = plan.epochs_in_session
-        lines.append(f"a session has room for {low} to {high} epochs: the training will stop in time and continue in the next one")
+        lines.append(f"a session has room for {low} to {high} epochs: "
+                     "the training will stop in time and continue in the next one")
     return lines
 
 # %% ../../nbs/10_jobs/02_planning.ipynb #262153e9
@@ -96,10 +103,12 @@ def plan(
     n_train, windows = _counts(config, recordings)
     chosen = _batch(config, n_train, largest, budget.device)
     size = chosen.micro_batch
-    memory = {part: getattr(prediction, part)(size) for part in ("training", "validation", "prediction")}
+    memory = {part: getattr(prediction, part)(size)
+              for part in ("training", "validation", "prediction")}
     seconds = epoch_seconds(config, gpu, size, n_train, windows) if gpu and n_train else None
-    return Plan(budget.device, str(budget), budget.usable, largest, size, chosen.n_micro, chosen.learning_rate, chosen.reason,
-                memory, n_train, _epochs(config), seconds, _room(config, seconds))
+    return Plan(budget.device, str(budget), budget.usable, largest, size, chosen.n_micro,
+                chosen.learning_rate, chosen.reason, memory, n_train, _epochs(config), seconds,
+                _room(config, seconds))
 
 
 def _epochs(config: Config) -> int:
@@ -107,14 +116,18 @@ def _epochs(config: Config) -> int:
 
 
 def _counts(config: Config, recordings: Recordings | None) -> tuple[int | None, int]:
-    """Recordings that will be trained on, and windows of the validation; before the split, by its fractions."""
+    """Recordings that will be trained on, and windows of the validation; before the
+    split, by its fractions.
+    """
     if recordings is None:
         return None, 0
     rest = 1 - config.data.test_split
-    n_samples = recordings.n_samples * config.audio.sample_rate / recordings.table["sample_rate"].to_numpy()
+    rates = recordings.table["sample_rate"].to_numpy()
+    n_samples = recordings.n_samples * config.audio.sample_rate / rates
     windows = np.ceil(n_samples / config.model.input_length).sum()
     validation = config.training.validation_split
-    return max(1, round(len(recordings) * rest * (1 - validation))), max(1, round(windows * rest * validation))
+    n_train = max(1, round(len(recordings) * rest * (1 - validation)))
+    return n_train, max(1, round(windows * rest * validation))
 
 
 def _batch(config: Config, n_train: int | None, largest: int, device: str) -> BatchSize:
@@ -124,8 +137,8 @@ def _batch(config: Config, n_train: int | None, largest: int, device: str) -> Ba
         return divide_step(wanted, largest, training.learning_rate, device)
     size, n_micro, fits = training.batch_size, training.gradient_accumulation_steps, "which fits"
     if size > largest:
-        fits = (f"which does NOT fit: set training.batch_size: {largest} and training.gradient_accumulation_steps: "
-                f"{-(-size * n_micro // largest)}")
+        fits = (f"which does NOT fit: set training.batch_size: {largest} and "
+                f"training.gradient_accumulation_steps: {-(-size * n_micro // largest)}")
     reason = f"training.batch_size is {size}, {fits}; learning rate {training.learning_rate:.3g}"
     return BatchSize(size, n_micro, training.learning_rate, reason)
 

@@ -55,11 +55,12 @@ from ..training.trainer import MACHINE_COLUMNS, Trainer
 # %% ../../nbs/10_jobs/01_training_runs.ipynb #14a1d7df
 def recordings_of(config: Config) -> Recordings:
     """The recordings at `data.path`, read as the configuration says."""
-    return load_recordings(config.data.path, config) if config.data.signal is None else load_roles(config)
+    return (load_recordings(config.data.path, config) if config.data.signal is None
+            else load_roles(config))
 
 
 def refuse_damaged(recordings: Recordings, skip_bad: bool) -> None:
-    """Raise `ValueError` with the first 20 of the recordings that cannot be used, unless they may be skipped."""
+    """Raise `ValueError` with the first 20 unusable recordings, unless they may be skipped."""
     problems = recordings.problems
     if problems and not skip_bad:
         shown = "\n".join(f"  {problem['key']}: {problem['problem']}" for problem in problems[:20])
@@ -67,8 +68,8 @@ def refuse_damaged(recordings: Recordings, skip_bad: bool) -> None:
         raise ValueError(f"{len(problems)} recordings or files cannot be used:\n{shown}{more}\n"
                          "Fix them, or skip them with --skip-bad (data.skip_bad: true)")
     if problems:
-        warnings.warn(f"{len(problems)} recordings or files cannot be used and were skipped; they are listed in data.json",
-                      stacklevel=3)
+        warnings.warn(f"{len(problems)} recordings or files cannot be used and were skipped; "
+                      "they are listed in data.json", stacklevel=3)
 
 
 def _resolved(trainer: Trainer) -> Config:
@@ -82,9 +83,13 @@ def _resolved(trainer: Trainer) -> Config:
 
 # %% ../../nbs/10_jobs/01_training_runs.ipynb #091e3af3
 class TrainingRun(Job):
-    """A training and its run folder; the result is the `Run`, whose `finished` tells whether it came to its end."""
+    """A training and its run folder.
 
-    def __init__(self, run: Run, trainer: Trainer, split: Split, progress: bool, listeners: Iterable[Listener]):
+    The result is the `Run`, whose `finished` tells whether it came to its end.
+    """
+
+    def __init__(self, run: Run, trainer: Trainer, split: Split, progress: bool,
+                 listeners: Iterable[Listener]):
         super().__init__(lambda job: self._train(), listeners, "training")
         self.run, self.trainer, self.split = run, trainer, split
         self.tracking = RunTracking(run.path, trainer.config, trainer.emit)
@@ -101,7 +106,8 @@ class TrainingRun(Job):
     def start(self) -> None:
         """Begin in a thread of its own.
 
-        Raises `RuntimeError` when it is running already, `ValueError` when another process trains this run.
+        Raises `RuntimeError` when it is running already, `ValueError` when another
+        process trains this run.
         """
         self._take()
         super().start()
@@ -127,8 +133,8 @@ class TrainingRun(Job):
         try:
             write_detector(self.run, self.trainer, self.split)
         except OSError as error:
-            raise OSError(f"the training is finished, but its detector cannot be written to {self.run.path} ({error}). "
-                          f"{self._kept()}") from None
+            raise OSError("the training is finished, but its detector cannot be written to "
+                          f"{self.run.path} ({error}). {self._kept()}") from None
         self.tracking.close()
 
     def _kept(self) -> str:
@@ -137,26 +143,28 @@ class TrainingRun(Job):
         if not checkpoints.saved:
             self.trainer.save()
         if checkpoints.saved:
-            return (f"Nothing is lost: when the folder can be written again, sounddetect resume {path} writes it, "
-                    "or .start() once more")
+            return ("Nothing is lost: when the folder can be written again, "
+                    f"sounddetect resume {path} writes it, or .start() once more")
         before, elsewhere = checkpoints.folder, Path(tempfile.mkdtemp(prefix="sounddetect-"))
         checkpoints.folder = CheckpointFolder(elsewhere)
         self.trainer.save()
         checkpoints.folder = before
         if checkpoints.saved:
-            return (f"Its last checkpoint cannot be written there either and lies in {elsewhere}: when the folder can be "
-                    f"written again, move it to {path / 'weights'}, then sounddetect resume {path} goes on")
-        return (f"Nor can its last checkpoint be written, there or in {elsewhere}: the training is lost when this program "
-                "ends. Make room before, then .start() once more")
+            return (f"Its last checkpoint cannot be written there either and lies in {elsewhere}: "
+                    f"when the folder can be written again, move it to {path / 'weights'}, "
+                    f"then sounddetect resume {path} goes on")
+        return (f"Nor can its last checkpoint be written, there or in {elsewhere}: the training is "
+                "lost when this program ends. Make room before, then .start() once more")
 
 # %% ../../nbs/10_jobs/01_training_runs.ipynb #830f0a44
 def lock_log(run_path: Path) -> TextIO:
     """The log of a run, open and locked. Raises `ValueError` when somebody else has locked it."""
-    return locked(run_path / "log.txt", f"{run_path} is being trained right now, in another window or "
-                  "by another command: stop it there, or wait for its end")
+    return locked(run_path / "log.txt", f"{run_path} is being trained right now, in another window "
+                                        "or by another command: stop it there, or wait for its end")
 
 # %% ../../nbs/10_jobs/01_training_runs.ipynb #e9b1c2b9
-def checkpoint_folder(run_path: Path, drive: str = "/content/drive", local: str = "/content/.sounddetect") -> CheckpointFolder:
+def checkpoint_folder(run_path: Path, drive: str = "/content/drive",
+                      local: str = "/content/.sounddetect") -> CheckpointFolder:
     """Where the checkpoints of a run are written."""
     path = run_path.resolve()
     if "google.colab" not in sys.modules or not path.is_relative_to(drive):
@@ -196,7 +204,8 @@ def prepare_training(
     recordings = arranged(task, recordings)
     split = task.split(recordings)
     check_audio(recordings, config)
-    trainer = Trainer(prepare_recordings(split.train, config), prepare_recordings(split.validation, config), config)
+    trainer = Trainer(prepare_recordings(split.train, config),
+                      prepare_recordings(split.validation, config), config)
     ours, path = trainer.processes, None
     if ours.is_first:
         path = str(_new_folder(trainer, run, recordings, split))
@@ -216,12 +225,14 @@ def _new_folder(trainer: Trainer, run, recordings: Recordings, split: Split) -> 
 
 
 def _refuse_foreign_labels(recordings, config):
-    if config.data.classes == "auto" or is_denoising(config, recordings.labels):    # then labels are as they are
+    # then labels are as they are
+    if config.data.classes == "auto" or is_denoising(config, recordings.labels):
         return
     foreign = sorted(set(filter(None, recordings.labels)) - set(config.data.classes))
     if foreign:
-        raise ValueError(f"recordings are labelled {', '.join(foreign)}, data.classes has {', '.join(config.data.classes)}: "
-                         "add them there, or map them in data.labels")
+        raise ValueError(f"recordings are labelled {', '.join(foreign)}, "
+                         f"data.classes has {', '.join(config.data.classes)}: add them there, "
+                         "or map them in data.labels")
 
 # %% ../../nbs/10_jobs/01_training_runs.ipynb #8624f2b0
 def train(
@@ -252,7 +263,8 @@ def train(
         FileExistsError: when the run folder exists already.
         MemoryError: when memory does not suffice even for the smallest batch.
     """
-    return prepare_training(config, recordings, run=run, progress=progress, listeners=listeners).fit()
+    return prepare_training(
+        config, recordings, run=run, progress=progress, listeners=listeners).fit()
 
 # %% ../../nbs/10_jobs/01_training_runs.ipynb #47dd3961
 def write_detector(run: Run, trainer: Trainer, split: Split) -> None:
@@ -261,9 +273,11 @@ def write_detector(run: Run, trainer: Trainer, split: Split) -> None:
     pictures.mkdir(exist_ok=True)
     detector = Detector(trainer.pipeline, run.config, str(trainer.device), _about(run, trainer))
     detector, predictions = settle(detector, split.validation, trainer.progress.validation_batch)
-    if not isinstance(trainer.task, AnswersWaveforms):       # which is used on mixtures, not on what it learnt from
+    # which is used on mixtures, not on what it learnt from
+    if not isinstance(trainer.task, AnswersWaveforms):
         learnt_from = [trainer.train, trainer.validation]
-        detector = detector.with_reference(learnt_from, trainer.progress.validation_batch, predictions)
+        detector = detector.with_reference(
+            learnt_from, trainer.progress.validation_batch, predictions)
     write_text(run.path / VALIDATION, csv_text(predictions, index=False))
     write_bytes(pictures / "training_curves.png", plot_training_curves(run.results).to_png())
     examples = _examples(split.train)
@@ -281,11 +295,12 @@ def write_detector(run: Run, trainer: Trainer, split: Split) -> None:
         warnings.warn(missing, stacklevel=2)
 
 
-COPIES = "copies.json"          # of a run: copies of the detector that could not be written, and why
+COPIES = "copies.json"  # of a run: copies of the detector that could not be written, and why
 
 
 def write_copies(run: Run, detector: Detector, places: Iterable[str]) -> str:
-    """Write a detector to further places as well; what could not be written and what to do, or nothing.
+    """Write a detector to further places as well; what could not be written
+    and what to do, or nothing.
 
     Args:
         run: the run that it belongs to, which remembers what is missing.
@@ -304,12 +319,15 @@ def write_copies(run: Run, detector: Detector, places: Iterable[str]) -> str:
     with suppress(OSError):
         write_json(run.path / COPIES, missing)
     listed = "; ".join(f"{place} ({problem})" for place, problem in missing.items())
-    return (f"the detector is finished, in {run.path / 'model'}, but could not be copied to {listed}. "
-            f"When that is possible, sounddetect resume {run.path} does it")
+    return (f"the detector is finished, in {run.path / 'model'}, but could not be copied to "
+            f"{listed}. When that is possible, sounddetect resume {run.path} does it")
 
 
 def _make_up(run: Run) -> bool:
-    """Write copies that could not be written before; False when none are missing. Raises `OSError`."""
+    """Write copies that could not be written before; False when none are missing.
+
+    Raises `OSError`.
+    """
     if not run.finished or not (run.path / COPIES).exists():
         return False
     missing = write_copies(run, run.detector, read_object(run.path / COPIES))
@@ -331,7 +349,8 @@ def _about(run: Run, trainer: Trainer) -> dict:
 
     versions = {"sounddetect": __version__, "torch": torch.__version__}
     hashes = [source["hash"] for source in run.data["sources"]]
-    return {"versions": versions, "run": run.path.name, "best_epoch": trainer.stopping.best_epoch, "training_data": hashes}
+    return {"versions": versions, "run": run.path.name, "best_epoch": trainer.stopping.best_epoch,
+            "training_data": hashes}
 
 # %% ../../nbs/10_jobs/01_training_runs.ipynb #d9fe33eb
 EXTENDED = "model_before"       # folder of the detector of a run that is being extended
@@ -363,17 +382,20 @@ def prepare_resume(
         raise ValueError(f"{run.path} was adapted and has no training to continue: resume the run "
                          "that it was adapted from, and adapt that again")
     if run.finished and not _extends(run, overrides):
-        raise ValueError(f"{run.path} is finished after {len(run.results)} epochs: to add some, sounddetect resume {run.path} --epochs "
-                         f"{config.training.epochs + 10}. To evaluate it: sounddetect evaluate {run.path}")
+        raise ValueError(f"{run.path} is finished after {len(run.results)} epochs: to add some, "
+                         f"sounddetect resume {run.path} --epochs {config.training.epochs + 10}. "
+                         f"To evaluate it: sounddetect evaluate {run.path}")
     split = run.parts(own_recordings(run) if recordings is None else recordings)
     refuse_relabelled(run, split)
-    train, validation = prepare_recordings(split.train, config), prepare_recordings(split.validation, config)
+    train = prepare_recordings(split.train, config)
+    validation = prepare_recordings(split.validation, config)
     trainer = Trainer(train, validation, config, weights=checkpoint_folder(run.path))
     trainer.config = _resolved(trainer)
     if not trainer.restore(overrides):
-        warnings.warn(f"{run.path} has no checkpoint yet: its training begins again, with the same seed", stacklevel=3)
+        warnings.warn(f"{run.path} has no checkpoint yet: its training begins again, "
+                      "with the same seed", stacklevel=3)
     if trainer.processes.is_first:
-        if run.finished:           # first: with more epochs in its settings it would be called finished
+        if run.finished:       # before its settings say more epochs: it would be called finished
             (run.path / "model").replace(run.path / EXTENDED)
         trainer.config.save(run.path / "config.yaml")
     return TrainingRun(Run(path), trainer, split, progress, listeners)
@@ -410,7 +432,8 @@ def resume(
     """
     if _make_up(Run(path)) and not _extends(Run(path), overrides or {}):
         return Run(path)
-    return prepare_resume(path, overrides, recordings=recordings, progress=progress, listeners=listeners).fit()
+    return prepare_resume(path, overrides, recordings=recordings, progress=progress,
+                          listeners=listeners).fit()
 
 
 def _extends(run: Run, overrides: dict) -> bool:
@@ -433,7 +456,8 @@ def trained(
     path = Path(path)
     if (path / "data.json").exists():
         run = Run(path)
-        return run if run.finished else resume(path, recordings=recordings, progress=progress, listeners=listeners)
+        return run if run.finished else resume(path, recordings=recordings, progress=progress,
+                                               listeners=listeners)
     if path.is_dir() and [inside.name for inside in path.iterdir()] == ["config.yaml"]:
         shutil.rmtree(path)            # an older version died before it wrote the data
     own = config.replace({"output.copy_detector_to": []})
@@ -441,9 +465,18 @@ def trained(
 
 # %% ../../nbs/10_jobs/01_training_runs.ipynb #cc2f5039
 def newest_unfinished(folder: str | os.PathLike = "runs") -> Path:
-    """The run below `folder` that was stopped last. Raises `FileNotFoundError` when there is none."""
+    """The run below `folder` that was stopped last.
+
+    Raises `FileNotFoundError` when there is none.
+    """
     runs = [Run(path.parent) for path in Path(folder).glob("*/config.yaml")]
-    found = [run.path for run in runs if not run.finished and not run.holds_folds and not run.holds_trials]
+    found = [run.path for run in runs if not run.finished and not run.holds_folds
+             and not run.holds_trials]
     if not found:
         raise FileNotFoundError(f"no unfinished run below {folder}")
-    return max(found, key=lambda path: (path / "log.txt").stat().st_mtime if (path / "log.txt").exists() else 0)
+
+    def last_written(path):
+        log = path / "log.txt"
+        return log.stat().st_mtime if log.exists() else 0
+
+    return max(found, key=last_written)

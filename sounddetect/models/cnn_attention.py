@@ -24,7 +24,8 @@ class _ConvBlock(nn.Module):
 
     def __init__(self, in_channels, layer):
         super().__init__()
-        self.conv = SameConv(in_channels, layer.filters, layer.kernel_size, layer.stride, layer.padding)
+        self.conv = SameConv(
+            in_channels, layer.filters, layer.kernel_size, layer.stride, layer.padding)
         self.norm = nn.GroupNorm(1, layer.filters)
 
     def forward(self, x):
@@ -41,7 +42,10 @@ def _classifier(n_features, layers, n_outputs):
 
 # %% ../../nbs/03_models/01_cnn_attention.ipynb #483f0271
 class Standardize(nn.Module):
-    """Subtract a constant and divide by another for each channel (dimension 1); both are buffers, 0 and 1 until they are set."""
+    """Subtract a constant and divide by another for each channel (dimension 1).
+
+    Both are buffers, 0 and 1 until they are set.
+    """
 
     LEAST = 0.05    # deviation below which a channel counts as constant
 
@@ -67,16 +71,22 @@ def logistic_regression(
     features: Tensor,     # float `(window, feature)`, of mean 0 and deviation 1
     target: Tensor,       # fraction of each class, `(window, class)`
     weight: Tensor,       # of each window `(window,)`
-) -> Tensor:              # float32 `(class, feature + 1)`, the constant last; on the device of `features`
-    """Weights that minimise the weighted sum of cross-entropies plus `RIDGE` times the squared weights (constants left free)."""
+    # float32 `(class, feature + 1)`, the constant last; on the device of `features`
+) -> Tensor:
+    """Weights that minimise the weighted sum of cross-entropies plus `RIDGE` times the squared
+    weights (constants left free).
+    """
     inputs = F.pad(features.double(), (0, 1), value=1.0)
     target, weight = target.double(), weight.double()
-    solution = torch.zeros(target.shape[1], inputs.shape[1], dtype=torch.float64, device=inputs.device, requires_grad=True)
-    optimizer = torch.optim.LBFGS([solution], max_iter=500, tolerance_grad=1e-8, line_search_fn="strong_wolfe")
+    solution = torch.zeros(target.shape[1], inputs.shape[1], dtype=torch.float64,
+                           device=inputs.device, requires_grad=True)
+    optimizer = torch.optim.LBFGS(
+        [solution], max_iter=500, tolerance_grad=1e-8, line_search_fn="strong_wolfe")
 
     def loss():
         optimizer.zero_grad()
-        total = (F.cross_entropy(inputs @ solution.T, target, reduction="none") * weight).sum() + RIDGE * solution[:, :-1].square().sum()
+        total = ((F.cross_entropy(inputs @ solution.T, target, reduction="none") * weight).sum()
+                 + RIDGE * solution[:, :-1].square().sum())
         total.backward()
         return total
 
@@ -94,13 +104,17 @@ def frame_length(input_length: int, stride: int, min_frames: int) -> int:
 
 
 class DeepPath(nn.Module):
-    """Convolutions over standardised bands `(batch, band, 1, frame)`, attention over what they found, and a classifier."""
+    """Convolutions over standardised bands `(batch, band, 1, frame)`, attention over what they
+    found, and a classifier.
+    """
 
-    def __init__(self, layers: Network, n_bands: int, n_outputs: int, fused_attention: bool, gradient_checkpointing: bool):
+    def __init__(self, layers: Network, n_bands: int, n_outputs: int, fused_attention: bool,
+                 gradient_checkpointing: bool):
         super().__init__()
         channels = [n_bands, *(layer.filters for layer in layers.cnn_layers[1:])]
         dim = layers.attention.hidden_dim
-        self.blocks = nn.ModuleList(_ConvBlock(n, layer) for n, layer in zip(channels, layers.cnn_layers[1:]))
+        self.blocks = nn.ModuleList(
+            _ConvBlock(n, layer) for n, layer in zip(channels, layers.cnn_layers[1:]))
         self.to_tokens = nn.Linear(channels[-1], dim) if channels[-1] != dim else nn.Identity()
         self.norm = nn.LayerNorm(dim)
         self.attention = SelfAttention(dim, layers.attention.num_heads, fused_attention)
@@ -130,25 +144,31 @@ class DeepPath(nn.Module):
         return self.attention.attention_weights(self.norm(self.tokens(bands)))
 
 # %% ../../nbs/03_models/01_cnn_attention.ipynb #a81a5c04
-BANK_PARTS = 8      # of a batch, one after the other through the filter bank, with gradient checkpointing
+# of a batch, one after the other through the filter bank, with gradient checkpointing
+BANK_PARTS = 8
 
 
 def refuse_too_short(layers: Network, input_length: int, min_frames: int = 16) -> None:
-    """Raise `ValueError` when a window of `input_length` samples is shorter than what the layers take."""
+    """Raise `ValueError` when `input_length` samples are fewer than what the layers take."""
     length = input_length
     for number, layer in enumerate(layers.cnn_layers):
-        inner = length if layer.padding == "same" else length + 2 * layer.padding - layer.kernel_size + layer.stride
+        inner = (length if layer.padding == "same"
+                 else length + 2 * layer.padding - layer.kernel_size + layer.stride)
         if inner < layer.stride and layer.padding != "same":
-            raise ValueError(f"model.cnn_layers {number}: a kernel of {layer.kernel_size} with padding {layer.padding} takes more than the {length} "
-                             "values that reach it: use padding: same, a smaller kernel, or a longer model.input_length")
+            raise ValueError(
+                f"model.cnn_layers {number}: a kernel of {layer.kernel_size} with padding "
+                f"{layer.padding} takes more than the {length} values that reach it: use padding: "
+                "same, a smaller kernel, or a longer model.input_length")
         length = -(-inner // layer.stride) if layer.padding == "same" else inner // layer.stride
-        length = length // frame_length(input_length, layer.stride, min_frames) if number == 0 else length
+        if number == 0:
+            length //= frame_length(input_length, layer.stride, min_frames)
 
 # %% ../../nbs/03_models/01_cnn_attention.ipynb #93d69d94
 class CnnAttention(nn.Module):
     """1D-CNN with multi-head attention over windows of sound.
 
-    Input float32 `(batch, channel, time)`, output float32 logits `(batch, n_outputs)`. `attention_map` tells where it looked.
+    Input float32 `(batch, channel, time)`, output float32 logits `(batch, n_outputs)`.
+    `attention_map` tells where it looked.
     """
 
     def __init__(
@@ -156,9 +176,11 @@ class CnnAttention(nn.Module):
         layers: Network,                             # as in `config.model.network`
         input_length: int,                           # samples in a window
         n_outputs: int = 2,                          # classes
-        band: tuple[float, float] = (0, 0.5),        # what the front end lets pass, as a fraction of the sample rate
+        # what the front end lets pass, as a fraction of the sample rate
+        band: tuple[float, float] = (0, 0.5),
         fused_attention: bool = True,                # as in `SelfAttention`
-        gradient_checkpointing: bool = False,        # compute the convolutions twice instead of keeping them
+        # compute the convolutions twice instead of keeping them
+        gradient_checkpointing: bool = False,
         min_frames: int = 16,                        # frames that a short window keeps, at least
         n_channels: int = 1,                         # of the windows
     ):
@@ -166,11 +188,13 @@ class CnnAttention(nn.Module):
         refuse_too_short(layers, input_length, min_frames)
         first = layers.cnn_layers[0]
         pool = frame_length(input_length, first.stride, min_frames)
-        self.bank = FilterBank(first.filters, first.kernel_size, first.stride, pool, first.padding, band)
+        self.bank = FilterBank(first.filters, first.kernel_size, first.stride, pool,
+                               first.padding, band)
         n_bands = n_channels * first.filters
         self.band_scale, self.statistics_scale = Standardize(n_bands), Standardize(2 * n_bands)
         self.short_path = nn.Linear(2 * n_bands, n_outputs)
-        self.deep_path = DeepPath(layers, n_bands, n_outputs, fused_attention, gradient_checkpointing)
+        self.deep_path = DeepPath(
+            layers, n_bands, n_outputs, fused_attention, gradient_checkpointing)
         self.path_dropout = layers.fully_connected[-1].dropout if layers.fully_connected else 0.0
         self.gradient_checkpointing = gradient_checkpointing
 
@@ -178,8 +202,9 @@ class CnnAttention(nn.Module):
         """Standardised log energies, float32 `(batch, band, 1, frame)`."""
         if not self.gradient_checkpointing:
             return self.band_scale(self.bank(waveform))
-        return self.band_scale(torch.cat([
-            checkpoint(self.bank, part, use_reentrant=False) if self.training else self.bank(part) for part in waveform.chunk(BANK_PARTS)]))
+        return self.band_scale(
+            torch.cat([checkpoint(self.bank, part, use_reentrant=False) if self.training
+                       else self.bank(part) for part in waveform.chunk(BANK_PARTS)]))
 
     def forward(self, waveform: Tensor) -> Tensor:
         return self.from_bands(self.bands(waveform))
@@ -195,13 +220,14 @@ class CnnAttention(nn.Module):
         return self.statistics_scale(statistics(bands[:, :, 0].transpose(1, 2)))
 
     def embed(self, features: Tensor) -> Tensor:
-        """All that the outputs are computed from: what the deep path and the short path sum a window up by."""
+        """What the deep and the short path sum a window up by: outputs see nothing else."""
         bands = self.bands(features)
-        return torch.cat([self.deep_path.summary(bands).float(), self.band_statistics(bands).float()], 1)
+        return torch.cat(
+            [self.deep_path.summary(bands).float(), self.band_statistics(bands).float()], 1)
 
     @torch.no_grad()
     def attention_map(self, features: Tensor) -> Tensor:
-        """Attention to each stretch of the window, float32 `(batch, token)`, in order of time, summing to 1."""
+        """Attention to stretches of a window in time, float32 `(batch, token)`, summing to 1."""
         return self.deep_path.attention_map(self.bands(features))
 
     def time_frequency(self, features: Tensor) -> Tensor:
@@ -218,7 +244,7 @@ class CnnAttention(nn.Module):
         return torch.fft.rfft(kernels, n_fft).abs().argmax(1) / n_fft * sample_rate
 
     def transferable(self, new_classes: bool) -> list[str]:
-        """Filters and deep path; what is estimated from the recordings at hand is estimated again."""
+        """Filters and deep path; what is estimated from recordings at hand is estimated again."""
         skipped = ["band_scale.", "statistics_scale.", "short_path."]
         if new_classes:
             skipped.append(f"deep_path.classifier.{len(self.deep_path.classifier) - 1}.")
@@ -231,15 +257,23 @@ class CnnAttention(nn.Module):
 
     @torch.no_grad()
     def initialize_from_data(self, batches: Iterable[dict[str, Tensor]]) -> None:
-        """Measure the constants of both `Standardize` and solve the short path. Keeps the bands of all windows, not the windows."""
-        seen = [(self.bank(batch["features"])[:, :, 0], batch["target"], batch["weight"]) for batch in batches]
-        energies, targets, weights = zip(*seen)                                                     # (batch, band, frame)
-        mean = torch.cat([energy.mean(2) for energy in energies])                                   # (window, band)
+        """Measure the constants of both `Standardize` and solve the short path.
+
+        Keeps the bands of all windows, not the windows.
+        """
+        seen = [(self.bank(batch["features"])[:, :, 0], batch["target"], batch["weight"])
+                for batch in batches]
+        energies, targets, weights = zip(*seen)  # (batch, band, frame)
+        mean = torch.cat([energy.mean(2) for energy in energies])  # (window, band)
         variance = torch.cat([energy.var(2, correction=0) for energy in energies])
-        self.band_scale.set(mean.mean(0), (variance + (mean - mean.mean(0)).square()).mean(0).sqrt())
-        found = torch.cat([statistics(self.band_scale(energy).transpose(1, 2)) for energy in energies])    # (window, 2 * band)
+        self.band_scale.set(
+            mean.mean(0), (variance + (mean - mean.mean(0)).square()).mean(0).sqrt())
+        # (window, 2 * band)
+        found = torch.cat(
+            [statistics(self.band_scale(energy).transpose(1, 2)) for energy in energies])
         self.statistics_scale.set(found.mean(0), found.std(0, correction=0))
-        solution = logistic_regression(self.statistics_scale(found), torch.cat(targets), torch.cat(weights))
+        solution = logistic_regression(
+            self.statistics_scale(found), torch.cat(targets), torch.cat(weights))
         self.short_path.weight.copy_(solution[:, :-1])
         self.short_path.bias.copy_(solution[:, -1])
 

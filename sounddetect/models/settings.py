@@ -73,12 +73,15 @@ class CnnAttentionSettings(ModelSettings):
 
     STANDS_FOR = {"size": ("cnn_layers", "attention", "fully_connected")}
 
-    min_frames: int = setting(16, "frames that a short window keeps behind the filter bank, at least", ge=1)
+    min_frames: int = setting(
+        16, "frames that a short window keeps behind the filter bank, at least", ge=1)
     size: Literal["n", "s", "m", "l", "x"] | None = setting(
-        None, "n, s, m, l or x instead of the layers below (giving both is an error)", examples=["s"])
+        None, "n, s, m, l or x instead of the layers below (giving both is an error)",
+        examples=["s"])
     cnn_layers: list[CnnLayer] | None = setting(
         None, "convolutions; kernel 63 in front is the point of this model", min_length=1)
-    attention: Attention | None = setting(None, "multi-head attention over what the convolutions found")
+    attention: Attention | None = setting(
+        None, "multi-head attention over what the convolutions found")
     fully_connected: list[FullyConnected] | None = setting(None, "the layers that decide")
 
     @model_validator(mode="after")
@@ -107,7 +110,8 @@ class PictureSettings(ModelSettings):
 
     size: Size = setting("s", "n, s, m, l or x: how many filters it has", examples=["s"])
     norm: Literal["batch", "group"] = setting(
-        "batch", "batch: over all windows of a step; group: over each window by itself, so that a step can be divided")
+        "batch", "batch: over all windows of a step; "
+                 "group: over each window by itself, so that a step can be divided")
     dropout: float = setting(0.3, "fraction of the pooled values dropped in training", ge=0, lt=1)
 
 
@@ -126,7 +130,8 @@ class PublishedCnnSettings(PictureSettings):
     """A published network for pictures, over a log-mel spectrogram."""
 
     WIDTHS: ClassVar[dict[str, int]] = {"n": 16, "s": 32, "m": 48, "l": 64, "x": 96}
-    size: Size = setting("l", "n, s, m, l or x: how many filters it has; l as published", examples=["l"])
+    size: Size = setting("l", "n, s, m, l or x: how many filters it has; l as published",
+                         examples=["l"])
     dropout: float = setting(0.0, "fraction of the pooled values dropped in training", ge=0, lt=1)
 
     @property
@@ -139,18 +144,18 @@ class PooledSettings(ModelSettings):
     """What every estimator on one vector a window has."""
 
     pooling: Literal["statistics", "mean", "ranked"] = setting(
-        "statistics", "what is kept of the frames of each band: statistics = mean, deviation and 95th percentile; "
-        "mean; or ranked = a mean in which loud frames count more")
-    rank_decay: float = setting(
-        0.9, "weight of each frame as a fraction of that of the next louder one, with pooling: ranked", gt=0, le=1)
+        "statistics", "what is kept of the frames of each band: statistics = mean, deviation and "
+                      "95th percentile; mean; or ranked = a mean in which loud frames count more")
+    rank_decay: float = setting(0.9, "weight of each frame as a fraction of that of the next "
+                                     "louder one, with pooling: ranked", gt=0, le=1)
 
 
 class MahalanobisSettings(PooledSettings):
-    """Distance from good windows, in units of how much these differ among themselves; fitted in one pass."""
+    """Distance from good windows, in units of their own spread; fitted in one pass."""
 
 
 class NearestNeighborsSettings(PooledSettings):
-    """Distance from the most similar good windows, a sample of which is kept; fitted in one pass."""
+    """Distance from the most similar of a sample of good windows; fitted in one pass."""
 
     neighbors: int = setting(1, "good windows that the distance is the mean over", ge=1)
     most_windows: int = setting(4096, "good windows that are kept; of more, a random sample", ge=2)
@@ -159,18 +164,21 @@ class NearestNeighborsSettings(PooledSettings):
 
 
 class GaussianMixtureSettings(PooledSettings):
-    """How improbable a window is under a mixture of Gaussian clouds of good ones; fitted in one pass."""
+    """How improbable a window is under a mixture of Gaussians of good ones; fitted in one pass."""
 
-    components: int = setting(4, "number of clouds, fewer where there are fewer than five windows for each", ge=1)
+    components: int = setting(
+        4, "number of clouds, fewer where there are fewer than five windows for each", ge=1)
     least_variance: float = setting(
         0.1, "added to each variance of a cloud, as a fraction of that of all windows", gt=0)
-    most_windows: int = setting(4096, "good windows that it is fitted to; of more, a random sample", ge=2)
+    most_windows: int = setting(
+        4096, "good windows that it is fitted to; of more, a random sample", ge=2)
 
 
 class PcaResidualSettings(PooledSettings):
-    """What the main directions, in which good windows differ, leave of a window; fitted in one pass."""
+    """What the main directions of good windows leave of a window; fitted in one pass."""
 
-    explained: float = setting(0.9, "fraction of the variance that the main directions hold", gt=0, lt=1)
+    explained: float = setting(
+        0.9, "fraction of the variance that the main directions hold", gt=0, lt=1)
 
 
 class DenseAutoencoderSettings(ModelSettings):
@@ -181,7 +189,8 @@ class DenseAutoencoderSettings(ModelSettings):
     depth: int = setting(4, "hidden layers on each side of the bottleneck", ge=1)
     bottleneck: int = setting(8, "width of the narrow layer in the middle", ge=1)
     norm: Literal["none", "batch"] = setting(
-        "none", "batch: behind each layer over all windows of a step, as published; none: windows do not mix")
+        "none", "batch: behind each layer over all windows of a step, as published; "
+                "none: windows do not mix")
 
 
 class VariationalAutoencoderSettings(ModelSettings):
@@ -192,13 +201,14 @@ class VariationalAutoencoderSettings(ModelSettings):
     depth: int = setting(2, "hidden layers on each side of the bottleneck", ge=1)
     bottleneck: int = setting(20, "random values in the middle", ge=1)
     reconstruction_weight: float = setting(1.0, "of the squared error in training", ge=0)
-    kld_weight: float = setting(
-        0.01, "of the divergence of the values in the middle from a standard normal distribution, in training", ge=0)
+    kld_weight: float = setting(0.01, "of the divergence of the values in the middle from a "
+                                      "standard normal distribution, in training", ge=0)
 
     @model_validator(mode="after")
     def _check(self):
         if not self.reconstruction_weight + self.kld_weight:
-            raise ValueError("model.reconstruction_weight and model.kld_weight are both 0: nothing would be learnt")
+            raise ValueError("model.reconstruction_weight and model.kld_weight are both 0: "
+                             "nothing would be learnt")
         return self
 
 
@@ -206,9 +216,12 @@ class ConvolutionalAutoencoderSettings(ModelSettings):
     """Reconstruction error of a whole log-mel spectrogram."""
 
     WIDTHS: ClassVar[dict[str, int]] = {"n": 4, "s": 8, "m": 16, "l": 32, "x": 48}
-    size: Size = setting("l", "n, s, m, l or x: how many filters it has; l as published", examples=["l"])
-    bottleneck: int = setting(40, "values in the middle, for each place of 64 bands and 64 frames", ge=1)
-    dropout: float = setting(0.0, "fraction of values dropped in training, in the inner layers", ge=0, lt=1)
+    size: Size = setting("l", "n, s, m, l or x: how many filters it has; l as published",
+                         examples=["l"])
+    bottleneck: int = setting(
+        40, "values in the middle, for each place of 64 bands and 64 frames", ge=1)
+    dropout: float = setting(
+        0.0, "fraction of values dropped in training, in the inner layers", ge=0, lt=1)
 
     @property
     def width(self) -> int:
@@ -219,13 +232,16 @@ class ConvolutionalAutoencoderSettings(ModelSettings):
 class IdnnSettings(ModelSettings):
     """Error of a log-mel frame that is filled in from its neighbours."""
 
-    context: int = setting(5, "neighbouring frames, the middle one of which is filled in; odd", ge=3)
-    width: int = setting(64, "width of the first layer; the next two halve it, and the last double it again", ge=4)
+    context: int = setting(
+        5, "neighbouring frames, the middle one of which is filled in; odd", ge=3)
+    width: int = setting(
+        64, "width of the first layer; the next two halve it, and the last double it again", ge=4)
 
     @model_validator(mode="after")
     def _check(self):
         if self.context % 2 == 0:
-            raise ValueError(f"model.context needs to be odd, so that there is a middle frame, got {self.context}")
+            raise ValueError("model.context needs to be odd, so that there is a middle frame, "
+                             f"got {self.context}")
         return self
 
 # %% ../../nbs/03_models/00_settings.ipynb #5b8e6631
@@ -258,12 +274,12 @@ class WaveformAutoencoderSettings(WaveformNetworkSettings):
 
 
 class WaveUNetSettings(WaveformNetworkSettings):
-    """Convolutions at ever coarser time steps and back, with skips; a waveform out of a waveform."""
+    """Convolutions at ever coarser time steps and back, with skips: waveform to waveform."""
 
     up_kernel_size: int = setting(5, "samples of a level, on the way up; odd", ge=3, le=63)
     steps: Literal["decimated", "strided"] = setting(
-        "decimated", "how a level halves them: every second value of a convolution is kept, or it is "
-        "computed for every second one alone")
+        "decimated", "how a level halves them: every second value of a convolution is kept, "
+                     "or it is computed for every second one alone")
     causal: bool = setting(
         False, "true: no sample is answered from later ones, so that a stream lags less behind")
     transformer_layers: int = setting(0, "layers of attention between down and up", ge=0, le=12)
@@ -272,7 +288,8 @@ class WaveUNetSettings(WaveformNetworkSettings):
     @model_validator(mode="after")
     def _check_causal(self):
         if self.causal and self.transformer_layers:
-            raise ValueError("model.transformer_layers look ahead: set it to 0, or model.causal: false")
+            raise ValueError(
+                "model.transformer_layers look ahead: set it to 0, or model.causal: false")
         return self
 
 

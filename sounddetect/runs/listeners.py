@@ -23,7 +23,8 @@ from ..progress import progress_bar
 
 # %% ../../nbs/09a_runs/01_listeners.ipynb #e4fb79d8
 EARLY_STOPPING = "Early stopping triggered"
-NO_COLUMNS = ("event", "best_epoch", "counter", "patience")      # of an event `epoch`: what `results.csv` does not hold
+# of an event `epoch`: what `results.csv` does not hold
+NO_COLUMNS = ("event", "best_epoch", "counter", "patience")
 
 
 def describe(event: dict) -> str | None:
@@ -31,27 +32,32 @@ def describe(event: dict) -> str | None:
     kind = event["event"]
     if kind == "start":
         chosen = f" ({event['batch_size_reason']})" if "batch_size_reason" in event else ""
-        what = f"task {event['task']}, {event['model']} on {event['features']}; " if "task" in event else ""
-        return (f"{what}training on {event['device']} in {event['precision']}: "
-                f"{event['n_train']} recordings, {event['n_validation']} for validation, "
-                f"batches of {event['batch_size']}{chosen}, from epoch {event['epoch']} of {event['epochs']}")
+        what = (f"task {event['task']}, {event['model']} on {event['features']}; "
+                if "task" in event else "")
+        return (f"{what}training on {event['device']} in {event['precision']}: {event['n_train']} "
+                f"recordings, {event['n_validation']} for validation, batches of "
+                f"{event['batch_size']}{chosen}, from epoch {event['epoch']} of {event['epochs']}")
     if kind == "epoch":
-        columns = ", ".join(f"{name} {value:.4g}" for name, value in event.items() if name.endswith(("loss", "accuracy", "auc")))
-        return f"epoch {event['epoch']}: {columns}; best is epoch {event['best_epoch']}{_waited(event)}"
+        columns = ", ".join(f"{name} {value:.4g}" for name, value in event.items()
+                            if name.endswith(("loss", "accuracy", "auc")))
+        return (f"epoch {event['epoch']}: {columns}; "
+                f"best is epoch {event['best_epoch']}{_waited(event)}")
     if kind == "forecast" and event["first"]:
         about = "about " * (event["seconds_left"] >= 1)
-        return f"{about}{in_words(event['seconds_left'])} for all epochs, {event['epoch_seconds']:.3g} s each"
+        return (f"{about}{in_words(event['seconds_left'])} for all epochs, "
+                f"{event['epoch_seconds']:.3g} s each")
     if kind == "warning":
         return f"warning: {event['message']}"
     if kind == "note":
         return event["message"]
     if kind == "stop" and event["reason"] == "early_stopping":
-        return (f"{EARLY_STOPPING} after epoch {event['epoch']}: no better validation loss since epoch {event['best_epoch']}, "
-                "whose weights are kept")
+        return (f"{EARLY_STOPPING} after epoch {event['epoch']}: no better validation loss since "
+                f"epoch {event['best_epoch']}, whose weights are kept")
     if kind == "stop" and event["resumable"]:
         return f"stopped: {event['reason']}"
     if kind == "stop":
-        return f"finished after epoch {event['epoch']}; the weights of epoch {event['best_epoch']} are kept"
+        return (f"finished after epoch {event['epoch']}; "
+                f"the weights of epoch {event['best_epoch']} are kept")
     return None
 
 
@@ -75,7 +81,7 @@ class RunWriter:
     While the folder is away, or hangs, it remembers what to write.
     """
 
-    RETRY, MOST_WAITING = 5.0, 20_000                       # seconds between two tries, and of one that hangs; lines
+    RETRY, MOST_WAITING = 5.0, 20_000  # seconds between two tries, and of one that hangs; lines
 
     def __init__(self, path: str | os.PathLike):
         self.path = Path(path)
@@ -96,10 +102,12 @@ class RunWriter:
         if line:
             self._waiting["log.txt"].append(f"{now} {line}")
         if event["event"] == "epoch":
-            self.rows.append({name: value for name, value in event.items() if name not in NO_COLUMNS})
+            self.rows.append(
+                {name: value for name, value in event.items() if name not in NO_COLUMNS})
         elif event["event"] == "start":
             self.rows = list(event["history"])
-        self._table_waits |= event["event"] == "epoch" or event["event"] == "start" and bool(self.rows)
+        self._table_waits |= (event["event"] == "epoch" or event["event"] == "start"
+                              and bool(self.rows))
         self._write(at_once=event["event"] in ("start", "stop"))
 
     def _write(self, at_once: bool) -> None:
@@ -113,7 +121,8 @@ class RunWriter:
             self._next_try = 0.0
         except OSError as error:
             if not self._next_try:
-                warnings.warn(f"{self.path} cannot be written ({error}): training goes on, and what belongs there is written when it can be", stacklevel=4)
+                warnings.warn(f"{self.path} cannot be written ({error}): training goes on, "
+                              "and what belongs there is written when it can be", stacklevel=4)
             self._next_try = time.monotonic() + self.RETRY
             if not self._beside.hangs:
                 _shorten(self._waiting["events.jsonl"], self.MOST_WAITING)
@@ -125,7 +134,8 @@ class RunWriter:
         if self._table_waits:
             self._table_waits = False
             try:
-                write_text(self.path / "results.csv", pd.DataFrame(list(self.rows)).to_csv(index=False))
+                write_text(
+                    self.path / "results.csv", pd.DataFrame(list(self.rows)).to_csv(index=False))
             except OSError:
                 self._table_waits = True
                 raise
@@ -176,7 +186,8 @@ class ProgressBar:
         elif event["event"] == "batch" and self._bar is not None:
             self._bar.update()
         elif event["event"] == "epoch" and self._bar is not None:
-            shown = {name: f"{event[name]:.3g}" for name in ("train_loss", "val_loss", "val_auc") if name in event}
+            shown = {name: f"{event[name]:.3g}" for name in ("train_loss", "val_loss", "val_auc")
+                     if name in event}
             self._bar.set_postfix({"epoch": event["epoch"], **shown, "best": event["best_epoch"]})
         if event["event"] == "stop" and self._bar is not None:
             self._bar.close()

@@ -255,9 +255,9 @@ def read_object(
 
 
 def _has_form(value: Any, form: type) -> bool:
-    if form is float:
-        return type(value) in (int, float)
-    return type(value) is form and (form is not int or 0 <= value < 2**63)
+    if form is int:
+        return type(value) is int and 0 <= value < 2**63
+    return type(value) in (int, float) if form is float else type(value) is form
 
 
 def read_table(

@@ -33,7 +33,10 @@ class Known:
 
     @classmethod
     def of(cls, recordings: Any) -> "Known":
-        """What is known of recordings, or without any (None). Raises `ValueError` when there are none in them."""
+        """What is known of recordings, or without any (None).
+
+        Raises `ValueError` when there are none in them.
+        """
         if recordings is None:
             return cls()
         table = recordings.table
@@ -43,11 +46,12 @@ class Known:
         rates, lengths, channels = (
             table[name].tolist() for name in ("sample_rate", "n_samples", "n_channels"))
         subset = table["subset"].tolist() if "subset" in table else []
-        only_tested = [name == "test" for name in subset] if "train" in subset else [False] * len(table)
+        only_tested = ([name == "test" for name in subset] if "train" in subset
+                       else [False] * len(table))
         return cls(labels, rates, lengths, channels, only_tested)
 
     def learnt_from(self, config: Any) -> "Known":
-        """Those that say what is learnt: for `anomaly` without bad ones, for `denoise` without noise."""
+        """Those to learn from: for `anomaly` without bad ones, for `denoise` without noise."""
         if config.task not in ("anomaly", "denoise") or config.data.classes == "auto":
             return self
         if len(self.labels) != len(self.sample_rates):
@@ -55,13 +59,14 @@ class Known:
         good = [label != config.data.classes[-1] for label in self.labels]
         if not any(good):
             return self
-        rates, lengths, channels = (
-            list(compress(each, good)) for each in (self.sample_rates, self.n_samples, self.n_channels))
+        rates, lengths, channels = (list(compress(each, good)) for each in (
+            self.sample_rates, self.n_samples, self.n_channels))
         return Known(list(compress(self.labels, good)), rates, lengths, channels)
 
     def lengths(self, sample_rate: int) -> list[int]:
         """Samples of each recording at another rate, sorted."""
-        return sorted(-(-n * sample_rate // rate) for n, rate in zip(self.n_samples, self.sample_rates))
+        return sorted(
+            -(-n * sample_rate // rate) for n, rate in zip(self.n_samples, self.sample_rates))
 
 
 def most_common(values: Sequence[int]) -> int:
@@ -83,13 +88,13 @@ SOUND_FROM, AXES, MOST_CHANNELS = 8000, 3, 8     # Hz; channels
 
 
 def _is_vibration(config, known):
-    """Whether it learns from what no microphone recorded, by its rate or its three axes; not for `classify`."""
+    """Whether vibration is learnt from, by its rate or its three axes; not for `classify`."""
     is_slow = config.audio.sample_rate < SOUND_FROM
     return config.task in ("anomaly", "denoise") and (is_slow or set(known.n_channels) == {AXES})
 
 
 def _classifies_pictures(config):
-    """Whether `classify` is given spectrograms, in which every band has its place: none is left out."""
+    """Whether `classify` is given spectrograms, of whose bands none is left out."""
     return config.task == "classify" and config.features.kind != FEATURES.fallback
 
 
@@ -103,7 +108,8 @@ def _channel(config, known):
 
 def _n_channels(config, known):
     if config.audio.n_channels == "auto":
-        return {"audio.n_channels": most_common(known.n_channels) if config.audio.channel == "all" else 1}
+        return {"audio.n_channels": most_common(known.n_channels)
+                if config.audio.channel == "all" else 1}
     return {}
 
 
@@ -115,17 +121,19 @@ def _low_freq(config, known):
 
 
 def _high_freq(config, known):
-    low, high = config.preprocessing.filter_params.low_freq, config.preprocessing.filter_params.high_freq
+    low, high = (config.preprocessing.filter_params.low_freq,
+                 config.preprocessing.filter_params.high_freq)
     if high != "auto":
         return {}
     highest = BELOW_NYQUIST * config.audio.sample_rate / 2
     if config.preprocessing.apply_filter and highest <= low:
-        raise ValueError(f"preprocessing.filter_params.low_freq is {low:g} Hz, and at a sample rate of "
-                         f"{config.audio.sample_rate} Hz nothing above {highest:g} Hz is left: lower it, or set "
-                         "preprocessing.apply_filter: false")
+        raise ValueError(f"preprocessing.filter_params.low_freq is {low:g} Hz, and at a sample "
+                         f"rate of {config.audio.sample_rate} Hz nothing above {highest:g} Hz is "
+                         "left: lower it, or set preprocessing.apply_filter: false")
     is_limited = not _is_vibration(config, known) and not _classifies_pictures(config)
     usual = HIGH_FREQ if low < HIGH_FREQ and is_limited else highest
-    return {"preprocessing.filter_params.high_freq": max(min(usual, highest), low + 1)}     # above low, even without filter
+    # above low, even without filter
+    return {"preprocessing.filter_params.high_freq": max(min(usual, highest), low + 1)}
 
 # %% ../../nbs/00_foundation/02_settings/08_automatic.ipynb #05fc77e2
 USUAL_CLASSES = ("OK", "NG")
@@ -137,9 +145,9 @@ USUAL_SPELLINGS = {
 
 _GOOD = set("ok normal good healthy intact undamaged fine sound gut heil bon sano "
             "pass passed 正常 正常品 良品 良好".split())
-_BAD = set("ng bad abnormal anomaly anomalous anomalies fault faulty faults defect defective defects damage damaged "
-           "broken unhealthy failure failed worn kaputt defekt schlecht schaden "
-           "fail 異常 異常品 不良 不良品".split())
+_BAD = set("ng bad abnormal anomaly anomalous anomalies fault faulty faults defect defective "
+           "defects damage damaged broken unhealthy failure failed worn kaputt defekt schlecht "
+           "schaden fail 異常 異常品 不良 不良品".split())
 _NOT = set("no not non without nicht kein ohne".split())
 
 
@@ -161,7 +169,7 @@ ROLES = ("signal", "noisy", "noise")      # what recordings are to `denoise`; th
 
 
 def is_denoising(config: Any, labels: Sequence[str | None]) -> bool:
-    """Whether a configuration, or where it leaves the task open the labels, ask for noise to be removed."""
+    """Whether noise is to be removed, by the configuration or, where that is open, the labels."""
     if config.task == "auto":
         return config.data.signal is not None or "signal" in labels and set(labels) <= set(ROLES)
     return config.task == "denoise"
@@ -177,12 +185,13 @@ def _classes(config, known):
     if set(found) <= set(USUAL_CLASSES):
         return {"data.classes": list(USUAL_CLASSES)}
     if len(found) == 1:
-        raise ValueError(f"data.classes is auto, and all labelled recordings are {found[0]}: give the classes, such as "
-                         f"data.classes: [{found[0]}, other], or say that they are good: data.labels: {{{found[0]}: OK}}")
+        raise ValueError(f"data.classes is auto, and all labelled recordings are {found[0]}: "
+                         f"give the classes, such as data.classes: [{found[0]}, other], "
+                         f"or say that they are good: data.labels: {{{found[0]}: OK}}")
     if len(found) == 2 and _rank(found[0])[0] == _rank(found[1])[0]:
-        warnings.warn(f"data.classes is auto, and neither of {found[0]} and {found[1]} has a name that says good or bad: "
-                      f"{found[1]} is the one that anomaly_score speaks of; for the other, give data.classes: "
-                      f"[{found[1]}, {found[0]}]", stacklevel=2)
+        warnings.warn(f"data.classes is auto, and neither of {found[0]} and {found[1]} has a name "
+                      f"that says good or bad: {found[1]} is the one that anomaly_score speaks of; "
+                      f"for the other, give data.classes: [{found[1]}, {found[0]}]", stacklevel=2)
     return {"data.classes": found}
 
 
@@ -199,25 +208,28 @@ def _task(config, known):
     found = [name for name in classes if name in set(known.labels)]
     learnable = {label for label, tested in zip(known.labels, known.only_tested) if not tested}
     if any(known.only_tested) and learnable - {None} == set(classes[:1]):
-        return {"task": "anomaly"}                          # good ones alone are named as training data
+        return {"task": "anomaly"}  # good ones alone are named as training data
     if len(found) >= 2:
         return {"task": "classify"}
     if found == classes[:1]:
         return {"task": "anomaly"}
     which = f"all labelled recordings are {found[0]}" if found else "no recording is labelled"
-    raise ValueError(f"task is auto, and {which}: to tell classes apart, label recordings of two classes; if these "
-                     "recordings are of a good machine, learn what is normal by task: anomaly (--set task=anomaly)")
+    raise ValueError(f"task is auto, and {which}: to tell classes apart, "
+                     "label recordings of two classes; if these recordings are of a good machine, "
+                     "learn what is normal by task: anomaly (--set task=anomaly)")
 
 # %% ../../nbs/00_foundation/02_settings/08_automatic.ipynb #eb48e217
 def _model(config, known):
     if config.model.architecture != "auto":
         return {}
     kind, given = config.features.kind, config.model.model_extra
-    fitting = [part for part in MODEL.known() if part.serves(config.task) and (kind == "auto" or part.takes(kind))]
+    fitting = [part for part in MODEL.known()
+               if part.serves(config.task) and (kind == "auto" or part.takes(kind))]
     if not fitting:
         of = "" if kind == "auto" else f" from features of kind {kind}"
-        raise ValueError(f"there is no model for task {config.task}{of}: name one in model.architecture, "
-                         f"known are {', '.join(part.name for part in MODEL.known())}")
+        raise ValueError(
+            f"there is no model for task {config.task}{of}: name one in model.architecture, "
+            f"known are {', '.join(part.name for part in MODEL.known())}")
     with_these_keys = [part for part in fitting if all(part in MODEL.owners(key) for key in given)]
     if not with_these_keys:
         raise ValueError(_foreign_keys(config, known, fitting))
@@ -276,7 +288,8 @@ def _band(config):
     if not config.preprocessing.apply_filter:
         return 0.0, nyquist
     if filters.high_freq == "auto":
-        raise ValueError(f"at a sample rate of {config.audio.sample_rate} Hz no band is left to take features from")
+        raise ValueError(f"at a sample rate of {config.audio.sample_rate} Hz no band is left to "
+                         "take features from")
     return filters.low_freq, min(filters.high_freq, nyquist)
 
 

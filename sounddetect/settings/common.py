@@ -19,17 +19,19 @@ class Audio(Section):
     sample_rate: Literal["auto"] | Annotated[int, Field(gt=0, le=10_000_000)] = setting(
         44100, "Hz; recordings of another rate are resampled to it; auto: the rate that most have")
     channel: Literal["auto", "mean", "all"] | Annotated[int, Field(ge=0)] = setting(
-        "mean", "mean of all channels, the number of one, from 0, or all: each by itself; auto: mean, "
-        "but with task: anomaly or denoise all axes of a vibration")
+        "mean", "mean of all channels, the number of one, from 0, or all: each by itself; "
+                "auto: mean, but with task: anomaly or denoise all axes of a vibration")
     n_channels: Literal["auto"] | Annotated[int, Field(ge=1)] = setting(
-        "auto", "channels that the model is given; auto: with channel: all those that most recordings have, else 1")
+        "auto", "channels that the model is given; "
+                "auto: with channel: all those that most recordings have, else 1")
 
 
 class Selection(Section):
     """Files, and what to take of them; a path alone stands for all that is there."""
 
     path: str | list[str] = setting("data", "folder or files; a list is possible")
-    variable: str | None = setting(None, "name of the variable in MAT files; null: as data.variable")
+    variable: str | None = setting(
+        None, "name of the variable in MAT files; null: as data.variable")
     channel: int | None = setting(None, "number of the channel to take, from 0; null: all", ge=0)
 
 
@@ -43,23 +45,27 @@ Selected = Annotated[Selection | None, BeforeValidator(_selection)]
 class Data(Section):
     path: str | list[str] = setting("data", "folder or files with recordings; a list is possible")
     classes: Literal["auto"] | Annotated[list[str], Field(min_length=2)] = setting(
-        lambda: ["OK", "NG"], "class names; the last is the one to be found; auto: as the recordings are labelled")
+        lambda: ["OK", "NG"],
+        "class names; the last is the one to be found; auto: as the recordings are labelled")
     labels: dict[str, str] = setting(dict, "further spellings, such as {gut: OK, kaputt: NG}")
     group_by: Literal["auto", "file", "row", "stretch"] = setting(
-        "auto", "auto, file, row, or stretch of a recording cut into clips: what a split must not tear apart")
+        "auto", "auto, file, row, or stretch of a recording cut into clips: "
+                "what a split must not tear apart")
     condition: str | None = setting(
-        None, "what differs between good recordings, such as the speed: a column, or a regular expression on key with one "
-        "group, such as 'fan_0_([a-z]+)_'; null: as manifests and names of DCASE Task 2 say")
-    variable: str | None = setting(
-        None, "name of the variable in MAT files, such as '*_DE_time'; null: the only one that can be a recording")
-    signal: Selected = setting(
-        None, "with task: denoise, recordings of the signal without noise, in place of path: a folder or files, or "
-        "{path: Stop.mat, variable: ecg, channel: 0}")
-    noise: Selected = setting(None, "with task: denoise, recordings of noise alone, to be mixed in; given as signal is")
-    noisy: Selected = setting(
-        None, "with task: denoise, noisy recordings that were made together with those of signal of the same file name")
-    clip_duration: float | None = setting(
-        None, "s; longer recordings are cut into clips of this length, which stay in one group; null: not cut", gt=0)
+        None, "what differs between good recordings, such as the speed: "
+              "a column, or a regular expression on key with one group, such as 'fan_0_([a-z]+)_'; "
+              "null: as manifests and names of DCASE Task 2 say")
+    variable: str | None = setting(None, "name of the variable in MAT files, such as '*_DE_time'; "
+                                         "null: the only one that can be a recording")
+    signal: Selected = setting(None, "with task: denoise, recordings of the signal without noise, "
+                                     "in place of path: a folder or files, "
+                                     "or {path: Stop.mat, variable: ecg, channel: 0}")
+    noise: Selected = setting(
+        None, "with task: denoise, recordings of noise alone, to be mixed in; given as signal is")
+    noisy: Selected = setting(None, "with task: denoise, noisy recordings that were made together "
+                                    "with those of signal of the same file name")
+    clip_duration: float | None = setting(None, "s; longer recordings are cut into clips of this "
+                                          "length, which stay in one group; null: not cut", gt=0)
     clip_overlap: float = setting(
         0.0, "fraction of a clip that the next one overlaps with, 0 to below 1", ge=0, lt=1)
     test_split: float = setting(
@@ -68,8 +74,8 @@ class Data(Section):
     cache_dir: str = setting(
         ".cache", "folder for the memory-mapped copies of the recordings; on Colab not on Drive")
     store_dtype: Literal["float32", "int16", "float16"] = setting(
-        "float32", "of these copies; int16: half the size, off by 1/65534 of a recording's peak at most; "
-        "float16: by 1/2048 of each sample")
+        "float32", "of these copies; int16: half the size, off by 1/65534 of a recording's peak at "
+                   "most; float16: by 1/2048 of each sample")
     max_memory_usage: str = setting("8GB", "RAM that this run may use, such as 8GB")
 
     @field_validator("labels", mode="before")
@@ -79,11 +85,11 @@ class Data(Section):
         if not isinstance(labels, dict):
             return labels
         if any(isinstance(name, bool) for name in labels):
-            raise ValueError(
-                "data.labels: put spellings that YAML takes for true or false (yes, no, on, off) into quotes")
+            raise ValueError("data.labels: put spellings that YAML takes for true or false "
+                             "(yes, no, on, off) into quotes")
         if None in labels.values():
-            raise ValueError("data.labels needs a class for each spelling and a blank after each colon, "
-                             "such as {healthy: OK, broken: NG}")
+            raise ValueError("data.labels needs a class for each spelling and a blank after each "
+                             "colon, such as {healthy: OK, broken: NG}")
         return {str(name): label for name, label in labels.items()}
 
     @model_validator(mode="after")
@@ -95,28 +101,31 @@ class Data(Section):
             raise ValueError(f"data.classes needs different names, got {self.classes}")
         ruling = [name for name in self.classes if escape_controls(name) != name]
         if ruling:
-            raise ValueError(f"data.classes needs names without control characters, got {ruling[0]!r}")
+            raise ValueError(
+                f"data.classes needs names without control characters, got {ruling[0]!r}")
         foreign = sorted(set(self.labels.values()) - set(self.classes))
         if foreign:
-            raise ValueError(f"data.labels must lead to one of {self.classes}, got {', '.join(foreign)}")
+            raise ValueError(
+                f"data.labels must lead to one of {self.classes}, got {', '.join(foreign)}")
         return self
 
 # %% ../../nbs/00_foundation/02_settings/01_common.ipynb #c48bfa6c
 class FilterParams(Section):
     low_freq: Literal["auto"] | Annotated[float, Field(ge=0)] = setting(
-        20, "Hz, lower cutoff (-6 dB), 0: none; auto: 20, but with task: anomaly or denoise 0 for a "
-        "vibration")
+        20, "Hz, lower cutoff (-6 dB), 0: none; "
+            "auto: 20, but with task: anomaly or denoise 0 for a vibration")
     high_freq: Literal["auto"] | Annotated[float, Field(gt=0)] = setting(
-        8000, "Hz, upper cutoff (-6 dB); at half the sample rate or above it only the lower one acts; "
-        "auto: 8000, or just below half the sample rate where that is lower, where task: anomaly or "
-        "denoise learns from a vibration, or where spectrograms are classified")
-    order: int = setting(4, "order of the Butterworth filter, run forward and backward", ge=1, le=10)
+        8000, "Hz, upper cutoff (-6 dB); at half the sample rate or above it only the lower "
+        "one acts; auto: 8000, or just below half the sample rate where that is lower, where task: "
+        "anomaly or denoise learns from a vibration, or where spectrograms are classified")
+    order: int = setting(
+        4, "order of the Butterworth filter, run forward and backward", ge=1, le=10)
 
     @model_validator(mode="after")
     def _check(self):
         if "auto" not in (self.low_freq, self.high_freq) and self.high_freq <= self.low_freq:
-            raise ValueError(
-                f"filter_params needs low_freq < high_freq, got {self.low_freq:g} and {self.high_freq:g} Hz")
+            raise ValueError("filter_params needs low_freq < high_freq, "
+                             f"got {self.low_freq:g} and {self.high_freq:g} Hz")
         return self
 
 
@@ -124,9 +133,9 @@ class Preprocessing(Section):
     apply_filter: bool = setting(True, "band-pass every window")
     filter_params: FilterParams = setting(FilterParams, "the band that the model is given")
     normalize: Literal["auto"] | bool = setting(
-        True, "bring every window to mean 0 and standard deviation 1, so that loudness tells nothing; "
-        "auto: true, but with task: anomaly false where good recordings are about equally loud, and with "
-        "task: denoise false")
+        True, "bring every window to mean 0 and standard deviation 1, "
+              "so that loudness tells nothing; auto: true, but with task: anomaly false where good "
+              "recordings are about equally loud, and with task: denoise false")
 
 # %% ../../nbs/00_foundation/02_settings/01_common.ipynb #4bd26cfe
 class LrScheduler(Section):
@@ -143,7 +152,8 @@ class EarlyStoppingSettings(Section):
 
 # %% ../../nbs/00_foundation/02_settings/01_common.ipynb #4fa3d784
 class Memory(Section):
-    mixed_precision: Literal["auto"] | bool = setting("auto", "half precision in training; auto: on GPUs")
+    mixed_precision: Literal["auto"] | bool = setting(
+        "auto", "half precision in training; auto: on GPUs")
     gradient_checkpointing: bool = setting(
         False, "compute activations twice instead of keeping them: less memory, more time")
     keep_freed: bool = setting(
@@ -153,33 +163,38 @@ class Memory(Section):
 
 
 class Checkpoint(Section):
-    every_minutes: float = setting(
-        10, "minutes between two checkpoints inside an epoch; each epoch ends with one as well", gt=0)
+    every_minutes: float = setting(10, "minutes between two checkpoints inside an epoch; "
+                                       "each epoch ends with one as well", gt=0)
 
 
 class Session(Section):
-    max_hours: float | None = setting(
-        12, "hours after which the machine is taken away, on Colab since its start, else since that of the process, "
-        "in a notebook since that of training; null: never", gt=0)
-    reserve_minutes: float = setting(15, "minutes before that at which training stops and saves", ge=0)
+    max_hours: float | None = setting(12, "hours after which the machine is taken away, on "
+                                          "Colab since its start, else since that of the process, "
+                                          "in a notebook since that of training; null: never", gt=0)
+    reserve_minutes: float = setting(
+        15, "minutes before that at which training stops and saves", ge=0)
 
 
 class Output(Section):
     dir: str = setting("runs", "folder in which each run gets a folder of its own")
-    copy_detector_to: list[str] = setting(list, "folders that get a copy of the finished detector as well")
+    copy_detector_to: list[str] = setting(
+        list, "folders that get a copy of the finished detector as well")
 
 # %% ../../nbs/00_foundation/02_settings/01_common.ipynb #98b98fe6
 class FalseAlarmRate(Section):
-    false_alarm_rate: float = setting(0.01, "fraction of good recordings that may be judged NG, 0 to 1", gt=0, lt=1)
+    false_alarm_rate: float = setting(
+        0.01, "fraction of good recordings that may be judged NG, 0 to 1", gt=0, lt=1)
 
 
 class Inference(Section):
     threshold: Literal["auto", "best_f1"] | float | FalseAlarmRate = setting(
-        "auto", "anomaly score from which a recording is judged NG, 0 to 1 where it is a probability; or chosen on the "
-        "validation part: best_f1, or {false_alarm_rate: 0.01} for that fraction of false alarms at most; "
-        "auto: 0.5, or {false_alarm_rate: 0.05} where the score is no probability")
+        "auto", "anomaly score from which a recording is judged NG, "
+                "0 to 1 where it is a probability; or chosen on the validation part: "
+                "best_f1, or {false_alarm_rate: 0.01} for that fraction of false alarms at most; "
+                "auto: 0.5, or {false_alarm_rate: 0.05} where the score is no probability")
     temperature: Literal["auto"] | Annotated[float, Field(gt=0)] = setting(
-        1.0, "logits are divided by it: above 1 scores are less sure; auto: as the validation part says")
+        1.0, "logits are divided by it: above 1 scores are less sure; "
+             "auto: as the validation part says")
     familiarity: float = setting(
         0.01, "familiarity below which a recording counts as unlike anything learnt, 0 to 1: so "
         "large a fraction of recordings like those of the training is", ge=0, lt=1)
@@ -197,8 +212,8 @@ class Inference(Section):
 
 class ClearML(Section):
     enabled: Literal["auto"] | bool = setting(
-        "auto", "auto: where keys are found (sounddetect setup-clearml); true: always, offline without keys or "
-        "server; false: never")
+        "auto", "auto: where keys are found (sounddetect setup-clearml); "
+                "true: always, offline without keys or server; false: never")
     project_name: str = setting("SoundDetect", "project in ClearML")
     task_name: str | None = setting(None, "task in ClearML; null: the run's name")
     output_uri: str | None = setting(

@@ -16,28 +16,28 @@ from .of_parts import LOSS, OwnSection, own_sections
 
 # %% ../../nbs/00_foundation/02_settings/03_training.ipynb #898801e8
 class Augmentation(Section):
-    """Random changes to training windows; a further key names an augmentation that was registered."""
+    """Random changes to training windows; a further key names a registered augmentation."""
 
     model_config = ConfigDict(extra="allow")
     __pydantic_extra__: dict[str, OwnSection]
 
     noise_factor: Literal["auto"] | Annotated[float, Field(ge=0, le=10)] = setting(
-        0.3, "white noise at up to this fraction of the window's standard deviation; auto: 0.3, or 0 "
-        "with task: anomaly or denoise")
+        0.3, "white noise at up to this fraction of the window's standard deviation; "
+             "auto: 0.3, or 0 with task: anomaly or denoise")
     time_shift_max: Literal["auto"] | Annotated[float, Field(ge=0, le=1)] = setting(
-        0.05, "recordings no longer than a window start later by up to this fraction; auto: 0.05, or 0 "
-        "with task: anomaly or denoise")
-    gain_db: float = setting(
-        0, "change the level by up to +- so many dB (without effect where windows are normalised)", ge=0, le=60)
+        0.05, "recordings no longer than a window start later by up to this fraction; "
+              "auto: 0.05, or 0 with task: anomaly or denoise")
+    gain_db: float = setting(0, "change the level by up to +- so many dB "
+                                "(without effect where windows are normalised)", ge=0, le=60)
     eq_db: Literal["auto"] | Annotated[float, Field(ge=0, le=40)] = setting(
-        3, "random smooth filter of up to +- so many dB: another microphone, another room; auto: 3, or "
-        "0 with task: anomaly or denoise")
+        3, "random smooth filter of up to +- so many dB: another microphone, another room; "
+           "auto: 3, or 0 with task: anomaly or denoise")
     mixup: Literal["auto"] | Annotated[float, Field(ge=0, le=10)] = setting(
-        0, "two recordings on top of each other, their targets in the same ratio, which is drawn from a "
-        "beta distribution with this parameter: 1 = any ratio, less = mostly one of them, 0 = never; "
-        "auto: 0.3 where spectrograms are classified, else 0")
-    copies: int = setting(1, "versions of each recording in an epoch, each changed in another way (classify, anomaly)",
-                          ge=1, le=1000)
+        0, "two recordings on top of each other, their targets in the same ratio, "
+           "which is drawn from a beta distribution with this parameter: 1 = any ratio, less = "
+           "mostly one of them, 0 = never; auto: 0.3 where spectrograms are classified, else 0")
+    copies: int = setting(1, "versions of each recording in an epoch, "
+                             "each changed in another way (classify, anomaly)", ge=1, le=1000)
 
     @model_validator(mode="before")
     @classmethod
@@ -52,29 +52,33 @@ class Training(Section):
         None, "run or detector whose layers a transfer begins with; its classes may be others")
     base_learning_rate: float = setting(
         0.1, "of layers that were taken over, as a fraction of learning_rate", ge=0, le=1)
-    frozen_layers: int = setting(0, "convolutions of the base, from the front, that are not changed", ge=0)
+    frozen_layers: int = setting(
+        0, "convolutions of the base, from the front, that are not changed", ge=0)
     batch_size: Literal["auto"] | Annotated[int, Field(ge=1, le=10_000_000)] = setting(
-        "auto", "windows that go through the network at a time; auto: by the number of recordings and what fits, "
-        "and learning_rate, which belongs to 16, with its square root")
+        "auto", "windows that go through the network at a time; auto: by the number of recordings "
+                "and what fits, and learning_rate, which belongs to 16, with its square root")
     batch_size_found_on: str | None = setting(
         None, "device that an automatic batch_size was found on; written by the run")
-    epochs: int = setting(50, "passes through the training recordings, at most", ge=1, le=10_000_000)
+    epochs: int = setting(50, "passes through the training recordings, at most",
+                          ge=1, le=10_000_000)
     learning_rate: float = setting(0.001, "step size at the start", gt=0)
     optimizer: Literal["adam", "adamw", "sgd"] = setting("adam", "adam, adamw or sgd")
     weight_decay: float = setting(0.0, "pull of the weights towards zero", ge=0)
-    validation_split: float = setting(
-        0.2, "fraction of the groups that are not for the test, to choose the best epoch, 0 to 1", gt=0, lt=1)
-    loss_function: Annotated[LossSettings, BeforeValidator(LOSS.section), SerializeAsAny()] = setting(
-        dict, "what is made small")
-    lr_scheduler: LrScheduler | None = setting(LrScheduler, "how the learning rate changes; null: it does not")
-    early_stopping: EarlyStoppingSettings | None = setting(EarlyStoppingSettings, "when to give up; null: never")
+    validation_split: float = setting(0.2, "fraction of the groups that are not for the test, "
+                                           "to choose the best epoch, 0 to 1", gt=0, lt=1)
+    loss_function: Annotated[LossSettings, BeforeValidator(LOSS.section),
+                             SerializeAsAny()] = setting(dict, "what is made small")
+    lr_scheduler: LrScheduler | None = setting(
+        LrScheduler, "how the learning rate changes; null: it does not")
+    early_stopping: EarlyStoppingSettings | None = setting(
+        EarlyStoppingSettings, "when to give up; null: never")
     augmentation: Augmentation = setting(Augmentation, "random changes to training windows")
-    gradient_accumulation_steps: int = setting(1, "batches that make one step of the optimizer", ge=1,
-                                             le=1_000_000)
+    gradient_accumulation_steps: int = setting(
+        1, "batches that make one step of the optimizer", ge=1, le=1_000_000)
 
     @model_validator(mode="after")
     def _check(self):
         if (self.mode == "transfer") != (self.base is not None):
-            raise ValueError(
-                "training.mode: transfer and training.base: RUN belong together; one of them is missing")
+            raise ValueError("training.mode: transfer and training.base: RUN belong together; "
+                             "one of them is missing")
         return self

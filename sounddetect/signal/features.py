@@ -28,10 +28,12 @@ class Waveform(nn.Module):
 
 # %% ../../nbs/02b_signal/05_features.ipynb #709cd218
 class LogMel(nn.Module):
-    """Log-mel spectrogram in dB: windows `(batch, channel, time)` to float32 `(batch, channel, mel, frame)`.
+    """Log-mel spectrogram in dB: windows `(batch, channel, time)` to float32
+    `(batch, channel, mel, frame)`.
 
-    There are `1 + time // hop_length` frames, periodic Hann windows of `win_length`, in the middle of `n_fft` samples. Zeros behind the
-    end of a short window give frames of silence, and leave the frames that hold only sound as they are.
+    There are `1 + time // hop_length` frames, periodic Hann windows of `win_length`, in the middle
+    of `n_fft` samples. Zeros behind the end of a short window give frames of silence, and leave the
+    frames that hold only sound as they are.
     """
 
     SILENCE = 1e-10      # power below which there is nothing: -100 dB
@@ -42,8 +44,8 @@ class LogMel(nn.Module):
         self.n_fft, self.hop_length, self.power, self.top_db = (
             settings.n_fft, settings.hop_length, settings.power, settings.top_db)
         if settings.f_max > inputs.sample_rate / 2:
-            raise ValueError(f"features.f_max needs to be at most {inputs.sample_rate / 2:g} Hz (half of "
-                             f"audio.sample_rate), got {settings.f_max:g} Hz")
+            raise ValueError(f"features.f_max needs to be at most {inputs.sample_rate / 2:g} Hz "
+                             f"(half of audio.sample_rate), got {settings.f_max:g} Hz")
         self.shape = (n_channels, settings.n_mels, 1 + n_samples // self.hop_length)
         margin = (self.n_fft - settings.win_length) // 2
         window = torch.zeros(self.n_fft)
@@ -57,10 +59,11 @@ class LogMel(nn.Module):
 
     def forward(self, windows: Tensor, lengths: Tensor | None = None) -> Tensor:
         padded = nn.functional.pad(windows, (self.n_fft // 2, self.n_fft - self.n_fft // 2))
-        frames = padded.unfold(-1, self.n_fft, self.hop_length)[..., :self.shape[-1], :] * self.window
+        frames = (
+            padded.unfold(-1, self.n_fft, self.hop_length)[..., :self.shape[-1], :] * self.window)
         squares = _power_by_matrices(frames) if torch.compiler.is_exporting() else _power(frames)
         specgram = squares if self.power == 2 else squares ** (self.power / 2)
-        mel_specgram = (specgram @ self.mel_bank).transpose(-1, -2)                 # (batch, channel, mel, frame)
+        mel_specgram = (specgram @ self.mel_bank).transpose(-1, -2)  # (batch, channel, mel, frame)
         silence = self.SILENCE ** (self.power / 2)
         decibels = (20 / self.power) * mel_specgram.clamp_min(silence).log10()
         if self.top_db is not None:

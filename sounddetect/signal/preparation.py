@@ -23,8 +23,8 @@ def n_channels_of(audio: Audio) -> int:
     if audio.channel != "all":
         return 1
     if audio.n_channels == "auto":
-        raise ValueError("audio.channel is all, and audio.n_channels is auto: give the number of channels, "
-                         "or use config.resolve(recordings)")
+        raise ValueError("audio.channel is all, and audio.n_channels is auto: "
+                         "give the number of channels, or use config.resolve(recordings)")
     return audio.n_channels
 
 
@@ -40,12 +40,12 @@ def channel_problem(
         wanted = n_channels_of(audio)
         if n_channels == wanted:
             return None
-        return (f"{name} has {_counted(n_channels)} where {_counted(wanted)} are needed (audio.channel: all): "
-                "leave it out, or use audio.channel: mean")
+        return (f"{name} has {_counted(n_channels)} where {_counted(wanted)} are needed "
+                "(audio.channel: all): leave it out, or use audio.channel: mean")
     if audio.channel < n_channels:
         return None
-    return (f"audio.channel is {audio.channel}, and {name} has no such channel: channels are counted from 0, "
-            "mean takes all")
+    return (f"audio.channel is {audio.channel}, and {name} has no such channel: "
+            "channels are counted from 0, mean takes all")
 
 
 def _counted(n_channels: int) -> str:
@@ -53,7 +53,8 @@ def _counted(n_channels: int) -> str:
 
 
 def select_channels(samples: np.ndarray, audio: Audio) -> np.ndarray:
-    """The channels that `audio.channel` names: `(channel, time)` to `(n_channels, time)`, same dtype.
+    """The channels that `audio.channel` names: `(channel, time)` to
+    `(n_channels, time)`, same dtype.
 
     Raises `ValueError` as `channel_problem` says.
     """
@@ -70,7 +71,8 @@ def prepare(
     sample_rate: int,             # Hz
     audio: Audio,                 # rate and channels that are wanted
 ) -> np.ndarray:                  # float32 `(n_channels, time)`
-    """Channels of a recording at `audio.sample_rate`; a recording that needs nothing is returned as it is.
+    """Channels of a recording at `audio.sample_rate`; a recording that needs
+    nothing is returned as it is.
 
     Raises `ValueError` when it has no such channels.
     """
@@ -78,14 +80,16 @@ def prepare(
 
 # %% ../../nbs/02b_signal/01_preparation.ipynb #5a3c0940
 class PreparedWaveform:
-    """A recording as `prepare` returns it, but read when it is asked for: `waveform[:, start:stop]`.
+    """A recording as `prepare` returns it, but read when it is asked for:
+    `waveform[:, start:stop]`.
 
     `shape` is `(n_channels, time)`; `np.asarray(waveform)` reads all of it.
     """
 
     def __init__(
         self,
-        read: Callable[[int, int], np.ndarray],   # (start, stop) -> samples as recorded `(channel, time)`
+        # (start, stop) -> samples as recorded `(channel, time)`
+        read: Callable[[int, int], np.ndarray],
         n_samples: int,                           # as recorded
         sample_rate: int,                         # Hz, as recorded
         audio: Audio,                             # rate and channels that are wanted
@@ -109,7 +113,7 @@ class PreparedWaveform:
 
 # %% ../../nbs/02b_signal/01_preparation.ipynb #54e4ea4e
 class PreparedStream:
-    """A stream as `prepare` would return the whole: `add(samples)` returns what is settled, `finish()` the rest."""
+    """A stream, prepared as `prepare` does: `add` returns what is settled, `finish` the rest."""
 
     def __init__(
         self,
@@ -117,9 +121,10 @@ class PreparedStream:
         audio: Audio,         # rate and channels that are wanted
         max_sample: float,    # samples beyond it are not usable
     ):
-        self._rates, self.audio, self.max_sample = (sample_rate, audio.sample_rate), audio, max_sample
+        self._rates = sample_rate, audio.sample_rate
+        self.audio, self.max_sample = audio, max_sample
         self._past = np.empty((n_channels_of(audio), 0), np.float32)     # the last old samples
-        self._n_in = self._n_out = 0                                     # samples so far, old and new
+        self._n_in = self._n_out = 0  # samples so far, old and new
         self._unusable = np.empty((0, 2), int)                           # stretches of new samples
 
     @property
@@ -128,7 +133,7 @@ class PreparedStream:
         return self._past.size + self._unusable.size
 
     def add(self, samples: np.ndarray) -> np.ndarray:
-        """Take samples `(channel, time)`; returns new ones `(n_channels, time)`, NaN where not usable."""
+        """Take samples `(channel, time)`; return new `(n_channels, time)`, NaN where not usable."""
         with np.errstate(invalid="ignore"):
             selected = select_channels(samples, self.audio)
         usable = (np.abs(selected) <= self.max_sample).all(0)

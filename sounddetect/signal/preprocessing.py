@@ -24,7 +24,7 @@ def window_starts(
     n_samples: int,       # length of the recording, samples
     input_length: int,    # length of a window, samples
 ) -> list[int]:           # first sample of each window
-    """Where the windows of a recording begin: every `input_length`, the last one ends at the end."""
+    """Where windows of a recording begin: every `input_length`, the last one ends at the end."""
     last = max(0, n_samples - input_length)
     return [*range(0, last, input_length), last]
 
@@ -36,19 +36,24 @@ def bandpass_response(
     high_freq: float = 8000,   # upper cutoff (-6 dB), Hz; from half the rate on: none
     order: int = 4,            # of the Butterworth filter
 ) -> Tensor:                   # float32 `(n_fft // 2 + 1,)`, 0 to 1
-    """Magnitude of a Butterworth band-pass run forward and backward, at the bins of `torch.fft.rfft`.
+    """Magnitude of a Butterworth band-pass run forward and backward, at the
+    bins of `torch.fft.rfft`.
 
-    Warns when `high_freq` is at or above half the rate, where only the lower cutoff acts. Raises `ValueError` when no band is left.
-    After Butterworth (1930), *On the theory of filter amplifiers*; Gustafsson (1996), *Determining the initial states in
-    forward-backward filtering*, for the two passes.
+    Warns when `high_freq` is at or above half the rate, where only the lower cutoff acts. Raises
+    `ValueError` when no band is left. After Butterworth (1930), *On the theory of filter
+    amplifiers*; Gustafsson (1996), *Determining the initial states in forward-backward
+    filtering*, for the two passes.
     """
     nyquist = sample_rate / 2
     if low_freq >= nyquist:
-        raise ValueError(f"low_freq needs to lie below {nyquist:g} Hz (half of sample_rate), got {low_freq:g} Hz")
+        raise ValueError(f"low_freq needs to lie below {nyquist:g} Hz (half of sample_rate), "
+                         f"got {low_freq:g} Hz")
     if high_freq >= nyquist:
-        warnings.warn(f"high_freq {high_freq:g} Hz is not below {nyquist:g} Hz (half of sample_rate): the filter is a high-pass "
-                      f"from {low_freq:g} Hz", stacklevel=2)
-    kind = {(True, True): "bandpass", (True, False): "highpass", (False, True): "lowpass"}.get((low_freq > 0, high_freq < nyquist))
+        warnings.warn(
+            f"high_freq {high_freq:g} Hz is not below {nyquist:g} Hz (half of sample_rate): "
+            f"the filter is a high-pass from {low_freq:g} Hz", stacklevel=2)
+    kind = {(True, True): "bandpass", (True, False): "highpass", (False, True): "lowpass"}.get(
+        (low_freq > 0, high_freq < nyquist))
     if kind is None or torch.empty(0).is_meta:         # a forecast asks for the shape alone
         return torch.ones(n_fft // 2 + 1)
     frequencies = np.arange(n_fft // 2 + 1) * sample_rate / n_fft
@@ -59,7 +64,7 @@ def bandpass_response(
 
 # %% ../../nbs/02b_signal/02_preprocessing.ipynb #e443b513
 class FourierFilter(nn.Module):
-    """Multiply the spectrum of windows `(..., time)` by gains that broadcast against `(..., n_fft // 2 + 1)`."""
+    """Multiply spectra of windows `(..., time)` by gains, broadcast to `(..., n_fft // 2 + 1)`."""
 
     def __init__(self, n_fft: int):
         super().__init__()
@@ -73,19 +78,22 @@ def refuse_other_shape(windows: Tensor, n_channels: int, input_length: int) -> N
     """Raise `ValueError` when windows do not have the shape `(batch, n_channels, input_length)`."""
     if windows.ndim == 3 and tuple(windows.shape[1:]) == (n_channels, input_length):
         return
-    remedy = ": add the channel by windows[:, None]" if windows.ndim == 2 and n_channels == 1 else ""
-    raise ValueError(f"windows need the shape (batch, channel, time) = (batch, {n_channels}, {input_length}), "
-                     f"got {tuple(windows.shape)}{remedy}")
+    remedy = (": add the channel by windows[:, None]"
+              if windows.ndim == 2 and n_channels == 1 else "")
+    raise ValueError("windows need the shape (batch, channel, time) = "
+                     f"(batch, {n_channels}, {input_length}), got {tuple(windows.shape)}{remedy}")
 
 # %% ../../nbs/02b_signal/02_preprocessing.ipynb #30270a5c
-SILENCE = 1e-5    # what is left in the band, as a fraction of what came in, below which it is rounding noise and not sound
+# what is left in the band, as a fraction of what came in, below which it is
+# rounding noise and not sound
+SILENCE = 1e-5
 
 
 class Preprocessor(nn.Module):
     """Mean removed, band-passed, normalised windows.
 
-    Input: float32 `(batch, channel, time)` with the number of channels and of samples of the detector. Output: the same
-    shape. Every window is treated on its own.
+    Input: float32 `(batch, channel, time)` with the number of channels and of samples of the
+    detector. Output: the same shape. Every window is treated on its own.
     """
 
     frequencies: Tensor
@@ -98,7 +106,7 @@ class Preprocessor(nn.Module):
         low_freq: float = 20,          # Hz, as in `bandpass_response`
         high_freq: float = 8000,       # Hz
         order: int = 4,
-        normalize: bool = True,        # standard deviation 1, over all channels of a window together
+        normalize: bool = True,  # standard deviation 1, over all channels of a window together
         n_channels: int = 1,
     ):
         super().__init__()
@@ -109,14 +117,17 @@ class Preprocessor(nn.Module):
         self.fourier_filter = FourierFilter(self.n_fft)
         response = _response(apply_filter, self.n_fft, sample_rate, low_freq, high_freq, order)
         self.register_buffer("response", response, persistent=False)
-        frequencies = torch.arange(self.n_fft // 2 + 1) * (sample_rate / self.n_fft)     # of the bins, Hz
+        # of the bins, Hz
+        frequencies = torch.arange(self.n_fft // 2 + 1) * (sample_rate / self.n_fft)
         self.register_buffer("frequencies", frequencies, persistent=False)
 
     def forward(
         self,
-        waveform: Tensor,                # float32 `(batch, channel, time)`, zeros behind the end of a short recording
+        # float32 `(batch, channel, time)`, zeros behind the end of a short recording
+        waveform: Tensor,
         lengths: Tensor | None = None,   # samples that were recorded, int64 `(batch,)`; None: all
-        gains: Tensor | None = None,     # factors of the spectrum at `frequencies`, `(batch, bin)`: augmentation only
+        # factors of the spectrum at `frequencies`, `(batch, bin)`: augmentation only
+        gains: Tensor | None = None,
     ) -> Tensor:                         # float32 `(batch, channel, time)`, zeros behind the end
         """Windows as the network sees them. Raises `ValueError` when they have another shape."""
         refuse_other_shape(waveform, self.n_channels, self.input_length)
@@ -158,14 +169,18 @@ def _rms(x, n):
 def preprocessor_of(config: Config) -> Preprocessor:
     """The front end that a configuration describes."""
     filters = config.preprocessing.filter_params
-    return Preprocessor(config.audio.sample_rate, config.model.input_length, config.preprocessing.apply_filter, filters.low_freq,
-                    filters.high_freq, filters.order, config.preprocessing.normalize is not False, n_channels_of(config.audio))
+    return Preprocessor(config.audio.sample_rate, config.model.input_length,
+                        config.preprocessing.apply_filter, filters.low_freq, filters.high_freq,
+                        filters.order, config.preprocessing.normalize is not False,
+                        n_channels_of(config.audio))
 
 # %% ../../nbs/02b_signal/02_preprocessing.ipynb #5b781fc7
 class FourierMatrices(nn.Module):
-    """What `FourierFilter` does, for gains `(n_fft // 2 + 1,)` that are known beforehand, by four matrix products.
+    """What `FourierFilter` does, for gains `(n_fft // 2 + 1,)` that are known beforehand,
+    by four matrix products.
 
-    Input and output float32 `(..., time)`, computed in float64. The constants are small: about `8 * n_fft` numbers.
+    Input and output float32 `(..., time)`, computed in float64. The constants are small:
+    about `8 * n_fft` numbers.
     """
 
     def __init__(self, n_fft: int, gains: Tensor):
@@ -173,25 +188,32 @@ class FourierMatrices(nn.Module):
         a = max(d for d in range(1, math.isqrt(n_fft) + 1) if n_fft % d == 0)
         self.n_fft, self.a, self.b = n_fft, a, n_fft // a
         row, turn = np.arange(a // 2 + 1), -2j * np.pi
-        first = np.exp(turn * (np.outer(row, np.arange(a)) % a) / a)                        # (row, a)
-        phase = np.exp(turn * np.outer(row, np.arange(self.b)) / n_fft)                     # (row, b)
+        first = np.exp(turn * (np.outer(row, np.arange(a)) % a) / a)  # (row, a)
+        phase = np.exp(turn * np.outer(row, np.arange(self.b)) / n_fft)  # (row, b)
         second = np.exp(turn * (np.outer(np.arange(self.b), np.arange(self.b)) % self.b) / self.b)
-        bins = row[:, None] + a * np.arange(self.b)                                         # of the spectrum, in the order in which they come
-        twice = np.where((row == 0) | (2 * row == a), 1, 2)[:, None]                        # rows that stand for their mirror image too
+        # of the spectrum, in the order in which they come
+        bins = row[:, None] + a * np.arange(self.b)
+        # rows that stand for their mirror image too
+        twice = np.where((row == 0) | (2 * row == a), 1, 2)[:, None]
         ordered = gains.double().numpy()[np.minimum(bins, n_fft - bins)] * twice / n_fft
-        constants = dict(first_real=first.real, first_imag=first.imag, phase_real=phase.real, phase_imag=phase.imag,
-                         second_real=second.real, second_imag=second.imag, gains=ordered)
+        constants = dict(first_real=first.real, first_imag=first.imag, phase_real=phase.real,
+                         phase_imag=phase.imag, second_real=second.real,
+                         second_imag=second.imag, gains=ordered)
         for name, value in constants.items():
-            self.register_buffer(name, torch.from_numpy(np.ascontiguousarray(value)), persistent=False)
+            self.register_buffer(name, torch.from_numpy(np.ascontiguousarray(value)),
+                                 persistent=False)
 
-    def forward(self, x: Tensor, gains: Tensor | None = None) -> Tensor:    # the gains are those of `__init__`
+    # the gains are those of `__init__`
+    def forward(self, x: Tensor, gains: Tensor | None = None) -> Tensor:
         padded = nn.functional.pad(x.double(), (0, self.n_fft - x.shape[-1]))
         rows = padded.reshape(*x.shape[:-1], self.a, self.b)
-        spectrum = _times(self.first_real @ rows, self.first_imag @ rows, self.phase_real, self.phase_imag)
+        spectrum = _times(self.first_real @ rows, self.first_imag @ rows, self.phase_real,
+                          self.phase_imag)
         real, imag = _through(*spectrum, self.second_real, self.second_imag)
         back = _through(real * self.gains, imag * self.gains, self.second_real, -self.second_imag)
         real, imag = _times(*back, self.phase_real, -self.phase_imag)
-        filtered = (self.first_real.T @ real + self.first_imag.T @ imag).reshape(*x.shape[:-1], self.n_fft)
+        filtered = (self.first_real.T @ real + self.first_imag.T @ imag).reshape(
+            *x.shape[:-1], self.n_fft)
         return filtered[..., :x.shape[-1]].to(x.dtype)
 
 

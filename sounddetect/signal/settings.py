@@ -31,31 +31,39 @@ class LogMelSettings(FeatureSettings):
     hop_length: Automatic | Annotated[int, Field(ge=1)] = setting(
         "auto", "samples from one frame to the next; auto: half of win_length")
     n_mels: Automatic | Annotated[int, Field(ge=1)] = setting(
-        "auto", "number of mel bands; auto: 128, or a quarter of n_fft, or what its bins can fill, where that is less")
+        "auto", "number of mel bands; auto: 128, or a quarter of n_fft, or what its bins can fill, "
+                "where that is less")
     f_min: Automatic | Annotated[float, Field(ge=0)] = setting(
-        "auto", "Hz, lower end of the lowest band; auto: where the band-pass of preprocessing begins")
+        "auto",
+        "Hz, lower end of the lowest band; auto: where the band-pass of preprocessing begins")
     f_max: Automatic | Annotated[float, Field(gt=0)] = setting(
         "auto", "Hz, upper end of the highest band; auto: where that band-pass ends")
-    mel_scale: MelScale = setting("slaney", "slaney: linear up to 1 kHz; htk: a logarithm everywhere")
-    mel_norm: Literal["slaney", "none"] = setting("slaney", "slaney: bands of equal area; none: of equal peak")
+    mel_scale: MelScale = setting(
+        "slaney", "slaney: linear up to 1 kHz; htk: a logarithm everywhere")
+    mel_norm: Literal["slaney", "none"] = setting(
+        "slaney", "slaney: bands of equal area; none: of equal peak")
     power: float = setting(2.0, "exponent of the magnitude: 2 for power, 1 for magnitude", gt=0)
     top_db: float | None = setting(
         80.0, "dB below the loudest value of a window at which values are cut off; null: not", gt=0)
     standardize: Literal["none", "window"] = setting(
-        "none", "window: each window to mean 0 and deviation 1; networks standardise by the training windows anyway")
+        "none", "window: each window to mean 0 and deviation 1; "
+                "networks standardise by the training windows anyway")
 
     @model_validator(mode="after")
     def _check(self):
         if "auto" not in (self.n_fft, self.win_length) and self.win_length > self.n_fft:
-            raise ValueError(f"features.win_length needs to be at most n_fft, got {self.win_length} and {self.n_fft}")
+            raise ValueError("features.win_length needs to be at most n_fft, "
+                             f"got {self.win_length} and {self.n_fft}")
         if "auto" not in (self.f_min, self.f_max) and self.f_max <= self.f_min:
-            raise ValueError(f"features needs f_min < f_max, got {self.f_min:g} and {self.f_max:g} Hz")
+            raise ValueError(
+                f"features needs f_min < f_max, got {self.f_min:g} and {self.f_max:g} Hz")
         return self
 
     def remedy_of_rounding(self) -> str:
         if self.top_db is not None:
             return ""
-        return ("features.top_db is null, so rounding shows in bands that are almost silent: train with features.top_db: 80")
+        return ("features.top_db is null, so rounding shows in bands that are almost silent: "
+                "train with features.top_db: 80")
 
     def window_length(self, sample_rate: int, lengths: Sequence[int]) -> int:
         return max(MIN_WINDOW, min(lengths[len(lengths) // 2], round(LONGEST_WINDOW * sample_rate)))
@@ -64,9 +72,11 @@ class LogMelSettings(FeatureSettings):
         self, sample_rate: int, input_length: int, band: tuple[float, float]
     ) -> dict[str, Any]:
         usual = 2 ** max(2, round(math.log2(FRAME_DURATION * sample_rate)))
-        n_fft = min(usual, 2 ** int(math.log2(input_length))) if self.n_fft == "auto" else self.n_fft
+        n_fft = (min(usual, 2 ** int(math.log2(input_length))) if self.n_fft == "auto"
+                 else self.n_fft)
         win_length = n_fft if self.win_length == "auto" else self.win_length
-        f_min, f_max = (edge if own == "auto" else own for edge, own in zip(band, (self.f_min, self.f_max)))
+        f_min, f_max = (edge if own == "auto" else own
+                        for edge, own in zip(band, (self.f_min, self.f_max)))
         n_mels = min(128, max(1, n_fft // 4))
         if f_min < f_max:
             n_mels = self._bands(n_mels, sample_rate, n_fft, f_min, f_max)
@@ -75,7 +85,10 @@ class LogMelSettings(FeatureSettings):
         return {key: value for key, value in values.items() if getattr(self, key) == "auto"}
 
     def _bands(self, usual: int, sample_rate: int, n_fft: int, f_min: float, f_max: float) -> int:
-        """Number of bands, none of them empty. Raises `ValueError` where so many were asked for that one is."""
+        """Number of bands, none of them empty.
+
+        Raises `ValueError` where so many were asked for that one is.
+        """
         step, wanted = sample_rate / n_fft, usual if self.n_mels == "auto" else self.n_mels
         edges = mel_frequencies(wanted, f_min, f_max, self.mel_scale)
         empty = first_empty_band(edges, step)
@@ -84,8 +97,10 @@ class LogMelSettings(FeatureSettings):
         fitting = most_bands(wanted, step, f_min, f_max, self.mel_scale)
         if self.n_mels == "auto":
             return fitting
-        raise ValueError(f"features.n_mels is {wanted}, and band {empty + 1}, {edges[empty]:.1f} to {edges[empty + 2]:.1f} Hz, lies between two "
-                         f"bins of the Fourier transform, which are {step:.1f} Hz apart: {fitting} bands fit; or set a larger features.n_fft")
+        raise ValueError(f"features.n_mels is {wanted}, and band {empty + 1}, {edges[empty]:.1f} "
+                         f"to {edges[empty + 2]:.1f} Hz, lies between two bins of the "
+                         f"Fourier transform, which are {step:.1f} Hz apart: {fitting} bands fit; "
+                         "or set a larger features.n_fft")
 
 # %% ../../nbs/02b_signal/00_settings.ipynb #3a1e5c78
 class SpecAugmentSettings(Section):
@@ -114,4 +129,5 @@ class RandomErasingSettings(Section):
     """Hide random rectangles of training spectrograms."""
 
     rectangles: int = setting(2, "how many are hidden", ge=1, le=100)
-    most: float = setting(0.3, "longest side of one, as a fraction of the bands and of the frames", gt=0, le=1)
+    most: float = setting(
+        0.3, "longest side of one, as a fraction of the bands and of the frames", gt=0, le=1)

@@ -57,9 +57,11 @@ class Anomaly:
         self.config, self.augmentations = config, Augmentations(config.training.augmentation)
         self.classes = list(config.data.classes)
         if len(self.classes) != 2:
-            raise ValueError(f"task: anomaly knows good and bad, data.classes has {len(self.classes)} names: "
-                             "name two, the good one first, and map the others to them in data.labels")
-        self.scores = OneScore(self.classes, config.inference.working_threshold, is_probability=False)
+            raise ValueError(
+                f"task: anomaly knows good and bad, data.classes has {len(self.classes)} names: "
+                "name two, the good one first, and map the others to them in data.labels")
+        self.scores = OneScore(self.classes, config.inference.working_threshold,
+                               is_probability=False)
 
     def is_good(self, recordings: Recordings) -> np.ndarray:
         """Recordings to learn from, bool `(recording,)`: labelled good, or not labelled at all."""
@@ -81,7 +83,8 @@ class Anomaly:
         Raises `ValueError` when all of the good recordings that are looked at are silent.
         """
         good = recordings[self.is_good(recordings)]
-        some = good[np.unique(np.linspace(0, len(good) - 1, min(len(good), LISTENED_TO)).astype(int))]
+        some = good[
+            np.unique(np.linspace(0, len(good) - 1, min(len(good), LISTENED_TO)).astype(int))]
         fitted = self._choose_level(some, pipeline)
         if isinstance(pipeline.network, InitializesFromData):
             device = next(pipeline.parameters()).device
@@ -97,10 +100,12 @@ class Anomaly:
         if silent.any():
             keys = ", ".join(recordings.table["key"][silent].iloc[:3])
             if silent.all():
-                raise ValueError(f"good recordings are silent, such as {keys}: nothing can be learnt from them; check "
-                                 "cable, amplifier and audio.channel, and record again")
-            warnings.warn(f"{silent.sum()} of {len(silent)} good recordings that were looked at are silent, such as "
-                          f"{keys}: silence will pass for good; leave them out", stacklevel=2)
+                raise ValueError(
+                    f"good recordings are silent, such as {keys}: nothing can be learnt from them; "
+                    "check cable, amplifier and audio.channel, and record again")
+            warnings.warn(
+                f"{silent.sum()} of {len(silent)} good recordings that were looked at are silent, "
+                f"such as {keys}: silence will pass for good; leave them out", stacklevel=2)
         if self.config.preprocessing.normalize != "auto":
             return {}
         conditions = recordings.table["condition"] if "condition" in recordings.table else None
@@ -128,7 +133,7 @@ class Anomaly:
         return len(recordings) * self.config.training.augmentation.copies
 
     def sample(self, recordings: Recordings, index: int, rng: np.random.Generator) -> Sample:
-        """A random window of recording `index`, modulo their number, augmented; a bad one has weight 0."""
+        """A random window of recording `index % len(recordings)`, augmented; weight 0 if bad."""
         index %= len(recordings)
         label = recordings.table["label"].iat[index]
         window = random_window(recordings, index, self.config, self.augmentations, rng)
@@ -142,10 +147,13 @@ class Anomaly:
         return (self.answer(output, None) * weight).sum(), weight.sum(), {}
 
     def answer(self, output: Tensor, features: Tensor | None) -> Tensor:
-        """Mean over the parts of a window, float32 `(batch,)`. Raises `ValueError` for another shape than `(batch, part)`."""
+        """Mean over the parts of a window, float32 `(batch,)`.
+
+        Raises `ValueError` for another shape than `(batch, part)`.
+        """
         if output.ndim != 2:
-            raise ValueError(f"task: anomaly needs a model that answers (batch, part), how unusual each part of a window is, "
-                             f"got {tuple(output.shape)}")
+            raise ValueError("task: anomaly needs a model that answers (batch, part), "
+                             f"how unusual each part of a window is, got {tuple(output.shape)}")
         return output.float().mean(1)
 
     def exported(self, answer: Tensor) -> dict[str, Tensor]:

@@ -36,7 +36,7 @@ def scores_of(classes: list[str], threshold: float) -> Scores:
 
 # %% ../../nbs/05_tasks/06_classify.ipynb #17b82031
 class Classify:
-    """Tell classes apart by cross-entropy, or by another loss that is registered; see `tasks.protocol.Task`."""
+    """Tell classes apart by cross-entropy or another registered loss; see `protocol.Task`."""
 
     def __init__(self, config: Config):
         self.config, self.augmentations = config, Augmentations(config.training.augmentation)
@@ -50,7 +50,8 @@ class Classify:
     def split(self, recordings: Recordings) -> Split:
         """Stratified by class."""
         config = self.config
-        return split_recordings(recordings, config.data.test_split, config.training.validation_split, config.seed)
+        return split_recordings(
+            recordings, config.data.test_split, config.training.validation_split, config.seed)
 
     def build(self) -> Pipeline:
         return build_pipeline(self.config, len(self.classes))
@@ -63,7 +64,8 @@ class Classify:
         self.class_weights[-1] = {"auto": balanced, None: 1.0}.get(weight, weight)
         device = next(pipeline.parameters()).device
         pipeline.initialize_from_data(initial_batches(self, recordings, self.config.seed, device))
-        return {"training.loss_function.pos_weight": float(self.class_weights[-1])} if weight else {}
+        return ({"training.loss_function.pos_weight": float(self.class_weights[-1])}
+                if weight else {})
 
     def n_samples(self, recordings: Recordings) -> int:
         """So many random windows of each recording as `training.augmentation.copies` says."""
@@ -78,7 +80,8 @@ class Classify:
 
         With mixup another recording lies on top. `target` float32 `(class,)` sums to 1.
         """
-        sample, mixup = self._alone(recordings, index % len(recordings), rng), self.config.training.augmentation.mixup
+        mixup = self.config.training.augmentation.mixup
+        sample = self._alone(recordings, index % len(recordings), rng)
         if mixup:
             other = self._alone(recordings, int(rng.integers(len(recordings))), rng)
             sample = mixed_windows(sample, other, rng.beta(mixup, mixup))
@@ -90,29 +93,40 @@ class Classify:
 
     def empty_batch(self, n_windows: int) -> Batch:
         classes = torch.empty(n_windows, len(self.classes))
-        return empty_windows(self.config, n_windows) | {"target": classes, "weight": torch.empty(n_windows)}
+        return empty_windows(self.config, n_windows) | {"target": classes,
+                                                        "weight": torch.empty(n_windows)}
 
     def loss(self, output: Tensor, batch: Batch) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
         weight = batch["weight"]
-        return (self._loss(self.answer(output, None), batch["target"]) * weight).sum(), weight.sum(), {}
+        return ((self._loss(self.answer(output, None), batch["target"]) * weight).sum(),
+                weight.sum(), {})
 
     def answer(self, output: Tensor, features: Tensor | None) -> Tensor:
-        """The logits `(batch, class)` themselves, which may be averaged. Raises `ValueError` for another shape."""
+        """The logits `(batch, class)` themselves, which may be averaged.
+
+        Raises `ValueError` for another shape.
+        """
         if output.ndim != 2 or output.shape[1] != len(self.classes):
-            raise ValueError(f"task: classify with {len(self.classes)} classes needs a network that answers "
-                             f"(batch, {len(self.classes)}), got {tuple(output.shape)}")
+            raise ValueError(f"task: classify with {len(self.classes)} classes "
+                             f"needs a network that answers (batch, {len(self.classes)}), "
+                             f"got {tuple(output.shape)}")
         return output
 
     def exported(self, answer: Tensor) -> dict[str, Tensor]:
         """`logits`, and the `probabilities` of a window."""
-        return {"logits": answer, "probabilities": (answer / self.config.inference.working_temperature).softmax(-1)}
+        return {"logits": answer,
+                "probabilities": (answer / self.config.inference.working_temperature).softmax(-1)}
 
     def combine(self, answers: np.ndarray, owners: np.ndarray) -> np.ndarray:
-        """Mean of the logits, which is the geometric mean of the odds: one sure window outweighs several that waver."""
+        """Mean of the logits, which is the geometric mean of the odds.
+
+        One sure window outweighs several that waver.
+        """
         return mean_by_owner(answers, owners)
 
     def judge(self, recordings: Recordings, answers: np.ndarray) -> dict[str, float]:
-        """`loss` as in training, `accuracy`, and `auc` of one score, or else `precision`, `recall` and `f1`.
+        """`loss` as in training, `accuracy`, and `auc` of one score, or else
+        `precision`, `recall` and `f1`.
 
         All over recordings, not over batches; the last three are means over the classes.
         """

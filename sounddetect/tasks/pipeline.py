@@ -24,7 +24,8 @@ from ..signal.inputs import window_inputs
 from ..signal.augmentation import Augmentations, mixed, random_start
 
 # %% ../../nbs/05_tasks/03_pipeline.ipynb #0c9b357a
-Batch = dict[str, Tensor]     # tensors by name, the batch in front: waveform, length, weight, and what the task adds
+# tensors by name, the batch in front: waveform, length, weight, and what the task adds
+Batch = dict[str, Tensor]
 Sample = dict[str, Any]       # the same of one window, as NumPy arrays and numbers
 
 
@@ -48,7 +49,10 @@ class Pipeline(nn.Module):
         return self.network(self.features(windows, lengths, seed))
 
     def embed(self, windows: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """Embedding of each window, float32 `(batch, dim)`. Raises `ValueError` for a network that gives none."""
+        """Embedding of each window, float32 `(batch, dim)`.
+
+        Raises `ValueError` for a network that gives none.
+        """
         require(self.network, Embeds, "an embedding")
         return self.network.embed(self.features(windows, lengths))
 
@@ -61,7 +65,7 @@ class Pipeline(nn.Module):
         return self(batch["waveform"], batch["length"], batch.get("seed"))
 
     def learned(self) -> dict[str, Tensor]:
-        """All weights and buffers to save; those of the front end, if it learns, begin with `front_end.`"""
+        """Weights and buffers to save; those of a front end that learns begin with `front_end.`"""
         own = {f"front_end.{name}": value for name, value in self.front_end.state_dict().items()}
         return self.network.state_dict() | own
 
@@ -73,19 +77,22 @@ class Pipeline(nn.Module):
 
     def load_learned(self, state: dict[str, Tensor]) -> None:
         """Take over what `learned` gave."""
-        own = {name.removeprefix("front_end."): value for name, value in state.items() if name.startswith("front_end.")}
+        own = {name.removeprefix("front_end."): value for name, value in state.items()
+               if name.startswith("front_end.")}
         self.front_end.load_state_dict(own)
-        self.network.load_state_dict({name: value for name, value in state.items() if not name.startswith("front_end.")})
+        self.network.load_state_dict(
+            {name: value for name, value in state.items() if not name.startswith("front_end.")})
 
     @torch.no_grad()
     def initialize_from_data(self, batches: Iterable[Batch]) -> None:
-        """Let a network that can start from training windows do so, see `models.capabilities.InitializesFromData`."""
+        """Let a network that is an `InitializesFromData` start from training windows."""
         if isinstance(self.network, InitializesFromData):
             self.network.initialize_from_data(self.with_features(batch) for batch in batches)
 
     def with_features(self, batch: Batch) -> Batch:
         """`features` in place of what they are computed from."""
-        rest = {name: value for name, value in batch.items() if name not in ("waveform", "length", "seed")}
+        rest = {name: value for name, value in batch.items()
+                if name not in ("waveform", "length", "seed")}
         return rest | {"features": self.features_of(batch)}
 
 # %% ../../nbs/05_tasks/03_pipeline.ipynb #eb3ac794
@@ -99,13 +106,13 @@ def model_part(config: Config) -> Part:
     if not part.serves(config.task):
         serving = [other for kind in ("network", "estimator") for other in names(kind)
                    if find(kind, other).serves(config.task)]
-        raise ValueError(f"model.architecture: {name} serves task: {', '.join(part.tasks)}, not {config.task}; "
-                         f"choose one of {', '.join(serving)}, or another task")
+        raise ValueError(f"model.architecture: {name} serves task: {', '.join(part.tasks)}, "
+                         f"not {config.task}; choose one of {', '.join(serving)}, or another task")
     return part
 
 
 def build_network(config: Config, n_outputs: int) -> nn.Module:
-    """The network or estimator that a configuration describes, with weights from torch's generator."""
+    """The network or estimator of a configuration, with weights from torch's generator."""
     return build_pipeline(config, n_outputs).network
 
 
@@ -123,7 +130,8 @@ def random_window(
     config: Config,
     augmentations: Augmentations,
     rng: np.random.Generator,
-) -> Sample:                    # `waveform` float32 `(channel, time)`, `length`, and the `seed` of its augmentation
+    # `waveform` float32 `(channel, time)`, `length`, and the `seed` of its augmentation
+) -> Sample:
     """A random window of one recording."""
     length, n_samples = config.model.input_length, int(recordings.n_samples[i])
     start = random_start(n_samples, length, config.training.augmentation.time_shift_max, rng)
@@ -141,10 +149,10 @@ def _filled(waveform: np.ndarray, length: int) -> Sample:
 
 
 def mixed_windows(
-    first: Sample,             # as `random_window` gives it, with what the task adds: arrays and numbers
+    first: Sample,  # as `random_window` gives it, with what the task adds: arrays and numbers
     second: Sample,
     ratio: float,              # of the first, 0 to 1
-) -> Sample:                   # `first` with the waveform of both, `target` in the ratio of their levels
+) -> Sample:  # `first` with the waveform of both, `target` in the ratio of their levels
     """Two training windows on top of each other."""
     recorded = [sample["waveform"][:, :sample["length"]] for sample in (first, second)]
     waveform, ratio = mixed(*recorded, ratio)
@@ -156,13 +164,16 @@ def empty_windows(config: Config, n_windows: int) -> Batch:
     """What `random_window` gives, side by side and without content."""
     length = config.model.input_length
     return {"waveform": torch.empty(n_windows, window_inputs(config).n_channels, length),
-            "length": torch.full((n_windows,), length), "seed": torch.zeros(n_windows, dtype=torch.int64)}
+            "length": torch.full((n_windows,), length),
+            "seed": torch.zeros(n_windows, dtype=torch.int64)}
 
 
 def collate(samples: Sequence[Sample], device: torch.device | str = "cpu") -> Batch:
     """Samples side by side; weights become float32."""
-    stacked = {name: np.stack([np.asarray(sample[name]) for sample in samples]) for name in samples[0]}
-    batch = {name: torch.from_numpy(array).to(device, non_blocking=True) for name, array in stacked.items()}
+    stacked = {name: np.stack([np.asarray(sample[name]) for sample in samples])
+               for name in samples[0]}
+    batch = {name: torch.from_numpy(array).to(device, non_blocking=True)
+             for name, array in stacked.items()}
     return batch | {"weight": batch["weight"].float()}
 
 # %% ../../nbs/05_tasks/03_pipeline.ipynb #7a906e5b
@@ -176,5 +187,6 @@ def initial_batches(
     chosen = np.arange(INITIAL_WINDOWS) * task.n_samples(recordings) // INITIAL_WINDOWS
     for first in range(0, INITIAL_WINDOWS, INITIAL_BATCH):
         numbers = range(first, min(first + INITIAL_BATCH, INITIAL_WINDOWS))
-        samples = [task.sample(recordings, int(chosen[k]), np.random.default_rng([seed, k])) for k in numbers]
+        samples = [task.sample(recordings, int(chosen[k]), np.random.default_rng([seed, k]))
+                   for k in numbers]
         yield collate(samples, device)

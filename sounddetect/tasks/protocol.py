@@ -31,19 +31,22 @@ class Task(Protocol):
     scores: Scores            # the form of what `values` returns
 
     def split(self, recordings: Recordings) -> Split:
-        """Training, validation and test part. Raises `ValueError` when there is too little for one of them."""
+        """Training, validation and test part.
+
+        Raises `ValueError` when there is too little for one of them.
+        """
 
     def build(self) -> Pipeline:
         """The pipeline, with new weights from torch's generator."""
 
     def fit(self, recordings: Recordings, pipeline: Pipeline) -> dict:
-        """Set what is known before the first step; settings that it turned from `auto` into values."""
+        """Set what is known before the first step; return settings turned from `auto` to values."""
 
     def n_samples(self, recordings: Recordings) -> int:
         """Number of training samples in an epoch."""
 
     def sample(self, recordings: Recordings, index: int, rng: np.random.Generator) -> Sample:
-        """Training sample `index`, from 0: `waveform`, `length`, `weight`, and what the loss needs."""
+        """Training sample `index`, from 0: `waveform`, `length`, `weight`, what the loss needs."""
 
     def empty_batch(self, n_windows: int) -> Batch:
         """A batch without content, from which memory and time are forecast."""
@@ -58,7 +61,7 @@ class Task(Protocol):
         """Outputs of an exported file for each window, by name; the answer comes first."""
 
     def combine(self, answers: np.ndarray, owners: np.ndarray) -> np.ndarray:
-        """Answers of recordings, from those of windows and the number of the recording that each belongs to."""
+        """Answers of recordings, from those of windows and which recording each belongs to."""
 
     def judge(self, recordings: Recordings, answers: np.ndarray) -> dict[str, float]:
         """Columns of `results.csv` for a whole set; `loss` has to fall."""
@@ -67,7 +70,8 @@ class Task(Protocol):
         """Answers as scores of the form `scores`."""
 
     def settle(self, answers: np.ndarray, table: pd.DataFrame) -> tuple[dict, dict]:
-        """Settings to change after training, such as `inference.threshold`, and what to note about them.
+        """Settings to change after training, such as `inference.threshold`, and
+        what to note about them.
 
         `answers` are those of the validation recordings, `table` their rows (`label`, `group`).
         """
@@ -88,22 +92,24 @@ class LearnsFromGood(Protocol):
 
 @runtime_checkable
 class AnswersWaveforms(Protocol):
-    """A task whose answer to a window is a window, `(batch, channel, time)`: what `detector.process` joins.
+    """A task whose answer to a window is a window, `(batch, channel, time)`: what
+    `detector.process` joins.
 
     Tables, means over windows and streams of scores are made of its `summary`.
     """
 
-    overlap: float            # fraction of a window that the next one overlaps with, where they are joined
+    overlap: float  # fraction of a window that the next one overlaps with, where they are joined
 
     def summary(self, answer: Tensor, windows: Tensor, lengths: Tensor | None) -> Tensor:
-        """What `combine` takes of each window, `(batch, ...)`, from its answer and the window as recorded."""
+        """What `combine` takes, `(batch, ...)`, from answers and the windows as recorded."""
 
 
 @runtime_checkable
 class Validates(Protocol):
-    """A task that validates on something else than recordings as they are, such as mixtures of them."""
+    """A task that validates on something else than its recordings, such as mixtures of them."""
 
-    def validate(self, recordings: Recordings, pipeline: Pipeline, batch_size: int) -> dict[str, float]:
+    def validate(self, recordings: Recordings, pipeline: Pipeline, batch_size: int) -> dict[
+        str, float]:
         """Columns of `results.csv` for a whole set, in place of `judge`; `loss` has to fall."""
 
 
@@ -133,14 +139,18 @@ def summary_of(task: Any, answer: Tensor, windows: Tensor, lengths: Tensor | Non
     return task.summary(answer, windows, lengths) if isinstance(task, AnswersWaveforms) else answer
 
 
-def answer_windows(task: Task, pipeline: Pipeline, windows: Tensor, lengths: Tensor | None = None) -> Tensor:
+def answer_windows(
+    task: Task, pipeline: Pipeline, windows: Tensor, lengths: Tensor | None = None) -> Tensor:
     """What a task answers to windows: the same in validation, prediction and an exported file."""
     features = pipeline.features(windows, lengths)
     return task.answer(pipeline.network(features), features)
 
 
 def check_answer(task: Task, pipeline: Pipeline) -> None:
-    """Let the pipeline answer to a window of silence. Raises `ValueError` when the task cannot use such an answer."""
+    """Let the pipeline answer to a window of silence.
+
+    Raises `ValueError` when the task cannot use such an answer.
+    """
     device = next((value.device for value in pipeline.learned().values()), "cpu")
     with torch.inference_mode():
         windows = torch.zeros(1, *window_inputs(task.config).shape, device=device)
@@ -148,5 +158,5 @@ def check_answer(task: Task, pipeline: Pipeline) -> None:
     values = np.asarray(task.values(task.combine(answers.float().cpu().numpy(), np.zeros(1, int))))
     needed = (1,) if task.scores.threshold is not None else (1, len(task.scores.columns))
     if values.shape != needed:
-        raise ValueError(f"task: {task.config.task} makes scores of shape {values.shape} of one recording, "
-                         f"{type(task.scores).__name__} needs {needed}")
+        raise ValueError(f"task: {task.config.task} makes scores of shape {values.shape} of one "
+                         f"recording, {type(task.scores).__name__} needs {needed}")

@@ -16,7 +16,7 @@ from functools import partial
 import torch
 
 from ..machine.memory_budget import MemoryBudget
-from ..machine.out_of_memory import is_out_of_memory
+from ..machine.out_of_memory import free_memory, is_out_of_memory
 from ..tasks.pipeline import Sample
 from ..tasks.protocol import answer_windows
 from ..tasks.windows import window_outputs
@@ -46,7 +46,8 @@ class Found:
 
 
 def search_batch_size(
-    fits: Callable[[int], bool],    # makes real steps with batches of this size; False when memory ran out
+    # makes real steps with batches of this size; False when memory ran out
+    fits: Callable[[int], bool],
     guess: int,                     # forecast of the largest that fits
     most: int,                      # larger ones are not wanted
     closeness: float = 0.05,        # how far below the largest the answer may lie
@@ -80,9 +81,12 @@ class Trial:
         self.step, self.draw, self.input_length = step, draw, input_length
 
     def fits(self, size: int, steps: int = 2) -> bool:
-        """Whether steps and a batch of validation with `size` windows do not run out of memory; changes nothing."""
+        """Whether steps and validation with `size` windows fit into memory; changes nothing."""
         with self.step.unchanged():
-            return self._survives(size, steps)
+            survived = self._survives(size, steps)
+        if not survived or self.step.device.type == "cuda":      # on a CPU, what a trial had is free again
+            free_memory()
+        return survived
 
     def _survives(self, size, steps):
         """In a function of its own: an error keeps the tensors of the frames that it passed."""
@@ -93,9 +97,10 @@ class Trial:
             for _ in range(steps):
                 step.gradients(samples, [0], float(size), size)
                 step.change_weights()
-            pipeline.eval()                          # validation comes while the gradients of the last step are there
+            pipeline.eval()  # validation comes while the gradients of the last step are there
             answer = partial(answer_windows, step.task, pipeline)
-            window_outputs(answer, [sample["waveform"] for sample in samples], self.input_length, size, step.device)
+            window_outputs(answer, [sample["waveform"] for sample in samples], self.input_length,
+                           size, step.device)
             return True
         except Exception as error:
             if not is_out_of_memory(error):
@@ -118,13 +123,19 @@ def divide_step(wanted: int, largest: int, learning_rate: float, device: str) ->
     n_micro = -(-wanted // largest)
     micro_batch = -(-wanted // n_micro)
     rate = learning_rate_for(learning_rate, micro_batch * n_micro)
-    how = f"{micro_batch} windows" if n_micro == 1 else f"{n_micro} micro-batches of {micro_batch} windows"
+    how = (f"{micro_batch} windows" if n_micro == 1
+           else f"{n_micro} micro-batches of {micro_batch} windows")
     why = "all that learning needs fit" if n_micro == 1 else f"no more than {largest} fit at a time"
-    return BatchSize(micro_batch, n_micro, rate, f"steps of {how} on {device}: {why}; learning rate {rate:.3g}")
+    return BatchSize(
+        micro_batch, n_micro, rate, f"steps of {how} on {device}: {why}; learning rate {rate:.3g}")
 
 # %% ../../nbs/07_training/09_batch_size.ipynb #14503404
-def find_batch_size(trial: Trial, forecast: MemoryForecast, budget: MemoryBudget, most: int) -> Found:
-    """The largest batch size up to `most` that really fits. Raises `MemoryError` that names what to lower when not even 1 does."""
+def find_batch_size(
+    trial: Trial, forecast: MemoryForecast, budget: MemoryBudget, most: int) -> Found:
+    """The largest batch size up to `most` that really fits.
+
+    Raises `MemoryError` that names what to lower when not even 1 does.
+    """
     try:
         guess = forecast.largest_batch(budget, most)
     except NoForecast:
@@ -132,16 +143,21 @@ def find_batch_size(trial: Trial, forecast: MemoryForecast, budget: MemoryBudget
     except ValueError as error:
         raise MemoryError(str(error)) from None
     try:
-        return search_batch_size(trial.fits, guess, min(most, guess) if trial.step.device.type == "cpu" else most)
+        return search_batch_size(
+            trial.fits, guess, min(most, guess) if trial.step.device.type == "cpu" else most)
     except MemoryError as error:
         raise MemoryError(f"{error}; {REMEDY}. {budget}") from None
 
 
-def choose_batch_size(trial: Trial, forecast: MemoryForecast, budget: MemoryBudget, n_samples: int) -> BatchSize:
-    """Steps of as many windows as is good for learning from `n_samples` windows an epoch, in micro-batches that fit."""
+def choose_batch_size(trial: Trial, forecast: MemoryForecast, budget: MemoryBudget,
+                      n_samples: int) -> BatchSize:
+    """Steps of as many windows as is good for learning from `n_samples` windows an epoch,
+    in micro-batches that fit.
+    """
     training, step = forecast.config.training, trial.step
     wanted = windows_per_step(n_samples) * training.gradient_accumulation_steps
-    largest = step.processes.from_first(find_batch_size(trial, forecast, budget, wanted).size, step.device)
+    largest = step.processes.from_first(
+        find_batch_size(trial, forecast, budget, wanted).size, step.device)
     if getattr(step.pipeline.network, "mixes_samples", False):
         wanted = min(wanted, largest)
     on = "the CPU" if step.device.type == "cpu" else budget.device
@@ -151,5 +167,6 @@ def choose_batch_size(trial: Trial, forecast: MemoryForecast, budget: MemoryBudg
 def settings_of(chosen: BatchSize, device: torch.device) -> dict:
     """An automatic batch size as settings, so that a resumed training uses it again."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else str(device)
-    return {"training.batch_size": chosen.micro_batch, "training.gradient_accumulation_steps": chosen.n_micro,
+    return {"training.batch_size": chosen.micro_batch,
+            "training.gradient_accumulation_steps": chosen.n_micro,
             "training.batch_size_found_on": name}

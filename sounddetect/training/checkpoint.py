@@ -30,7 +30,10 @@ def save_checkpoint(
     content: dict,               # tensors, numbers, texts, and dicts and lists of them
     path: str | os.PathLike,
 ) -> None:
-    """Write `content` to `path`. What was there stays until the new file is on the disk and has been read back."""
+    """Write `content` to `path`.
+
+    What was there stays until the new file is on the disk and has been read back.
+    """
     with replacing(path) as draft:
         with open(draft, "wb") as file, _own_errors(file) as target:
             torch.save(content, target)
@@ -39,7 +42,9 @@ def save_checkpoint(
 
 @contextmanager
 def _own_errors(file: BinaryIO) -> Iterator[BinaryIO]:
-    """The file, whose errors arrive as they are: PyTorch turns a full disk into "unexpected pos 25984 vs 25880"."""
+    """The file, whose errors arrive as they are: PyTorch turns a full disk into
+    "unexpected pos 25984 vs 25880".
+    """
     raised: list[OSError] = []
 
     class Target(io.RawIOBase):
@@ -71,7 +76,8 @@ def _check_sums(path: str | os.PathLike) -> None:
 def load_checkpoint(path: str | os.PathLike) -> dict:
     """Content of a checkpoint, on the CPU.
 
-    Raises `FileNotFoundError`, or `ValueError` when the file is damaged or holds anything but tensors and plain values.
+    Raises `FileNotFoundError`, or `ValueError` when the file is damaged or holds anything but
+    tensors and plain values.
     """
     try:
         refuse_special(path)
@@ -80,9 +86,11 @@ def load_checkpoint(path: str | os.PathLike) -> dict:
     except FileNotFoundError:
         raise
     except pickle.UnpicklingError:                      # PyTorch would advise to run what is in it
-        raise ValueError(f"{path} is damaged or no checkpoint: it holds something else than tensors and plain "
-                         "values, which is not loaded, because it could run code") from None
-    except (RuntimeError, EOFError, ValueError, OSError, zipfile.BadZipFile, NotImplementedError) as error:
+        raise ValueError(f"{path} is damaged or no checkpoint: "
+                         "it holds something else than tensors and plain values, "
+                         "which is not loaded, because it could run code") from None
+    except (RuntimeError, EOFError, ValueError, OSError, zipfile.BadZipFile,
+            NotImplementedError) as error:
         problem = f"{type(error).__name__} {str(error).partition(chr(10))[0]}"
         raise ValueError(f"{path} is damaged or no checkpoint: {problem}") from None
 
@@ -93,7 +101,7 @@ LAST, PREVIOUS = "last.pt", "previous.pt"
 class CheckpointFolder:
     """Checkpoints of one training at `path`, copied to `mirror` if there is one."""
 
-    LONGEST_COPY = 30.0                                        # seconds that a training waits for a copy, which then goes on beside
+    LONGEST_COPY = 30.0  # seconds that a training waits for a copy, which then goes on beside
 
     def __init__(self, path: str | os.PathLike, mirror: str | os.PathLike | None = None):
         self.path, self.mirror = Path(path), None if mirror is None else Path(mirror)
@@ -103,8 +111,8 @@ class CheckpointFolder:
     def save(self, content: dict) -> None:
         """Make `content` the newest checkpoint.
 
-        Raises `OSError` when it cannot be written; older ones are untouched then. When only the copy failed, or hangs, the
-        checkpoint at `path` has been written.
+        Raises `OSError` when it cannot be written; older ones are untouched then. When only the
+        copy failed, or hangs, the checkpoint at `path` has been written.
         """
         self.path.mkdir(parents=True, exist_ok=True)
         newest = self.path / f"{LAST}.new"
@@ -124,17 +132,20 @@ class CheckpointFolder:
         try:
             self._beside(copy, *places)
         except TimeoutError as error:
-            raise TimeoutError(f"{self.mirror} hangs: {error}; what should be copied there lies in {self.path}") from None
+            raise TimeoutError(f"{self.mirror} hangs: {error}; "
+                               f"what should be copied there lies in {self.path}") from None
 
     def load(self) -> dict | None:
         """The newest checkpoint that is whole, None when there is none at all.
 
-        Warns of damaged ones. Raises `ValueError` when there are only damaged ones, `OSError` when there is none here and
-        the mirror cannot be read.
+        Warns of damaged ones. Raises `ValueError` when there are only damaged ones, `OSError` when
+        there is none here and the mirror cannot be read.
         """
-        places = _found(self.path, None) + (_found(self.mirror, self.path) if self.mirror is not None else [])
+        places = _found(self.path, None) + (_found(self.mirror, self.path)
+                                            if self.mirror is not None else [])
         damaged = []
-        for _, place in sorted(places, reverse=True):      # the newest first: a run may have gone on elsewhere
+        # the newest first: a run may have gone on elsewhere
+        for _, place in sorted(places, reverse=True):
             try:
                 content = load_checkpoint(place)
                 _refuse_not_finite(content, place)
@@ -151,31 +162,41 @@ class CheckpointFolder:
 
 # %% ../../nbs/07_training/05_checkpoint.ipynb #74e37ef9
 def _refuse_not_finite(content: dict, path: Path) -> None:
-    """Raise `ValueError` for weights that are not finite, unless the losses say that the training has diverged."""
-    if not isinstance(content, dict) or not all(isinstance(content.get(name) or {}, dict) for name in ("progress", "best", "network")):
+    """Refuse weights that are not finite, unless the losses say that the training diverged."""
+    if not isinstance(content, dict) or not all(
+            isinstance(content.get(name) or {}, dict) for name in ("progress", "best", "network")):
         raise ValueError(f"{path} is no checkpoint of this version: its content has another form")
     progress = content.get("progress") or {}
     try:
-        losses = [progress.get("loss_sum", 0.0) + 0.0, *(row.get("train_loss", 0.0) for row in progress.get("history", [])[-1:])]
+        losses = [progress.get("loss_sum", 0.0) + 0.0,
+                  *(row.get("train_loss", 0.0) for row in progress.get("history", [])[-1:])]
     except (AttributeError, TypeError):
-        raise ValueError(f"{path} is no checkpoint of this version: its progress has another form") from None
+        raise ValueError(
+            f"{path} is no checkpoint of this version: its progress has another form") from None
     parts = ("best", "network") if all(map(math.isfinite, losses)) else ("best",)
-    for name, value in ((name, value) for part in parts for name, value in (content.get(part) or {}).items()):
-        if torch.is_tensor(value) and not torch.isfinite(value).all():
-            raise ValueError(f"{path} is damaged: {name} holds values that are not finite")
+    for part in parts:
+        for name, value in (content.get(part) or {}).items():
+            if torch.is_tensor(value) and not torch.isfinite(value).all():
+                raise ValueError(f"{path} is damaged: {name} holds values that are not finite")
 
 
 def _put_first(newest: Path, folder: Path) -> None:
-    """Make `newest` the last checkpoint, and the last one the previous. Interrupted in between, the previous one counts."""
+    """Make `newest` the last checkpoint, and the last one the previous.
+
+    Interrupted in between, the previous one counts.
+    """
     if (folder / LAST).exists():
         (folder / LAST).replace(folder / PREVIOUS)
     newest.replace(folder / LAST)
 
 
 def _found(folder: Path, instead: Path | None) -> list[tuple[int, Path]]:
-    """Checkpoints in a folder with their times; none when it cannot be read and there are some in `instead`."""
+    """Checkpoints in a folder with their times; none when it cannot be read and
+    there are some in `instead`.
+    """
     try:
-        return [((folder / name).stat().st_mtime_ns, folder / name) for name in (LAST, PREVIOUS) if (folder / name).exists()]
+        return [((folder / name).stat().st_mtime_ns, folder / name) for name in (LAST, PREVIOUS)
+                if (folder / name).exists()]
     except OSError as error:
         if instead is None or not _found(instead, None):
             raise
@@ -184,7 +205,8 @@ def _found(folder: Path, instead: Path | None) -> list[tuple[int, Path]]:
 
 
 def _copy_newest(source: Path, mirror: Path) -> None:
-    mirror.mkdir(exist_ok=True)            # not its parents: without Drive they would be made on the machine's own disk
+    # not its parents: without Drive they would be made on the machine's own disk
+    mirror.mkdir(exist_ok=True)
     _copy(source / LAST, newest := mirror / f"{LAST}.new")
     _put_first(newest, mirror)
 
@@ -195,7 +217,8 @@ def _copy(source: Path, target: Path) -> None:
         with open(source, "rb") as original, open(draft, "wb+") as copy:
             shutil.copyfileobj(original, copy)
             if _hash(original) != _hash(copy):
-                raise OSError(f"the copy of {source.name} in {target.parent} differs from the original")
+                raise OSError(
+                    f"the copy of {source.name} in {target.parent} differs from the original")
 
 
 def _hash(file: BinaryIO) -> bytes:
@@ -206,7 +229,7 @@ def _hash(file: BinaryIO) -> bytes:
 class Checkpoints:
     """When checkpoints are written; without a folder none are."""
 
-    RETRY = 60.0                                    # seconds until the next attempt after one that failed
+    RETRY = 60.0  # seconds until the next attempt after one that failed
 
     def __init__(
         self,
@@ -216,7 +239,8 @@ class Checkpoints:
     ):
         is_path = isinstance(folder, (str, os.PathLike))
         self.folder = CheckpointFolder(folder) if is_path else folder
-        self.every, self.emit, self._next = 60 * every_minutes, emit, time.monotonic() + 60 * every_minutes
+        self.every, self.emit = 60 * every_minutes, emit
+        self._next = time.monotonic() + self.every
         self.saved = False                          # the last one could be written
 
     @property
@@ -229,7 +253,7 @@ class Checkpoints:
         self._next = time.monotonic() + self.every
 
     def save(self, content: dict, best: dict | None = None) -> None:
-        """Write a checkpoint, and `best` as the best weights so far; warn when it cannot be written."""
+        """Write a checkpoint, and `best` as the best weights; warn when it cannot be written."""
         self.wait()
         self.saved = False
         try:
@@ -240,12 +264,13 @@ class Checkpoints:
         except (OSError, RuntimeError, ValueError) as error:
             self._next = time.monotonic() + min(self.RETRY, self.every)
             problem = str(error).partition("\n")[0]
-            self.emit("warning", message=f"the checkpoint could not be written ({problem}); training continues, "
-                                         "and tries again in a minute. Older checkpoints are untouched")
+            self.emit("warning", message=f"the checkpoint could not be written ({problem}); "
+                                         "training continues, and tries again in a minute. "
+                                         "Older checkpoints are untouched")
 
 # %% ../../nbs/07_training/05_checkpoint.ipynb #27f44bc9
-_OF_THE_MACHINE = ("device", "output", "session", "checkpoint", "clearml", "tracking", "inference", "data.path",
-                   "data.cache_dir", "data.max_memory_usage", "memory.keep_freed")
+_OF_THE_MACHINE = ("device", "output", "session", "checkpoint", "clearml", "tracking", "inference",
+                   "data.path", "data.cache_dir", "data.max_memory_usage", "memory.keep_freed")
 
 
 def refuse_other_settings(
@@ -255,9 +280,11 @@ def refuse_other_settings(
 ) -> None:
     """Raise `ValueError` when settings differ that shape a training and are not `named`."""
     named = set(named)
-    differ = {key: pair for key, pair in differences(Config.from_yaml(before).resolve(), now.resolve()).items()
+    differ = {key: pair for key, pair in differences(
+        Config.from_yaml(before).resolve(), now.resolve()).items()
               if key not in named and not key.startswith(_OF_THE_MACHINE)}
     if differ:
         listed = "; ".join(f"{key}: {old} before, {new} now" for key, (old, new) in differ.items())
-        raise ValueError(f"the training was begun with other settings ({listed}). Put them back, or name what you want "
-                         f"to change, such as --set {next(iter(differ))}=VALUE")
+        raise ValueError(f"the training was begun with other settings ({listed}). "
+                         "Put them back, or name what you want to change, "
+                         f"such as --set {next(iter(differ))}=VALUE")

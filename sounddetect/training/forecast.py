@@ -17,7 +17,8 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch._subclasses.fake_tensor import DataDependentOutputException, DynamicOutputShapeException, FakeTensorMode
+from torch._subclasses.fake_tensor import DataDependentOutputException, DynamicOutputShapeException
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -60,7 +61,8 @@ class _Ledger(TorchDispatchMode):
         for tensor in tree_leaves(result):
             if isinstance(tensor, Tensor):
                 self.hold(tensor)
-        borrowed = (_borrowed_on_cuda if self.cuda else _borrowed_on_cpu)(func.overloadpacket, args, result)
+        borrowed = (_borrowed_on_cuda if self.cuda else _borrowed_on_cpu)(
+            func.overloadpacket, args, result)
         self.peak = max(self.peak, self.live + borrowed)
         self.history.append(self.live + borrowed)
         return result
@@ -84,7 +86,8 @@ def _borrowed_on_cpu(func, args, result):
     if func is _aten.convolution:
         return 2 * 4 * args[1].numel()
     if func is _aten.mul and result.is_complex():
-        return sum(8 * arg.numel() for arg in args if isinstance(arg, Tensor) and not arg.is_complex())
+        return sum(
+            8 * arg.numel() for arg in args if isinstance(arg, Tensor) and not arg.is_complex())
     return 0
 
 # %% ../../nbs/07_training/07_forecast.ipynb #2d29cace
@@ -116,7 +119,8 @@ class _AsOnCuda(TorchFunctionMode):
 def _normalise_as_on_cuda(model):
     for module in model.modules():
         if isinstance(module, nn.GroupNorm):
-            module.register_forward_pre_hook(lambda module, inputs: (inputs[0].float().contiguous(),))
+            module.register_forward_pre_hook(
+                lambda module, inputs: (inputs[0].float().contiguous(),))
         if isinstance(module, nn.LayerNorm):
             module.register_forward_pre_hook(lambda module, inputs: (inputs[0].float(),))
 
@@ -127,7 +131,8 @@ def fake_model(
 ) -> Pipeline:
     """The task's model with weights that are fake tensors of `mode`."""
     with torch.device("meta"), warnings.catch_warnings():
-        warnings.simplefilter("ignore")                  # what the front end has to say, it says when it is built for use
+        # what the front end has to say, it says when it is built for use
+        warnings.simplefilter("ignore")
         model = task_of(config).build()
     with mode:
         for module in model.modules():
@@ -162,16 +167,18 @@ def fake_steps(
     config: Config,
     model: Pipeline,                   # of `fake_model`
     dtype: torch.dtype,
-    **optimizer,                       # `fused` and `foreach`, as the trainer or PyTorch choose them
+    **optimizer,  # `fused` and `foreach`, as the trainer or PyTorch choose them
 ) -> Callable[[int, int], None]:
-    """What the trainer does, without numbers: call it with windows in a micro-batch and micro-batches in a step."""
+    """What the trainer does, without numbers: call it with windows in a micro-batch and
+    micro-batches in a step.
+    """
     task = task_of(config)
     if isinstance(model.network, Estimator):
         return lambda batch_size, n_micro: _fake_update(model, task.empty_batch(batch_size))
     made = make_optimizer(model.parameters(), config.training, optimizer.pop("fused", None))
     for group in made.param_groups:
         group.update(optimizer)
-    scaler = torch.amp.GradScaler("cpu", enabled=False)                     # scaling happens in place
+    scaler = torch.amp.GradScaler("cpu", enabled=False)  # scaling happens in place
 
     def step(batch_size, n_micro):
         made.zero_grad(set_to_none=True)
@@ -212,8 +219,11 @@ def _fake_start(config, model):
 
 
 def _alike(config, model):
-    """The batches that a network starts from. Only the features of the first, and of the last, beside which most is kept, are computed."""
-    windows = task_of(config).empty_batch(INITIAL_BATCH)        # there until the next are, as in a loop
+    """The batches that a network starts from.
+
+    Only the features of the first, and of the last, beside which most is kept, are computed.
+    """
+    windows = task_of(config).empty_batch(INITIAL_BATCH)  # there until the next are, as in a loop
     batch = model.with_features(windows)
     for _ in range(INITIAL_WINDOWS // INITIAL_BATCH - 1):
         yield batch
@@ -230,7 +240,9 @@ def fake_run(
     cuda: bool,                                        # as on a GPU
     work: Callable[[Pipeline, TorchDispatchMode], Any],
 ) -> Any:
-    """What `work(model, ledger)` returns: on a fake model, among fake tensors, with the weights noted in the ledger."""
+    """What `work(model, ledger)` returns: on a fake model, among fake tensors, with the
+    weights noted in the ledger.
+    """
     mode = FakeTensorMode()
     model = fake_model(config, mode)
     with ExitStack() as stack:
@@ -244,26 +256,30 @@ def fake_run(
         try:
             return work(model, ledger)
         except (DataDependentOutputException, DynamicOutputShapeException) as error:
-            raise NoForecast(f"the memory of {type(model.network).__name__} cannot be forecast, because what it computes depends "
-                             f"on values ({error.func}): give training.batch_size as a number") from None
+            raise NoForecast(f"the memory of {type(model.network).__name__} cannot be forecast, "
+                             f"because what it computes depends on values ({error.func}): "
+                             "give training.batch_size as a number") from None
 
 
 def _fake_epoch(config: Config, cuda: bool, dtype: torch.dtype, batch_size: int) -> Peaks:
     """Peaks of a run with batches of `batch_size` windows."""
     def work(model, ledger):
         prediction = _peak(ledger, lambda: fake_answer(config, model, batch_size))
-        step = fake_steps(config, model, dtype, fused=not cuda, foreach=cuda)      # on a GPU, all weights at once
+        # on a GPU, all weights at once
+        step = fake_steps(config, model, dtype, fused=not cuda, foreach=cuda)
         n_micro = min(2, config.training.gradient_accumulation_steps)
         for _ in range(2):
             training = _peak(ledger, lambda: step(batch_size, n_micro))
         history = ledger.history
-        return Peaks(prediction, training, _peak(ledger, lambda: fake_answer(config, model, batch_size)), history)
+        return Peaks(prediction, training,
+                     _peak(ledger, lambda: fake_answer(config, model, batch_size)), history)
 
     return fake_run(config, cuda, work)
 
 # %% ../../nbs/07_training/07_forecast.ipynb #b605f094
 MARGIN = {"cpu": (1.03, 2**21), "cuda": (1.2, 2**26)}        # factor, bytes on top
-HEAP = {True: (2.3, 2**27), False: (1.5, 2**27)}             # the same for resident memory, by `memory.keep_freed`
+# the same for resident memory, by `memory.keep_freed`
+HEAP = {True: (2.3, 2**27), False: (1.5, 2**27)}
 MOST_WINDOWS = 2**16       # in a batch: more are of no use
 
 
@@ -272,7 +288,8 @@ class MemoryForecast:
 
     def __init__(self, config: Config, cuda: bool, dtype: torch.dtype):
         self.config, self.cuda, self.dtype = config, cuda, dtype
-        self._epoch = lru_cache(None)(lambda batch_size: _fake_epoch(config, cuda, dtype, batch_size))
+        self._epoch = lru_cache(None)(
+            lambda batch_size: _fake_epoch(config, cuda, dtype, batch_size))
         self._start = lru_cache(None)(lambda: fake_run(config, cuda, self._start_peak))
 
     def _start_peak(self, model, ledger):
@@ -309,14 +326,18 @@ class MemoryForecast:
                 "validation": self.validation(batch_size)}
 
     def run(self, batch_size: int) -> int:
-        """What has to be free for a training run: the most of its parts, on a CPU with the idle blocks between those in use."""
+        """What has to be free for a training run: the most of its parts, on a CPU with the idle
+        blocks between those in use.
+        """
         factor, extra = (1, 0) if self.cuda else HEAP[self.config.memory.keep_freed]
         return int(factor * max(self.parts(batch_size).values())) + extra
 
     def largest_batch(self, budget: MemoryBudget | int, wanted: int = MOST_WINDOWS) -> int:
-        """Most windows in a batch, up to those that are wanted, with which a training run stays within the budget.
+        """Most windows in a batch, up to those that are wanted, with which a training run
+        stays within the budget.
 
-        Raises `ValueError` when not even one fits, `NoForecast` when the network cannot be followed.
+        Raises `ValueError` when not even one fits, `NoForecast` when the
+        network cannot be followed.
         """
         usable = budget.usable if isinstance(budget, MemoryBudget) else budget
         if wanted < MOST_WINDOWS and self.run(wanted) <= usable:
@@ -326,19 +347,23 @@ class MemoryForecast:
 # %% ../../nbs/07_training/07_forecast.ipynb #f19e2f01
 def _refusal(prediction, usable):
     parts, length = prediction.parts(1), prediction.config.model.input_length
-    return (f"windows of {length} samples need {memory_text(prediction.run(1))} even one at a time (most of it for "
-            f"{max(parts, key=parts.get)}), and {memory_text(usable)} are usable: {_remedy(prediction, usable)}")
+    return (f"windows of {length} samples need {memory_text(prediction.run(1))} even one at a time "
+            f"(most of it for {max(parts, key=parts.get)}), and {memory_text(usable)} are usable: "
+            f"{_remedy(prediction, usable)}")
 
 
 def _remedy(prediction, usable):
     """The gentlest change with which one window fits."""
-    config, lengths = prediction.config, [prediction.config.model.input_length >> k for k in range(1, 9)]
-    changes = [("memory.gradient_checkpointing", True), *(("model.input_length", length) for length in lengths if length >= 128)]
+    config = prediction.config
+    lengths = [config.model.input_length >> k for k in range(1, 9)]
+    changes = [("memory.gradient_checkpointing", True),
+               *(("model.input_length", length) for length in lengths if length >= 128)]
     for key, value in changes:
-        if MemoryForecast(config.replace({key: value}), prediction.cuda, prediction.dtype).run(1) <= usable:
+        changed = MemoryForecast(config.replace({key: value}), prediction.cuda, prediction.dtype)
+        if changed.run(1) <= usable:
             return f"set {key}: {str(value).lower()}, with which it fits"
-    return ("no shorter window fits either; end other programs, use a smaller model.size, or raise data.max_memory_usage "
-            "if it is what binds")
+    return ("no shorter window fits either; end other programs, use a smaller model.size, "
+            "or raise data.max_memory_usage if it is what binds")
 
 
 def _largest_batch(prediction: MemoryForecast, usable: int) -> int:
@@ -358,7 +383,9 @@ def _largest_batch(prediction: MemoryForecast, usable: int) -> int:
     looks = 0
     while high - low > 1:
         looks += 1
-        guess = (low + high) // 2 if looks % 3 == 0 else min(max(on_the_line(low, high), low + 1), high - 1)
+        guess = (low + high) // 2
+        if looks % 3:
+            guess = min(max(on_the_line(low, high), low + 1), high - 1)
         low, high = (guess, high) if run(guess) <= usable else (low, guess)
     return low
 
@@ -368,10 +395,14 @@ def forecast(
     device: str = "auto",              # cpu, cuda, cuda:N, auto (this machine), or a GPU of `GPUS`
     dtype: torch.dtype | None = None,  # of convolutions; None: as `memory.mixed_precision` says
 ) -> MemoryForecast:
-    """Forecast of the memory that a configuration takes on a device, which need not be there; takes none itself."""
+    """Forecast the memory of a configuration on a device, which need not be there.
+
+    Takes none of that memory itself.
+    """
     if device == "auto" or device.split(":")[0] in ("cpu", "cuda"):
         target = best_device(device)
         cuda = target.type == "cuda"
     else:
         target, cuda = gpu_named(device), True
-    return MemoryForecast(config, cuda, precision(config.memory.mixed_precision, target) if dtype is None else dtype)
+    return MemoryForecast(
+        config, cuda, precision(config.memory.mixed_precision, target) if dtype is None else dtype)

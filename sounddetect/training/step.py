@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..machine.out_of_memory import free_memory, halving, is_out_of_memory
+from ..machine.out_of_memory import halving, is_out_of_memory
 from ..machine.processes import Processes
 from ..settings.training import Training
 from ..tasks.pipeline import Batch, Pipeline, Sample, collate
@@ -27,8 +27,8 @@ def add_gradients(
     total: float,                      # sum of the weights of all windows of the step
     dtype: torch.dtype,                # of convolutions and products, see `precision`
     scaler: torch.amp.GradScaler,
-) -> Tensor:                           # sum of the losses of the micro-batch, float32, without a graph
-    """Forward and backward; adds the gradients of the summed loss over `total` to those that are there."""
+) -> Tensor:  # sum of the losses of the micro-batch, float32, without a graph
+    """Forward and backward; add the gradients of the summed loss over `total` to those there."""
     device = batch["weight"].device.type
     with torch.autocast(device, dtype, enabled=dtype != torch.float32):
         output = pipeline.output_of(batch)
@@ -43,7 +43,8 @@ def make_optimizer(
     fused: bool | None = None,                   # one pass over the weights; None: PyTorch chooses
 ) -> torch.optim.Optimizer:
     """The optimizer of `config.training`."""
-    kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "sgd": torch.optim.SGD}[settings.optimizer]
+    kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "sgd": torch.optim.SGD}[
+        settings.optimizer]
     return kind(parameters, settings.learning_rate, weight_decay=settings.weight_decay, fused=fused)
 
 # %% ../../nbs/07_training/06_step.ipynb #0d479533
@@ -72,8 +73,11 @@ class Step:
         seed: Sequence[int],                      # of dropout
         micro_batch: int,                         # windows that go through the network at a time
         smaller: Callable[[int], None],           # called with the new size when memory runs out
-    ) -> tuple[float, float]:                     # sum of the losses, sum of the weights, over all processes
-        """Make one step. Raises `MemoryError` when memory does not suffice for one window, or for the optimizer."""
+    ) -> tuple[float, float]:  # sum of the losses, sum of the weights, over all processes
+        """Make one step.
+
+        Raises `MemoryError` when memory does not suffice for one window, or for the optimizer.
+        """
         (total,) = self.processes.sum([sum(sample["weight"] for sample in samples)], self.device)
         loss = halving(lambda size: self._gradients_everywhere(samples, seed, total, size),
                        micro_batch, lambda size: self._divide(size, smaller), REMEDY)
@@ -82,14 +86,16 @@ class Step:
         (loss,) = self.processes.sum([loss], self.device)
         return loss, total
 
-    def gradients(self, samples: Sequence[Sample], seed: Sequence[int], total: float, micro_batch: int) -> float:
+    def gradients(self, samples: Sequence[Sample], seed: Sequence[int], total: float,
+                  micro_batch: int) -> float:
         """Compute gradients of the summed loss over `total`; the sum of the losses."""
         _seed_dropout(seed, self.device)
         self.optimizer.zero_grad(set_to_none=True)
         loss = 0.0
         for start in range(0, len(samples), micro_batch):
             batch = collate(samples[start:start + micro_batch], self.device)
-            loss += add_gradients(self.pipeline, self.task, batch, total, self.dtype, self.scaler).item()
+            loss += add_gradients(
+                self.pipeline, self.task, batch, total, self.dtype, self.scaler).item()
         return loss
 
     def _gradients_everywhere(self, samples, seed, total, micro_batch):
@@ -109,8 +115,9 @@ class Step:
     def _divide(self, size, smaller):
         if getattr(self.pipeline.network, "mixes_samples", False):
             raise MemoryError(
-                f"memory ran out, and {type(self.pipeline.network).__name__} cannot take a batch in parts, because its samples "
-                f"influence each other (mixes_samples): set training.batch_size: {size} or less; or {REMEDY}")
+                f"memory ran out, and {type(self.pipeline.network).__name__} cannot "
+                "take a batch in parts, because its samples influence each other (mixes_samples): "
+                f"set training.batch_size: {size} or less; or {REMEDY}")
         smaller(size)
 
     def begin_epoch(self, learning_rate: float) -> None:
@@ -124,14 +131,16 @@ class Step:
 
     def state(self) -> dict:
         """What a checkpoint has to hold beside how far the training is."""
-        return {"network": self.pipeline.learned(), "optimizer": self.optimizer.state_dict(), "scaler": self.scaler.state_dict()}
+        return {"network": self.pipeline.learned(), "optimizer": self.optimizer.state_dict(),
+                "scaler": self.scaler.state_dict()}
 
     def load_state(self, state: dict) -> None:
         """Continue from what `state` gave."""
         self.pipeline.load_learned(state["network"])
         self.optimizer.load_state_dict(state["optimizer"])
         for parameter, values in self.optimizer.state.items():
-            if any(torch.is_tensor(value) and value.dim() and value.shape != parameter.shape for value in values.values()):
+            if any(torch.is_tensor(value) and value.dim() and value.shape != parameter.shape
+                   for value in values.values()):
                 raise ValueError("the optimizer was that of another network")
         self.scaler.load_state_dict(state["scaler"])
 
@@ -145,14 +154,15 @@ class Step:
                 raise
             if is_first:
                 self.optimizer.state.clear()
-            raise MemoryError("memory ran out in the optimizer, which needs three times the size of the network; "
-                              f"{REMEDY}") from None
+            raise MemoryError("memory ran out in the optimizer, which needs three times the size "
+                              f"of the network; {REMEDY}") from None
         self.scaler.update()
 
     @contextmanager
     def unchanged(self) -> Iterator[None]:
         """Restore weights, optimizer, loss scale and random state on exit."""
-        weights = {name: value.detach().cpu().clone() for name, value in self.pipeline.state_dict().items()}
+        weights = {name: value.detach().cpu().clone()
+                   for name, value in self.pipeline.state_dict().items()}
         optimizer, scaler = self.optimizer.state_dict(), self.scaler.state_dict()
         was_training = self.pipeline.training
         try:
@@ -165,7 +175,6 @@ class Step:
             self.scaler.load_state_dict(scaler)
             self.pipeline.load_state_dict(weights)
             self.pipeline.train(was_training)
-            free_memory()
 
 
 def _seed_dropout(seed: Sequence[int], device: torch.device) -> None:

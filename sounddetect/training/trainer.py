@@ -29,7 +29,8 @@ from ..models.capabilities import Estimator
 from ..tasks.pipeline import Pipeline, Sample
 from ..tasks.protocol import FollowsEpochs, Task, Validates, answer_windows, task_of
 from ..tasks.windows import window_outputs
-from .batch_size import FEWEST_WINDOWS, BatchSize, Trial, choose_batch_size, settings_of
+from .batch_size import FEWEST_WINDOWS, BatchSize, Trial
+from .batch_size import choose_batch_size, settings_of
 from .checkpoint import CheckpointFolder, Checkpoints, refuse_other_settings
 from .early_stopping import EarlyStopping
 from .events import Events, Listener
@@ -50,22 +51,25 @@ class Progress:
     step: int = 0                    # steps of this epoch that are done
     loss_sum: float = 0.0            # over the steps of this epoch
     weight_sum: float = 0.0
-    micro_batch: int = 16            # windows that go through the network at a time; smaller after memory ran out
+    # windows that go through the network at a time; smaller after memory ran out
+    micro_batch: int = 16
     validation_batch: int = 16       # the same in validation
     seconds: float = 0.0             # of training so far
-    history: list[dict] = field(default_factory=list)      # a row of results.csv for each finished epoch
+    # a row of results.csv for each finished epoch
+    history: list[dict] = field(default_factory=list)
     stopping: dict = field(default_factory=dict)           # state of `EarlyStopping`
 
     @classmethod
     def of(cls, values: dict) -> "Progress":
-        """From the values of a checkpoint, which before version 2 had other names for two of them."""
+        """From the values of a checkpoint; before version 2, two of them had other names."""
         names = {"portion": "micro_batch", "evaluation_portion": "validation_batch"}
         progress = cls(**{names.get(name, name): value for name, value in values.items()})
         counts = progress.epoch, progress.step, progress.micro_batch, progress.validation_batch
         sums = progress.loss_sum, progress.weight_sum, progress.seconds
         rows = progress.history if isinstance(progress.history, list) else [None]
-        if (not all(type(count) is int and count >= least for count, least in zip(counts, (1, 0, 1, 1)))
-                or not all(isinstance(value, (int, float)) for value in sums)
+        known = all(type(count) is int and count >= least
+                    for count, least in zip(counts, (1, 0, 1, 1)))
+        if (not known or not all(isinstance(value, (int, float)) for value in sums)
                 or not all(isinstance(row, dict) for row in (*rows, progress.stopping))):
             raise ValueError("it says of its progress what cannot be")
         return progress
@@ -76,7 +80,9 @@ class Progress:
         return self.loss_sum / self.weight_sum if self.weight_sum else math.nan
 
     def add_step(self, loss: float, weight: float) -> None:
-        self.loss_sum, self.weight_sum, self.step = self.loss_sum + loss, self.weight_sum + weight, self.step + 1
+        self.loss_sum += loss
+        self.weight_sum += weight
+        self.step += 1
 
     def finish_epoch(self, row: dict) -> None:
         self.history.append(row)
@@ -123,21 +129,24 @@ class Samples:
 def climbing(memory: list[float], epochs: int = 5, least: float = 200) -> bool:
     """True when memory (MB, of each epoch) rose in each of the last `epochs`, by `least` in all."""
     last = memory[-epochs - 1:]
-    return len(last) > epochs and all(a < b for a, b in zip(last, last[1:])) and last[-1] - last[0] >= least
+    return (len(last) > epochs and all(a < b for a, b in zip(last, last[1:]))
+            and last[-1] - last[0] >= least)
 
 
 def epoch_warnings(history: list[dict]) -> list[str]:
     """Warnings about the last epoch."""
     row, memory, found = history[-1], [past["memory_mb"] for past in history], []
     if not math.isfinite(row.get("train_loss", 0.0)):
-        found.append(f"epoch {row['epoch']}: the training loss is {row['train_loss']}; lower training.learning_rate")
+        found.append(f"epoch {row['epoch']}: the training loss is {row['train_loss']}; "
+                     "lower training.learning_rate")
     if climbing(memory) and not climbing(memory[:-1]):
-        found.append(f"memory has climbed in each of the last epochs, from {memory[-6]} to {memory[-1]} MB; if it goes on, "
-                     "the training will end by it")
+        found.append(f"memory has climbed in each of the last epochs, from {memory[-6]} to "
+                     f"{memory[-1]} MB; if it goes on, the training will end by it")
     return found
 
 # %% ../../nbs/07_training/12_trainer.ipynb #91655f59
-MACHINE_COLUMNS = ["seconds", "memory_mb", "vram_mb"]     # of `results.csv`: they depend on the machine, not on the training
+# of `results.csv`: they depend on the machine, not on the training
+MACHINE_COLUMNS = ["seconds", "memory_mb", "vram_mb"]
 
 
 def machine_columns(seconds: float, device: torch.device) -> dict[str, float]:
@@ -159,8 +168,10 @@ def make_step(task: Task, config: Config, processes: Processes) -> Step | PassSt
     if isinstance(pipeline.network, Estimator):
         return PassStep(pipeline, device, processes)
     groups = _groups(pipeline, taken, config.training.base_learning_rate)
-    optimizer = make_optimizer(groups, config.training, fused=True if device.type == "cpu" else None)
-    return Step(pipeline, task, optimizer, precision(config.memory.mixed_precision, device), processes)
+    optimizer = make_optimizer(
+        groups, config.training, fused=True if device.type == "cpu" else None)
+    return Step(
+        pipeline, task, optimizer, precision(config.memory.mixed_precision, device), processes)
 
 
 def _groups(pipeline: Pipeline, taken: list[torch.nn.Parameter], fraction: float) -> list[dict]:
@@ -181,7 +192,7 @@ def with_batch_size(
     """The configuration with a batch size in place of `auto`, and how it was chosen."""
     if config.training.batch_size != "auto":
         return config, None
-    if isinstance(step, PassStep):              # the size of a step does not change what an estimator learns
+    if isinstance(step, PassStep):  # the size of a step does not change what an estimator learns
         return config.replace({"training.batch_size": FEWEST_WINDOWS}), None
     trial = Trial(step, samples.some, config.model.input_length)
     prediction = MemoryForecast(config, step.device.type == "cuda", step.dtype)
@@ -199,12 +210,13 @@ def initialize(task: Task, recordings: Recordings, pipeline: Pipeline) -> dict:
     except Exception as error:
         if not is_out_of_memory(error):
             raise
-        raise MemoryError("memory ran out before the first step, when the network was initialised from data; "
-                          f"{REMEDY}") from None
+        raise MemoryError("memory ran out before the first step, "
+                          f"when the network was initialised from data; {REMEDY}") from None
 
 
-def validate(pipeline: Pipeline, task: Task, recordings: Recordings, batch_size: int) -> dict[str, float]:
-    """Columns `val_...`: how the task judges these recordings, in batches of `batch_size` windows."""
+def validate(pipeline: Pipeline, task: Task, recordings: Recordings, batch_size: int) -> dict[
+    str, float]:
+    """Columns `val_...`: how the task judges recordings, in batches of `batch_size` windows."""
     pipeline.eval()
     if isinstance(task, Validates):
         columns = task.validate(recordings, pipeline, batch_size)
@@ -226,8 +238,10 @@ class Trainer:
         validation: Recordings,
         config: Config,
         listeners: Iterable[Listener] = (),
-        weights: str | os.PathLike | CheckpointFolder | None = None,     # for checkpoints; None: nothing is saved
-        budget: MemoryBudget | None = None,                              # None: what this process may take
+        # for checkpoints; None: nothing is saved
+        weights: str | os.PathLike | CheckpointFolder | None = None,
+        # None: what this process may take
+        budget: MemoryBudget | None = None,
     ):
         self.train, self.validation, self.config = train, validation, config
         self.processes = Processes.here()
@@ -235,7 +249,8 @@ class Trainer:
         self.emit = Events(listeners, self.stop, silent=not self.processes.is_first)
         self.task = task_of(config)
         self.step = make_step(self.task, config, self.processes)
-        self.pipeline, self.device, self.dtype = self.step.pipeline, self.step.device, self.step.dtype
+        self.pipeline = self.step.pipeline
+        self.device, self.dtype = self.step.device, self.step.dtype
         self.by_passes = isinstance(self.step, PassStep)
         self.epochs = n_epochs(self.pipeline.network, config)
         self.samples = Samples(self.task, train, config.seed, repeat=self.by_passes)
@@ -251,7 +266,8 @@ class Trainer:
     def fit(self) -> str:
         """Train; why it ended: `finished`, `early_stopping`, or the reason of a stop.
 
-        Raises `ValueError` when no loss was ever finite, `MemoryError` when memory does not suffice for one window.
+        Raises `ValueError` when no loss was ever finite, `MemoryError` when memory does
+        not suffice for one window.
         """
         progress = self.progress
         try:
@@ -262,7 +278,8 @@ class Trainer:
                     for numbers in steps[progress.step:]:
                         seconds = self._make_step(numbers)
                         loss = None if self.by_passes else progress.loss
-                        self.emit("batch", epoch=progress.epoch, step=progress.step, n_steps=len(steps), loss=loss)
+                        self.emit("batch", epoch=progress.epoch, step=progress.step,
+                                  n_steps=len(steps), loss=loss)
                         if self._has_to_stop(seconds):
                             return self._stop_here()
                         pace.after_step(progress.epoch, progress.step, seconds)
@@ -282,20 +299,23 @@ class Trainer:
         self.stops.request(reason)
 
     def save(self) -> None:
-        """Write a checkpoint; when the disk does not take it, that is a warning, and tried again after a minute."""
+        """Write a checkpoint; warn when the disk does not take it, and try again in a minute."""
         self.checkpoints.wait()
         if self.checkpoints.folder is None or not self.processes.is_first:
             return
         self.progress.stopping = asdict(self.stopping)
-        progress = asdict(self.progress) | ({"step": 0} if self.by_passes else {})      # a pass begins again
-        content = self.step.state() | {"progress": progress, "best": self.best_state, "config": self.config.to_yaml()}
+        # a pass begins again
+        progress = asdict(self.progress) | ({"step": 0} if self.by_passes else {})
+        content = self.step.state() | {"progress": progress, "best": self.best_state,
+                                       "config": self.config.to_yaml()}
         is_new = self.progress.step == 0 and self.stopping.best_epoch == self.progress.epoch - 1
         self.checkpoints.save(content, self.best_state if is_new else None)
 
     def restore(self, named: Iterable[str] = ()) -> bool:
         """Return to the newest checkpoint; False when there is none.
 
-        Raises `ValueError` when settings differ from those it was made with, but for the `named` ones.
+        Raises `ValueError` when settings differ from those it was made with,
+        but for the `named` ones.
         """
         content, named = self.checkpoints.folder.load(), set(named)
         if content is None:
@@ -306,17 +326,21 @@ class Trainer:
         with self._of_another_form():
             self.step.load_state(content)
             self.progress, self.best_state = Progress.of(content["progress"]), content["best"]
-            self.stopping = EarlyStopping(**self.progress.stopping | {"patience": self.stopping.patience})
+            self.stopping = EarlyStopping(
+                **self.progress.stopping | {"patience": self.stopping.patience})
             shapes = {name: value.shape for name, value in self.pipeline.learned().items()}
-            if self.best_state is not None and shapes != {name: value.shape for name, value in self.best_state.items()}:
+            if (self.best_state is not None
+                    and shapes != {name: value.shape for name, value in self.best_state.items()}):
                 raise ValueError("its best weights are those of another network")
             if self.progress.epoch != len(self.progress.history) + 1:
-                raise ValueError(f"it says that it is at epoch {self.progress.epoch} after {len(self.progress.history)}")
+                raise ValueError(f"it says that it is at epoch {self.progress.epoch} after "
+                                 f"{len(self.progress.history)}")
             if self.progress.step > len(self._steps()):
-                raise ValueError(f"it says that {self.progress.step} of {len(self._steps())} steps are done")
+                raise ValueError(
+                    f"it says that {self.progress.step} of {len(self._steps())} steps are done")
         self.checkpoints.saved = True
         if self.stopping.triggered and "training.epochs" in named:
-            self.stopping.counter = 0                 # more epochs were asked for, so they get their chance
+            self.stopping.counter = 0  # more epochs were asked for, so they get their chance
         return True
 
     @contextmanager
@@ -326,8 +350,9 @@ class Trainer:
             yield
         except Exception as error:                      # whatever PyTorch and YAML make of it
             reason = " ".join(str(error).split())[:200]
-            raise ValueError(f"{self.checkpoints.folder.read_from} was changed, or is of another version or another network "
-                             f"({type(error).__name__}: {reason}): take an older copy of the run, or train again") from None
+            raise ValueError(f"{self.checkpoints.folder.read_from} was changed, or is of another "
+                             f"version or another network ({type(error).__name__}: {reason}): "
+                             "take an older copy of the run, or train again") from None
 
     def _begin(self) -> PaceReport:
         if self.device.type == "cpu" and self.config.memory.keep_freed:
@@ -337,10 +362,12 @@ class Trainer:
         progress, n_steps = self.progress, len(self._steps())
         chosen = {"batch_size_reason": self.batch_size.reason} if self.batch_size else {}
         config = self.config
-        self.emit("start", epoch=progress.epoch, step=progress.step, epochs=self.epochs, n_steps=n_steps,
-                  task=config.task, model=config.model.architecture, features=config.features.kind,
-                  device=str(self.device), precision=str(self.dtype).removeprefix("torch."), batch_size=progress.micro_batch,
-                  n_train=len(self.train), n_validation=len(self.validation), history=progress.history, **chosen)
+        self.emit("start", epoch=progress.epoch, step=progress.step, epochs=self.epochs,
+                  n_steps=n_steps, task=config.task, model=config.model.architecture,
+                  features=config.features.kind, device=str(self.device),
+                  precision=str(self.dtype).removeprefix("torch."), batch_size=progress.micro_batch,
+                  n_train=len(self.train), n_validation=len(self.validation),
+                  history=progress.history, **chosen)
         if self.device.type == "cpu" and self.dtype != torch.float32:
             self.emit("warning", message=SLOW_HALF)
         windows = np.ceil(self.validation.n_samples / self.config.model.input_length).sum()
@@ -354,26 +381,30 @@ class Trainer:
     def _steps(self) -> list[np.ndarray]:
         """Numbers of the samples of each step of this epoch."""
         training = self.config.training
-        return self.samples.steps(self.progress.epoch, training.batch_size * training.gradient_accumulation_steps)
+        return self.samples.steps(
+            self.progress.epoch, training.batch_size * training.gradient_accumulation_steps)
 
     def _make_step(self, numbers: np.ndarray) -> float:
         """One step with these samples; the seconds it took."""
         progress, ours, started = self.progress, self.processes, time.time()
         samples = self.samples.draw(ours.part(numbers), progress.epoch)
-        dropout = [self.config.seed, progress.epoch, progress.step, *([ours.rank] if ours.rank else [])]
-        progress.add_step(*self.step(samples, dropout, progress.micro_batch, self._use_smaller_steps))
+        dropout = [self.config.seed, progress.epoch, progress.step,
+                   *([ours.rank] if ours.rank else [])]
+        progress.add_step(
+            *self.step(samples, dropout, progress.micro_batch, self._use_smaller_steps))
         seconds = time.time() - started
         progress.seconds += seconds
         return seconds
 
     def _use_smaller_steps(self, size: int) -> None:
         self.progress.micro_batch = size
-        self.emit("warning", message=f"memory ran out: steps are now made of micro-batches of {size} windows; the result is "
-                                     "the same, dropout aside")
+        self.emit("warning", message="memory ran out: steps are now made of micro-batches of "
+                                     f"{size} windows; the result is the same, dropout aside")
 
     def _use_smaller_validation(self, size: int) -> None:
         self.progress.validation_batch = size
-        self.emit("warning", message=f"memory ran out: validation now takes {size} windows at a time; the result is the same")
+        self.emit("warning", message=f"memory ran out: validation now takes {size} windows at a "
+                                     "time; the result is the same")
 
     def _has_to_stop(self, step_seconds: float) -> bool:
         """True when a stop was requested, here or in another process."""
@@ -403,24 +434,28 @@ class Trainer:
         progress.seconds += seconds
         row = {"epoch": progress.epoch, "train_loss": progress.loss, **judged,
                "learning_rate": learning_rate_at(progress.epoch, self.config)}
-        if self.by_passes:                            # no loss, no rate, and the last pass is the best
+        if self.by_passes:  # no loss, no rate, and the last pass is the best
             del row["train_loss"], row["learning_rate"]
-        if self.stopping.update(progress.epoch, -progress.epoch if self.by_passes else row["val_loss"]):
-            self.best_state = {name: value.detach().cpu().clone() for name, value in self.pipeline.learned().items()}
+        if self.stopping.update(
+                progress.epoch, -progress.epoch if self.by_passes else row["val_loss"]):
+            self.best_state = {name: value.detach().cpu().clone()
+                               for name, value in self.pipeline.learned().items()}
         progress.finish_epoch({**row, **machine_columns(progress.seconds, self.device)})
         self.save()
         stopping = self.stopping
-        self.emit("epoch", **progress.history[-1], best_epoch=stopping.best_epoch, counter=stopping.counter, patience=stopping.patience)
+        self.emit("epoch", **progress.history[-1], best_epoch=stopping.best_epoch,
+                  counter=stopping.counter, patience=stopping.patience)
         for message in epoch_warnings(progress.history):
             self.emit("warning", message=message)
 
     def _finish(self) -> str:
         """Put the best weights in place."""
         if self.best_state is None:
-            raise ValueError("the validation loss was never a finite number, so there are no weights worth keeping: "
-                             "lower training.learning_rate")
+            raise ValueError("the validation loss was never a finite number, "
+                             "so there are no weights worth keeping: lower training.learning_rate")
         reason = "early_stopping" if self.stopping.triggered else "finished"
         self.pipeline.load_learned(self.best_state)
         self.pipeline.eval()
-        self.emit("stop", reason=reason, epoch=self.progress.epoch - 1, best_epoch=self.stopping.best_epoch, resumable=False)
+        self.emit("stop", reason=reason, epoch=self.progress.epoch - 1,
+                  best_epoch=self.stopping.best_epoch, resumable=False)
         return reason

@@ -10,12 +10,14 @@ import re
 from pathlib import PurePosixPath
 
 # %% ../../../nbs/01_data/3_collection/01_naming.ipynb #b3c79ef0
+_SECTION, _DOMAIN = r"(?P<section>section_\d\d)", r"(?P<domain>source|target)"
+_ATTRIBUTES = r"(_(?P<attributes>[\w.-]*))?"
 _DCASE = [re.compile(pattern, re.ASCII) for pattern in (
     r"((?P<label>normal|anomaly)_)?(?P<machine_id>id_\d\d)_\d{8}\.wav",
-    r"(?P<section>section_\d\d)_(?P<domain>source|target)_(?P<subset>train)_(?P<label>normal)_\d{4}(_(?P<attributes>[\w.-]*))?\.wav",
-    r"(?P<section>section_\d\d)_(?P<domain>source|target)_(?P<subset>test)_(?P<label>normal|anomaly)_\d{4}(_(?P<attributes>[\w.-]*))?\.wav",
-    r"(?P<section>section_\d\d)_((?P<domain>source|target)_(?=test))?((?P<subset>test)_)?\d{4}\.wav",
-    r"(?P<section>section_\d\d)_(?P<attributes>machine|noise)_\d{4}(_[\w.-]*)?\.wav",
+    rf"{_SECTION}_{_DOMAIN}_(?P<subset>train)_(?P<label>normal)_\d{{4}}{_ATTRIBUTES}\.wav",
+    rf"{_SECTION}_{_DOMAIN}_(?P<subset>test)_(?P<label>normal|anomaly)_\d{{4}}{_ATTRIBUTES}\.wav",
+    rf"{_SECTION}_({_DOMAIN}_(?=test))?((?P<subset>test)_)?\d{{4}}\.wav",
+    rf"{_SECTION}_(?P<attributes>machine|noise)_\d{{4}}(_[\w.-]*)?\.wav",
 )]
 
 
@@ -38,31 +40,40 @@ def _dcase(path: PurePosixPath) -> dict:
 # %% ../../../nbs/01_data/3_collection/01_naming.ipynb #857251d3
 ESC50_CLASSES = (
     "dog", "rooster", "pig", "cow", "frog", "cat", "hen", "insects", "sheep", "crow",
-    "rain", "sea_waves", "crackling_fire", "crickets", "chirping_birds", "water_drops", "wind", "pouring_water", "toilet_flush", "thunderstorm",
-    "crying_baby", "sneezing", "clapping", "breathing", "coughing", "footsteps", "laughing", "brushing_teeth", "snoring", "drinking_sipping",
-    "door_wood_knock", "mouse_click", "keyboard_typing", "door_wood_creaks", "can_opening", "washing_machine", "vacuum_cleaner", "clock_alarm",
-    "clock_tick", "glass_breaking",
-    "helicopter", "chainsaw", "siren", "car_horn", "engine", "train", "church_bells", "airplane", "fireworks", "hand_saw",
+    "rain", "sea_waves", "crackling_fire", "crickets", "chirping_birds",
+    "water_drops", "wind", "pouring_water", "toilet_flush", "thunderstorm",
+    "crying_baby", "sneezing", "clapping", "breathing", "coughing",
+    "footsteps", "laughing", "brushing_teeth", "snoring", "drinking_sipping",
+    "door_wood_knock", "mouse_click", "keyboard_typing", "door_wood_creaks", "can_opening",
+    "washing_machine", "vacuum_cleaner", "clock_alarm", "clock_tick", "glass_breaking",
+    "helicopter", "chainsaw", "siren", "car_horn", "engine",
+    "train", "church_bells", "airplane", "fireworks", "hand_saw",
 )
 
 
 def _esc(path: PurePosixPath) -> dict:
     """What a name of ESC-50 says, or one of the older layout and its folder."""
-    match = re.fullmatch(r"(?P<fold>[1-5])-(?P<clip>\d+)-(?P<take>[A-Z])(-(?P<target>\d|[1-4]\d)\.wav|\.ogg)", path.name, re.ASCII)
+    match = re.fullmatch(
+        r"(?P<fold>[1-5])-(?P<clip>\d+)-(?P<take>[A-Z])(-(?P<target>\d|[1-4]\d)\.wav|\.ogg)",
+        path.name, re.ASCII)
     folder = re.fullmatch(r"\d{3} - (?P<label>.+)", path.parent.name)
     if not match or (match["target"] is None and not folder):
         return {}
-    label = folder["label"] if folder and match["target"] is None else ESC50_CLASSES[int(match["target"])]
-    return {"label": label, "fold": int(match["fold"]), "group": f"{match['fold']}-{match['clip']}", "take": match["take"]}
+    label = (folder["label"] if folder and match["target"] is None
+             else ESC50_CLASSES[int(match["target"])])
+    return {"label": label, "fold": int(match["fold"]), "group": f"{match['fold']}-{match['clip']}",
+            "take": match["take"]}
 
 # %% ../../../nbs/01_data/3_collection/01_naming.ipynb #9c0f0fe2
 def describe_name(
     key: str,    # POSIX path below the root, such as `fan/train/normal_id_00_00000000.wav`
-) -> dict:       # those known of `label`, `fold` (int), `group`, `take`, `machine_type`, `machine_id`, `section`, `domain`, `subset`, `attributes`
+    # those known of `label`, `fold` (int), `group`, `take`, `machine_type`, `machine_id`,
+    # `section`, `domain`, `subset`, `attributes`
+) -> dict:
     """What a file name of DCASE Task 2, ESC-50 or ESC-10 says; empty when it is of another kind.
 
-    `label` is as written there (`normal`, `anomaly`, a class name), `domain` is source or target, `subset` train, test or supplemental,
-    `group` the Freesound clip, and all but `fold` is text.
+    `label` is as written there (`normal`, `anomaly`, a class name), `domain` is source or target,
+    `subset` train, test or supplemental, `group` the Freesound clip, and all but `fold` is text.
     """
     path = PurePosixPath(key)
     return _dcase(path) or _esc(path)

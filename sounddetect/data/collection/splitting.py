@@ -84,8 +84,9 @@ def split_recordings(
 ) -> Split:
     """Split by group, stratified by label.
 
-    Raises `ValueError` when there are unlabelled recordings, fewer than two classes, or too few groups of a class. Warns
-    when each recording is a group of its own, because the score may then be too good.
+    Raises `ValueError` when there are unlabelled recordings, fewer than two classes, or too
+    few groups of a class. Warns when each recording is a group of its own, because the
+    score may then be too good.
     """
     _refuse_contradictions(recordings.table)
     if "split" in recordings.table and recordings.table["split"].notna().any():
@@ -96,7 +97,8 @@ def split_recordings(
     is_test = choose_groups(counts.to_numpy(), test, rng) if test else np.zeros(len(counts), bool)
     is_validation = np.zeros(len(counts), bool)
     is_validation[~is_test] = choose_groups(counts.to_numpy()[~is_test], validation, rng)
-    part = pd.Series(np.select([is_test, is_validation], ["test", "validation"], "train"), index=counts.index)
+    part = pd.Series(np.select([is_test, is_validation], ["test", "validation"], "train"),
+                     index=counts.index)
     part_of = table["group"].map(part).to_numpy()
     split = Split(*(recordings[part_of == name] for name in Split._fields))
     _check_parts(split, counts, with_test=test > 0)
@@ -118,12 +120,15 @@ def _given_split(recordings):
     part = table["split"].astype(str).str.strip().str.casefold()
     wrong = table.loc[~part.isin(Split._fields), "key"]
     if len(wrong):
-        raise ValueError(f"the column split needs train, validation or test for each recording; {wrong.iloc[0]} has {table['split'][wrong.index[0]]!r} ({len(wrong)} such)")
+        raise ValueError(
+            "the column split needs train, validation or test for each recording; "
+            f"{wrong.iloc[0]} has {table['split'][wrong.index[0]]!r} ({len(wrong)} such)")
     joined = pd.Series(_joined_by_content(table), index=table.index)
     torn = joined[part.groupby(joined).transform("nunique") > 1]
     if len(torn):
         group = torn.iloc[0]
-        raise ValueError(f"the column split tears a group apart: {group} is in {' and '.join(sorted(set(part[joined == group])))}; "
+        raise ValueError("the column split tears a group apart: "
+                         f"{group} is in {' and '.join(sorted(set(part[joined == group])))}; "
                          f"what belongs together goes into one part ({torn.nunique()} such)")
     split = Split(*(recordings[(part == name).to_numpy()] for name in Split._fields))
     _check_parts(split, _counts(table, n_parts=1), with_test=len(split.test) > 0)
@@ -147,18 +152,21 @@ def _refuse_contradictions(table):
     if (n_labels > 1).any():
         first = table[table["content_hash"] == table.loc[n_labels > 1, "content_hash"].iloc[0]]
         named = ", ".join(f"{key} ({label})" for key, label in zip(first["key"], first["label"]))
-        raise ValueError(f"the same recording has two labels: {named}; correct or remove one. {(n_labels > 1).sum()} recordings are concerned")
+        raise ValueError(f"the same recording has two labels: {named}; correct or remove one. "
+                         f"{(n_labels > 1).sum()} recordings are concerned")
 
 # %% ../../../nbs/01_data/3_collection/07_splitting.ipynb #85376207
 def _counts(table, n_parts):
-    """Recordings of each class in each group, once it is clear that they can be split into `n_parts`."""
+    """Recordings of each class in each group; raise when they cannot be split into `n_parts`."""
     unlabelled = table.loc[table["label"].isna(), "key"].tolist()
     if unlabelled:
-        raise ValueError(f"training needs labels; without one are {len(unlabelled)} recordings: {', '.join(unlabelled[:20])}. "
-                         "Put audio files into folders OK and NG, or name their folders in data.labels")
+        raise ValueError(f"training needs labels; without one are {len(unlabelled)} recordings: "
+                         f"{', '.join(unlabelled[:20])}. Put audio files into folders OK and NG, "
+                         "or name their folders in data.labels")
     counts = pd.crosstab(table["group"], table["label"])
     if counts.shape[1] < 2:
-        only = f"all {len(table)} are {counts.columns[0]}" if len(table) else "there are no recordings"
+        only = (f"all {len(table)} are {counts.columns[0]}" if len(table)
+                else "there are no recordings")
         raise ValueError(f"training needs recordings of two classes, {only}")
     for label, n_groups in (counts > 0).sum().items():
         if n_groups < n_parts:
@@ -168,9 +176,12 @@ def _counts(table, n_parts):
 
 def _too_few(label, n_groups, n_parts):
     if n_groups >= n_parts:
-        return f"{label} comes from {n_groups} groups: lower data.test_split or training.validation_split"
-    return (f"{label} comes from {n_groups} {'group' if n_groups == 1 else 'groups'}, a split into {n_parts} parts needs {n_parts} or more of each class: "
-            "record more, or cut long recordings into clips by data.clip_duration and data.group_by: stretch (the score will then be optimistic)")
+        return (f"{label} comes from {n_groups} groups: "
+                "lower data.test_split or training.validation_split")
+    return (f"{label} comes from {n_groups} {'group' if n_groups == 1 else 'groups'}, "
+            f"a split into {n_parts} parts needs {n_parts} or more of each class: record more, "
+            "or cut long recordings into clips by data.clip_duration and data.group_by: "
+            "stretch (the score will then be optimistic)")
 
 
 def _check_parts(split, counts, with_test):
@@ -178,13 +189,17 @@ def _check_parts(split, counts, with_test):
         missing = set(counts.columns) - set(part.table["label"])
         if missing and (with_test or name != "test"):
             label = sorted(missing)[0]
-            raise ValueError(f"no {label} is left for {name}; " + _too_few(label, (counts[label] > 0).sum(), 3))
+            raise ValueError(
+                f"no {label} is left for {name}; " + _too_few(label, (counts[label] > 0).sum(), 3))
 
 
 def _warn_if_optimistic(table):
-    if len(table) > 3 and table["group"].nunique() == len(table) and table["source"].nunique() < len(table):
-        warnings.warn("each recording counts as a source of its own, because there are too few files to keep files together: if "
-                      "neighbouring recordings are alike, the score is optimistic. Give one file per source, or `groups`", stacklevel=3)
+    if (len(table) > 3 and table["group"].nunique() == len(table)
+            and table["source"].nunique() < len(table)):
+        warnings.warn(
+            "each recording counts as a source of its own, because there are too few files to "
+            "keep files together: if neighbouring recordings are alike, the score is optimistic. "
+            "Give one file per source, or `groups`", stacklevel=3)
 
 # %% ../../../nbs/01_data/3_collection/07_splitting.ipynb #a0e4893f
 def split_good(
@@ -207,9 +222,11 @@ def split_good(
         part_of = _with_validation(recordings.table, is_good, part_of, validation, seed)
     keep = is_good | (part_of == "test")
     split = Split(*(recordings[keep & (part_of == name)] for name in Split._fields))
-    empty = [name for name, part in split._asdict().items() if not len(part) and (name != "test" or test)]
+    empty = [name for name, part in split._asdict().items()
+             if not len(part) and (name != "test" or test)]
     if empty:
-        raise ValueError(f"no good recording is left for {empty[0]}: record more, or lower data.test_split")
+        raise ValueError(
+            f"no good recording is left for {empty[0]}: record more, or lower data.test_split")
     _warn_if_optimistic(recordings.table)
     return split
 
@@ -217,17 +234,19 @@ def split_good(
 def _refuse_too_few_good(n_good: int) -> None:
     """Raise `ValueError` when there is nothing to learn what is usual from."""
     if n_good == 0:
-        raise ValueError("no recording is good, and from good ones alone is learnt what is usual: record some, or "
-                         "say which labels mean good, such as data.labels: {fine: OK}")
+        raise ValueError("no recording is good, and from good ones alone is learnt what is usual: "
+                         "record some, or say which labels mean good, "
+                         "such as data.labels: {fine: OK}")
     if n_good == 1:
-        raise ValueError("only one recording is good, and one does not tell how much good ones differ: record ten "
-                         "or more, or cut it into clips by data.clip_duration and data.group_by: stretch")
+        raise ValueError("only one recording is good, "
+                         "and one does not tell how much good ones differ: record ten or more, "
+                         "or cut it into clips by data.clip_duration and data.group_by: stretch")
 
 
 def parts_given(
     table: pd.DataFrame,     # of recordings
 ) -> np.ndarray | None:      # name of the part of each `(recording,)`; None: nothing says it
-    """What the column `split` says, or names of DCASE Task 2 where both train and test are there."""
+    """What the column `split` says, or names of DCASE Task 2 where train and test are there."""
     if "split" in table and table["split"].notna().any():
         return table["split"].astype(str).str.strip().str.casefold().to_numpy()
     if "subset" in table and {"train", "test"} <= set(table["subset"]):
@@ -254,7 +273,8 @@ def _parts_of_good(table, is_good, test, validation, seed):
     of_good = counts["good"].to_numpy() > 0 if "good" in counts else np.zeros(len(counts), bool)
     n_parts = 2 + (test > 0)
     if of_good.sum() < n_parts:
-        raise ValueError(_too_few("what is good", int(of_good.sum()), n_parts).replace(" of each class", ""))
+        raise ValueError(
+            _too_few("what is good", int(of_good.sum()), n_parts).replace(" of each class", ""))
     rng = np.random.default_rng([seed, 0x600D])
     part = pd.Series(np.where(of_good, "train", "test"), index=counts.index)
     if test:
@@ -274,9 +294,9 @@ def fold_numbers(
 ) -> np.ndarray:           # number of the fold of each recording, int from 1 `(recording,)`
     """Divide recordings into folds by group, stratified by label.
 
-    The folds of a column `fold` are numbered in the order of their names. Raises `ValueError` when there are too few groups of a class, when labels contradict each
-    other, or when the column has gaps or
-    tears copies apart; warns when it tears groups apart.
+    The folds of a column `fold` are numbered in the order of their names. Raises `ValueError` when
+    there are too few groups of a class, when labels contradict each other, or when the column has
+    gaps or tears copies apart; warns when it tears groups apart.
     """
     _refuse_contradictions(recordings.table)
     if "fold" in recordings.table and recordings.table["fold"].notna().any():
@@ -284,7 +304,8 @@ def fold_numbers(
     if n_folds < 2:
         raise ValueError(f"cross-validation needs 2 folds or more, got {n_folds}")
     table = recordings.table.assign(group=_joined_by_content(recordings.table))
-    counts = _counts(table, n_parts=max(n_folds, 3))       # of two folds, one trains and has to give a validation part as well
+    # of two folds, one trains and has to give a validation part as well
+    counts = _counts(table, n_parts=max(n_folds, 3))
     _warn_if_optimistic(table)
     fold = _dealt(counts.to_numpy(), n_folds, np.random.default_rng([seed, 0xF01D]))
     return table["group"].map(dict(zip(counts.index, fold + 1))).to_numpy(int)
@@ -297,7 +318,8 @@ def _dealt(counts, n_folds, rng):
     order = order[np.argsort(-(counts[order] / goal).max(1), kind="stable")]
     have, fold = np.zeros((n_folds, counts.shape[1])), np.zeros(len(counts), int)
     for group in order:
-        # How much further from its goal each hand would be: squares, so that the emptiest is preferred.
+        # How much further from its goal each hand would be: squares, so that
+        # the emptiest is preferred.
         worse = ((((have + counts[group] - goal) / goal) ** 2) - ((have - goal) / goal) ** 2).sum(1)
         fold[group] = worse.argmin()
         have[fold[group]] += counts[group]
@@ -308,16 +330,22 @@ def _given_folds(table):
     """Numbers of the folds that the column `fold` names."""
     missing = table.loc[table["fold"].isna(), "key"]
     if len(missing):
-        raise ValueError(f"the column fold needs a value for each recording; {missing.iloc[0]} has none ({len(missing)} such)")
+        raise ValueError("the column fold needs a value for each recording; "
+                         f"{missing.iloc[0]} has none ({len(missing)} such)")
     n_folds = table["fold"].astype(str).groupby(table["content_hash"]).transform("nunique")
     if (n_folds > 1).any():
-        raise ValueError(f"the column fold puts copies of one recording into different folds: {', '.join(table.loc[table['content_hash'] == table.loc[n_folds > 1, 'content_hash'].iloc[0], 'key'])}; "
-                         "give them one fold")
-    torn = table.loc[table["fold"].astype(str).groupby(table["group"]).transform("nunique") > 1, "group"]
+        torn = table.loc[n_folds > 1, "content_hash"].iloc[0]
+        copies = ", ".join(table.loc[table["content_hash"] == torn, "key"])
+        raise ValueError("the column fold puts copies of one recording into different folds: "
+                         f"{copies}; give them one fold")
+    torn = table.loc[
+        table["fold"].astype(str).groupby(table["group"]).transform("nunique") > 1, "group"]
     if len(torn):
-        warnings.warn(f"the column fold is taken as it is, but it tears groups apart, such as {torn.iloc[0]} ({torn.nunique()} such): if what one of "
-                      "them holds is alike, the score is optimistic", stacklevel=4)
+        warnings.warn("the column fold is taken as it is, "
+                      f"but it tears groups apart, such as {torn.iloc[0]} ({torn.nunique()} such): "
+                      "if what one of them holds is alike, the score is optimistic", stacklevel=4)
     names = sorted(table["fold"].unique(), key=lambda name: (str(type(name)), name))
     if len(names) < 2:
-        raise ValueError(f"cross-validation needs 2 folds or more, the column fold has only {names[0]}")
+        raise ValueError(
+            f"cross-validation needs 2 folds or more, the column fold has only {names[0]}")
     return table["fold"].map({name: number for number, name in enumerate(names, 1)}).to_numpy(int)

@@ -28,13 +28,16 @@ from ..readers.rows import About, Row, check_samples
 # %% ../../../nbs/01_data/2_store/00_stores.ipynb #a2a7455d
 INDEX, ROWS, SAMPLES = "index", "rows", "samples"
 STORE_DTYPES = ("float32", "int16", "float16")
-_ROW = np.dtype([("number", "i8"), ("offset", "i8"), ("n_samples", "i8"), ("n_channels", "i2"), ("sample_rate", "i4"),
-                 ("label", "i4"), ("group", "i4"), ("content_hash", "u8"), ("kept_hash", "u8"),
-                 ("scale", "f4")])
+_ROW = np.dtype([("number", "i8"), ("offset", "i8"), ("n_samples", "i8"), ("n_channels", "i2"),
+                 ("sample_rate", "i4"), ("label", "i4"), ("group", "i4"), ("content_hash", "u8"),
+                 ("kept_hash", "u8"), ("scale", "f4")])
 
 
 def _scale(peak: float, is_pcm16: bool, dtype: str) -> float:
-    """What a sample is divided by before it is kept: its full range is used, and 16-bit recordings stay what they are."""
+    """What a sample is divided by before it is kept.
+
+    The full range is used, and 16-bit recordings stay what they are.
+    """
     if dtype == "float32" or peak == 0:
         return 1.0
     if dtype == "float16":
@@ -62,7 +65,7 @@ def _digest(blocks: Iterable[np.ndarray]) -> int:
 
 
 def content_hash(samples: np.ndarray) -> str:
-    """16 hexadecimal digits that depend on the float32 samples `(time,)` or `(time, channel)` alone."""
+    """16 hexadecimal digits of the float32 samples `(time,)` or `(time, channel)` alone."""
     return f"{_digest([samples]):016x}"
 
 # %% ../../../nbs/01_data/2_store/00_stores.ipynb #4feaa23a
@@ -89,11 +92,14 @@ class _Index:
         """Put what `about` says into the rows from number `first` on."""
         if len(self) == first:
             return
-        rows = np.frombuffer(self.rows, _ROW)[first:]           # a view: what is written into it is written into the index
+        # a view: what is written into it is written into the index
+        rows = np.frombuffer(self.rows, _ROW)[first:]
         for name, values in (("label", about.labels), ("group", about.groups)):
             known = self.words[name]
-            written = (None if values is None else values[max(number, 0)] for number in map(int, rows["number"]))
-            rows[name] = np.fromiter((known.setdefault(_word(value), len(known)) for value in written), "i4", len(rows))
+            written = (None if values is None else values[max(number, 0)]
+                       for number in map(int, rows["number"]))
+            rows[name] = np.fromiter(
+                (known.setdefault(_word(value), len(known)) for value in written), "i4", len(rows))
         rows["sample_rate"][rows["sample_rate"] == 0] = about.sample_rate or 0
 
 
@@ -112,16 +118,20 @@ def _writing_to(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        free = shutil.disk_usage(next(path for path in (folder, *folder.parents) if path.exists())).free
-        raise CacheError(f"{folder}: recordings cannot be stored there ({error.strerror or error}; {free / 1e9:.1f} GB are free). Nothing half-written "
-                         "was left. Make room, point data.cache_dir to another disk, or need half of it by data.store_dtype: int16; older stores in "
-                         "this folder may be deleted at any time") from error
+        free = shutil.disk_usage(
+            next(path for path in (folder, *folder.parents) if path.exists())).free
+        raise CacheError(f"{folder}: recordings cannot be stored there ({error.strerror or error}; "
+                         f"{free / 1e9:.1f} GB are free). Nothing half-written was left. "
+                         "Make room, point data.cache_dir to another disk, "
+                         "or need half of it by data.store_dtype: int16; "
+                         "older stores in this folder may be deleted at any time") from error
 
 
 def _remove_abandoned(folder: Path, seconds: float = 600) -> None:
     for draft in folder.glob("*.tmp"):
         try:
-            if time.time() - max(path.stat().st_mtime for path in (draft, *draft.iterdir())) > seconds:
+            if (time.time()
+                    - max(path.stat().st_mtime for path in (draft, *draft.iterdir())) > seconds):
                 shutil.rmtree(draft, ignore_errors=True)
         except OSError:
             pass                                            # another process has just finished it
@@ -146,16 +156,21 @@ class StoreWriter:
             self._file = open(self._draft / SAMPLES, "wb")
         return self
 
-    def add(self, name: str, rows: Iterable[Row], about: About, progress: Callable[[int], None] = lambda n_bytes: None) -> None:
-        """Take over all that a reader hands out of the source `name`; `progress` is told how many of its bytes are read."""
+    def add(self, name: str, rows: Iterable[Row], about: About,
+            progress: Callable[[int], None] = lambda n_bytes: None) -> None:
+        """Take over all that a reader hands out of the source `name`.
+
+        `progress` is told how many of its bytes are read.
+        """
         before = len(self._index), self.position
         try:
             source = _take(self, rows, about, progress)
         except BaseException:
-            self._index.truncate(before[0])                 # a source is in the store as a whole, or not at all
+            self._index.truncate(before[0])  # a source is in the store as a whole, or not at all
             self.rewind(before[1])
             raise
-        self._index.sources.append({"name": name, "first": before[0], "n_rows": len(self._index) - before[0], **source})
+        self._index.sources.append(
+            {"name": name, "first": before[0], "n_rows": len(self._index) - before[0], **source})
 
     def write(self, values: np.ndarray) -> None:
         with _writing_to(self.folder):
@@ -194,7 +209,8 @@ def _finish(draft: Path, index: _Index, dtype: str, n_values: int) -> None:
 
 def _about(index: _Index, dtype: str, n_values: int) -> dict:
     """What a store says about itself, but for its rows."""
-    return {"dtype": dtype, "n_values": n_values, "sources": index.sources, **{name: list(known) for name, known in index.words.items()}}
+    return {"dtype": dtype, "n_values": n_values, "sources": index.sources,
+            **{name: list(known) for name, known in index.words.items()}}
 
 # %% ../../../nbs/01_data/2_store/00_stores.ipynb #3faf7856
 _PROBES, _PAGE = 8, 4096            # places in the samples that are compared at each opening; bytes
@@ -230,7 +246,9 @@ def _take(writer: StoreWriter, rows: Iterable[Row], about: About, progress: Call
     n_rows = len(index) - first
     if cut_off:
         use = "; of no use, because what belongs to them stands behind" if about.needs_end else ""
-        problems.append({"row": None, "problem": f"{cut_off}; {n_rows} row{'s' * (n_rows > 1)} could be read before{use}" if n_rows else cut_off})
+        if n_rows:
+            cut_off += f"; {n_rows} row{'s' * (n_rows > 1)} could be read before{use}"
+        problems.append({"row": None, "problem": cut_off})
         if about.needs_end:
             index.truncate(first)
     elif not n_rows and not problems:
@@ -268,9 +286,10 @@ def _append_samples(writer: StoreWriter, row: Row) -> dict:
     if not n_samples:
         raise ValueError("it holds no samples")
     content = int.from_bytes(digest.digest(), "big")
-    kept_hash = content if writer.dtype == "float32" else int.from_bytes(kept_digest.digest(), "big")
-    return dict(n_samples=n_samples, n_channels=n_channels, content_hash=content, kept_hash=kept_hash,
-                scale=scale)
+    kept_hash = content if writer.dtype == "float32" else int.from_bytes(
+        kept_digest.digest(), "big")
+    return dict(n_samples=n_samples, n_channels=n_channels, content_hash=content,
+                kept_hash=kept_hash, scale=scale)
 
 
 def _range(blocks: Iterable[np.ndarray]) -> tuple[float, bool]:
@@ -279,7 +298,8 @@ def _range(blocks: Iterable[np.ndarray]) -> tuple[float, bool]:
     for block in blocks:
         block = check_samples(block, position)
         peak, position = max(peak, float(np.abs(block).max(initial=0))), position + len(block)
-        is_pcm16 = is_pcm16 and bool((block * 32768 == np.rint(block * 32768)).all()) and block.max(initial=0) < 1
+        is_pcm16 = (is_pcm16 and bool((block * 32768 == np.rint(block * 32768)).all())
+                    and block.max(initial=0) < 1)
     return peak, is_pcm16 and peak <= 1
 
 # %% ../../../nbs/01_data/2_store/00_stores.ipynb #3a9c3660
@@ -298,16 +318,19 @@ class Store:
         if _sum(content).encode() != checksum:
             raise ValueError(f"{self.path / INDEX} is damaged: its check sum does not fit")
         self._describe(about := orjson.loads(content))
-        for name, found in ((SAMPLES, _probe(self.path / SAMPLES)), (ROWS, _sum((self.path / ROWS).read_bytes()))):
+        for name, found in ((SAMPLES, _probe(self.path / SAMPLES)),
+                            (ROWS, _sum((self.path / ROWS).read_bytes()))):
             if found != about["sums"][name]:
                 raise ValueError(f"{self.path / name} is damaged: its check sum does not fit")
 
     def _describe(self, about: dict) -> None:
-        self.dtype, self.n_values, self.sources = np.dtype(about["dtype"]), about["n_values"], about["sources"]
-        self.words = {name: [orjson.loads(word) for word in about[name]] for name in ("label", "group")}
+        self.dtype, self.n_values = np.dtype(about["dtype"]), about["n_values"]
+        self.sources = about["sources"]
+        self.words = {name: [orjson.loads(word) for word in about[name]]
+                      for name in ("label", "group")}
 
     def __reduce__(self):
-        return Store, (self.path,)                                          # another process maps the files itself
+        return Store, (self.path,)  # another process maps the files itself
 
     @cached_property
     def _mapped(self) -> mmap.mmap:
@@ -327,13 +350,15 @@ class Store:
     def refuse_damaged(self) -> None:
         """Read all samples once. Raises `ValueError` when they are not those that were written."""
         for row in self.rows:
-            first, n_values, digest = int(row["offset"]), int(row["n_samples"]) * int(row["n_channels"]), _hasher()
+            first, digest = int(row["offset"]), _hasher()
+            n_values = int(row["n_samples"]) * int(row["n_channels"])
             for start in range(first, first + n_values, _AT_ONCE):
                 stop = min(start + _AT_ONCE, first + n_values)
                 self._announce(start, stop)
                 digest.update(self.samples[start:stop])
             if int.from_bytes(digest.digest(), "big") != int(row["kept_hash"]):
-                raise ValueError(f"{self.path / SAMPLES} is damaged: the samples at {first} are not those that were written")
+                raise ValueError(f"{self.path / SAMPLES} is damaged: "
+                                 f"the samples at {first} are not those that were written")
 
     def read(self, row: np.void, start: int, stop: int) -> np.ndarray:
         """Samples `start` to `stop` of a recording, float32 `(channel, time)`, a copy."""
@@ -371,8 +396,9 @@ def _open(path: Path) -> Store | None:
 
 
 def find_stores(folder: str | os.PathLike) -> dict[str, tuple[Store, dict]]:
-    """`{name of a source: (its store, what the store says of it)}` for all whole stores below `folder`."""
-    paths = sorted(path for path in Path(folder).glob("*") if path.is_dir() and path.suffix != ".tmp")
+    """`{source: (its store, what the store says of it)}` for all whole stores below `folder`."""
+    paths = sorted(
+        path for path in Path(folder).glob("*") if path.is_dir() and path.suffix != ".tmp")
     stores = filter(None, map(_open, paths))
     return {source["name"]: (store, source) for store in stores for source in store.sources}
 
@@ -381,7 +407,8 @@ SCRATCH = 64 << 20      # bytes that are kept in memory
 
 
 class ScratchWriter(StoreWriter):
-    """Take sources as a `StoreWriter` does; in the end `store` reads them. It is gone when nobody refers to it any more.
+    """Take sources as a `StoreWriter` does; in the end `store` reads them. It is gone when
+    nobody refers to it any more.
 
     Raises `CacheError` when the disk for temporary files is full.
     """
@@ -431,4 +458,4 @@ class ScratchStore(Store):
         return ScratchStore, (self._about, self.rows.tobytes(), self.samples.tobytes())
 
     def _announce(self, first: int, last: int) -> None:
-        pass                                                                # it has just been written
+        pass  # it has just been written
