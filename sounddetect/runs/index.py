@@ -9,9 +9,13 @@ __all__ = ['state_of', 'Runs']
 import json
 import os
 import re
+import threading
+import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -88,12 +92,61 @@ def _times(path):
         started = datetime.fromtimestamp((path / "config.yaml").stat().st_mtime)
     return {"started": started.replace(tzinfo=None), "changed": datetime.fromtimestamp(changed)}
 
-# %% ../../nbs/09a_runs/02_index.ipynb #7c354042
+# %% ../../nbs/09a_runs/02_index.ipynb #e289d566
 _NO_RUNS = {"weights", "model", "evaluation", "doubts"}     # folders of a run that hold none
+_WITNESSES = ("log.txt", "model", "evaluation")             # whose times tell that a run changed
+_STEP = int(2.5e9)                                          # ns; the coarsest times are of 2 s
 
 
+@dataclass
+class _Folder:
+    """A folder as it was when it was looked at."""
+
+    place: str
+    times: dict[str, int]           # ns since 1970, by path
+    is_settled: bool                # the last change was well before
+    is_run: bool
+    folders: list[str]              # paths below it where there may be runs
+    row: dict[str, Any] | None = None
+
+    @classmethod
+    def read(cls, place: str) -> "_Folder":
+        """Look at a folder. Raises `OSError` when it is not there."""
+        now = time.time_ns()
+        with os.scandir(place) as entries:
+            inside = {entry.name: entry for entry in entries}
+        is_run = "config.yaml" in inside and inside["config.yaml"].is_file()
+        told = _WITNESSES if "model" in inside else (*_WITNESSES, "weights")
+        watched = [place, *(f"{place}/{name}" for name in told if is_run and name in inside)]
+        times = {path: os.stat(path).st_mtime_ns for path in watched}
+        folders = [entry.path for name, entry in sorted(inside.items()) if name[0] != "."
+                   and name not in _NO_RUNS and entry.is_dir(follow_symlinks=False)]
+        return cls(place, times, max(times.values()) < now - _STEP, is_run, folders)
+
+    def is_current(self) -> bool:
+        """Whether nothing has changed since."""
+        try:
+            return self.is_settled and all(os.stat(path).st_mtime_ns == moment
+                                           for path, moment in self.times.items())
+        except OSError:
+            return False
+
+# %% ../../nbs/09a_runs/02_index.ipynb #70da7868
+def _row_now(folder: _Folder, name: str, parent: str) -> dict[str, Any]:
+    """The row of a run folder, which is read when there is none yet."""
+    row = folder.row
+    if row is None or row["parent"] != parent:
+        row = _row(Path(folder.place), name, parent)
+    elif row["state"] != "finished":
+        row = {**row, "state": state_of(folder.place)}
+    folder.row = row
+    return row
+
+# %% ../../nbs/09a_runs/02_index.ipynb #7c354042
 class Runs:
     """The runs below a folder, as a table and one after the other.
+
+    Asked again, it reads only those again that changed. Threads may share it.
 
     Args:
         folder: the folder to look in.
@@ -106,19 +159,38 @@ class Runs:
         self.folder = Path(folder)
         if not self.folder.is_dir():
             raise FileNotFoundError(f"there is no folder {folder} to look for runs in")
+        self._kept: dict[str, _Folder] = {}         # by path, of the last time
+        self._rows: list[dict[str, Any]] = []
+        self._as_of = float("-inf")                 # s of `time.monotonic()`
+        self._lock = threading.Lock()
 
-    def _found(self) -> Iterator[Path]:
-        """Run folders, parents before their children."""
-        for place, folders, files in os.walk(self.folder):
-            folders[:] = sorted(name for name in folders if name[0] != "." and name not in _NO_RUNS)
-            if "config.yaml" in files and Path(place, "config.yaml").is_file():
-                yield Path(place)
+    def _found(self) -> Iterator[tuple[_Folder, str]]:
+        """Run folders and the path of the run above each, parents before their children."""
+        kept: dict[str, _Folder] = {}
+        waiting = [(str(self.folder), "")]
+        while waiting:
+            place, above = waiting.pop()
+            folder = self._kept.get(place)
+            if folder is None or not folder.is_current():
+                try:
+                    folder = _Folder.read(place)
+                except OSError:                     # removed meanwhile
+                    continue
+            kept[place] = folder
+            if folder.is_run:
+                yield folder, above
+            waiting += [(below, place if folder.is_run else above)
+                        for below in reversed(folder.folders)]
+        self._kept = kept
 
     def __iter__(self) -> Iterator[Run]:
-        return map(Run, self._found())
+        with self._lock:
+            found = [Path(folder.place) for folder, _ in self._found()]
+        return map(Run, found)
 
     def __len__(self) -> int:
-        return sum(1 for _ in self._found())
+        with self._lock:
+            return sum(1 for _ in self._found())
 
     def __repr__(self) -> str:
         return f"Runs({self.folder.as_posix()})\n{self.table.to_string(index=False, na_rep='-')}"
@@ -129,17 +201,36 @@ class Runs:
         return html_table(self.table.astype({"started": str, "changed": str}))
 
     @property
+    def rows(self) -> list[dict[str, Any]]:
+        """A dictionary a run, the oldest first, with what it has of the columns of `table`.
+
+        Not to be changed: they are kept for the next time.
+        """
+        asked = time.monotonic()
+        with self._lock:
+            if self._as_of < asked:                 # else somebody looked while this one waited
+                self._as_of = time.monotonic()
+                self._rows = sorted(self._read(), key=lambda row: (row["started"], row["path"]))
+            return self._rows
+
+    def _read(self) -> Iterator[dict[str, Any]]:
+        start = len(str(self.folder).rstrip(os.sep)) + 1
+        for folder, above in self._found():
+            try:
+                yield _row_now(folder, _below(folder.place, start), above and _below(above, start))
+            except FileNotFoundError:               # removed meanwhile
+                continue
+
+    @property
     def table(self) -> pd.DataFrame:
         """A row a run, the oldest first.
 
         Columns: `path` and `parent` (below the folder; empty for a run that stands alone), `kind`,
         `state`, `task`, `architecture`, `epochs` done, `started`, `changed`, and metrics.
         """
-        names: dict[Path, str] = {}
-        rows = []
-        for path in self._found():
-            parent = next((names[above] for above in path.parents if above in names), "")
-            names[path] = path.relative_to(self.folder).as_posix()
-            rows.append(_row(path, names[path], parent))
-        table = pd.DataFrame(rows, columns=None if rows else _COLUMNS)
-        return table.sort_values(["started", "path"], kind="stable", ignore_index=True)
+        rows = self.rows
+        return pd.DataFrame(rows, columns=None if rows else _COLUMNS)
+
+
+def _below(place: str, start: int) -> str:
+    return place[start:].replace(os.sep, "/") or "."

@@ -7,14 +7,17 @@ __all__ = ['STATUS', 'TAIL', 'AT_A_TIME', 'PATIENCE', 'MOST_ROWS', 'last_events'
 
 # %% ../../nbs/11d_service/05_answers.ipynb #e01cdc0b
 import json
+import math
 import os
+import re
 import secrets
 import threading
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, cast
 
@@ -65,24 +68,44 @@ def last_events(run: Path, n_bytes: int = TAIL) -> list[dict]:
 
 def progress_of(run: Path) -> dict[str, Any]:
     """How far a run is: `progress` in percent, `epoch` of `epochs`, what is left, its metrics."""
-    there, events = Run(run), last_events(run)
-    rows = there.results
-    epochs = there.config.training.epochs
+    events, epochs, (n_done, metrics) = last_events(run), _epochs_wanted(run), _epochs_done(run)
     last = {event["event"]: event for event in events}
     step, ended = last.get("batch", {}), last.get("stop", {})
-    done = float(len(rows))
-    if step.get("epoch", 0) > len(rows) and step.get("n_steps"):
+    done = float(n_done)
+    if step.get("epoch", 0) > n_done and step.get("n_steps"):
         done = step["epoch"] - 1 + step["step"] / step["n_steps"]
     is_over = state_of(run) == "finished"
     left = last.get("forecast", {}).get("seconds_left")
-    if not is_over and left is None and len(rows) and "seconds" in rows:
-        left = (epochs - done) * float(rows["seconds"].iloc[-1])
-    metrics = rows.iloc[-1].to_dict() if len(rows) else {}
-    metrics.pop("epoch", None)
+    if not is_over and left is None and "seconds" in metrics:
+        left = (epochs - done) * float(metrics["seconds"])
     best = ended.get("best_epoch") or last.get("epoch", {}).get("best_epoch")
     return {"progress": 100.0 if is_over else round(min(99.9, 100 * done / max(1, epochs)), 1),
-            "epoch": len(rows), "epochs": epochs, "best_epoch": best,
+            "epoch": n_done, "epochs": epochs, "best_epoch": best,
             "remaining_seconds": 0 if is_over else left, **metrics}
+
+
+def _epochs_done(run: Path) -> tuple[int, dict[str, Any]]:
+    """How many epochs are done, and the metrics of the last one."""
+    try:
+        now = os.stat(run / "results.csv")
+    except FileNotFoundError:
+        return 0, {}
+    return _last_row(run, (now.st_ino, now.st_mtime_ns, now.st_size))
+
+
+@lru_cache(maxsize=256)
+def _last_row(run: Path, file: tuple[int, int, int]) -> tuple[int, dict[str, Any]]:
+    """The same, read once for each file: it is replaced by a new one after each epoch."""
+    rows = Run(run).results
+    told = rows.drop(columns="epoch", errors="ignore")
+    return len(rows), told.iloc[-1].to_dict() if len(rows) else {}
+
+
+def _epochs_wanted(run: Path) -> int:
+    """By the line of `config.yaml`, for parsing all of it would take a hundred times as long."""
+    text = (run / "config.yaml").read_text(encoding="utf-8", errors="replace")
+    found = re.search(r"(?m)^training:.*\n(?:(?:[ #].*)?\n)*?  epochs: *(\d+)\b", text)
+    return int(found[1]) if found else Run(run).config.training.epochs
 
 # %% ../../nbs/11d_service/05_answers.ipynb #d4255ea5
 AT_A_TIME, PATIENCE, MOST_ROWS = 2, 30.0, 10_000
@@ -106,6 +129,8 @@ class Desk:
         self.registry = Registry(roots.first / "registry")
         self.keeper = Keeper(roots.first, room or Room.of_this_machine(n_on_cpu))
         self.queue = self.keeper.queue
+        self.index = Runs(self.runs)
+        self._progress: dict[str, tuple[dict, dict]] = {}   # of a finished run, by its row
         self._heavy = threading.BoundedSemaphore(AT_A_TIME)
         self._began = time.time()
 
@@ -191,7 +216,12 @@ class Desk:
 
     def status(self, training_id: str) -> dict[str, Any]:
         """How far a training is. Raises `FileNotFoundError` for one that is not known."""
-        training, run = self.queue.get(training_id), self.runs / training_id
+        return self._status(training_id, self.queue.get(training_id))
+
+    def _status(self, training_id: str, training: QueuedTraining | None,
+                row: dict[str, Any] | None = None) -> dict[str, Any]:
+        """The same of what the queue and, if it was asked, the index know."""
+        run = self.runs / training_id
         is_there = (run / "config.yaml").is_file()
         if training is None and not is_there:
             raise FileNotFoundError(f"there is no training {training_id!r}")
@@ -199,7 +229,7 @@ class Desk:
         told = {"progress": 0.0, "epoch": 0, "epochs": None, "best_epoch": None,
                 "remaining_seconds": None}
         if is_there:
-            told = progress_of(run)
+            told = self._progress_of(run, row)
         elif training:
             told["epochs"] = training.work.get("settings", {}).get("training.epochs")
         # a detector may be there while it is still being judged, or while it is extended
@@ -214,16 +244,44 @@ class Desk:
             "actions": actions_of(status, wanted),
             **(_times(training) if training else {})})
 
-    def statuses(self) -> dict[str, Any]:
-        """All trainings, the newest first."""
-        found = [self.status(training_id) for training_id in self.known()]
-        return {"count": len(found), "trainings": found}
+    def _progress_of(self, run: Path, row: dict[str, Any] | None) -> dict[str, Any]:
+        """How far a run is; of a finished one it is kept until its row in the index is new."""
+        seen, told = self._progress.get(run.name, (None, {}))
+        if row is None or seen is not row:
+            told = progress_of(run)
+            if row is not None and row["state"] == "finished":
+                self._progress[run.name] = row, told
+        return told
+
+    def statuses(self, name: str = "", state: str = "", skip: int = 0,
+                 limit: int | None = None) -> dict[str, Any]:
+        """Trainings, the newest first; `count` is of all that fit.
+
+        Args:
+            name: what their name contains; empty: any.
+            state: such as completed; empty: any.
+            skip, limit: which of them are told.
+        """
+        rows, queued = self._rows(), {one.id: one for one in self.queue.trainings()}
+        fitting = [one for one in sorted({*rows, *queued}, reverse=True)
+                   if name.lower() in one.lower() and state in ("", _state(one, queued, rows))]
+        chosen = fitting[skip:None if limit is None else skip + limit]
+        found = []
+        for one in chosen:
+            try:
+                found.append(self._status(one, queued.get(one), rows.get(one)))
+            except FileNotFoundError:               # removed meanwhile
+                continue
+        return {"count": len(fitting), "trainings": found}
 
     def known(self) -> list[str]:
         """Names of all trainings, the newest first: those in the queue, and run folders."""
         names = {training.id for training in self.queue.trainings()}
-        names |= {path.parent.name for path in self.runs.glob("*/config.yaml")}
-        return sorted(names, reverse=True)
+        return sorted(names.union(self._rows()), reverse=True)
+
+    def _rows(self) -> dict[str, dict[str, Any]]:
+        """What the index says of each run that has no parent, by its name."""
+        return {row["path"]: row for row in self.index.rows if "/" not in row["path"]}
 
     def stop(self, training_id: str) -> dict[str, Any]:
         """Ask a training to stop after its step, or withdraw one that waits."""
@@ -279,14 +337,12 @@ class Desk:
         rows = self.run(training_id).results.astype(object).to_dict("records")
         return without_nan({"training_id": training_id, "count": len(rows), "epochs": rows})
 
-    def list_runs(self) -> dict[str, Any]:
-        """All run folders with state, parent and metrics."""
-        table = Runs(self.runs).table
-        for column in ("started", "changed"):
-            table[column] = table[column].map(lambda moment: moment.isoformat(timespec="seconds"))
-        table["state"] = table["state"].map(STATUS)
-        rows = table.astype(object).to_dict("records")
-        return {"count": len(rows), "runs": without_nan(rows)}
+    def list_runs(self, skip: int = 0, limit: int | None = None) -> dict[str, Any]:
+        """Run folders with state, parent and metrics, the newest first; `count` is of all."""
+        rows = self.index.rows
+        chosen = rows[::-1][skip:None if limit is None else skip + limit]
+        columns = dict.fromkeys(name for row in chosen for name in row)
+        return {"count": len(rows), "runs": [_listed(row, columns) for row in chosen]}
 
     # Models.
 
@@ -436,6 +492,20 @@ class Desk:
             "model_path": model_path, "count": len(rows), "threshold": detector.scores.threshold,
             "truncated": len(rows) > MOST_ROWS,
             "predictions": rows[:MOST_ROWS].astype(object).to_dict("records")})
+
+
+def _state(name: str, queued: dict[str, QueuedTraining], rows: dict[str, dict]) -> str:
+    """State of a training, which the queue knows better than its folder."""
+    return queued[name].status if name in queued else STATUS[rows[name]["state"]]
+
+
+def _listed(row: dict[str, Any], columns: Iterable[str]) -> dict[str, Any]:
+    """A row of the index for JSON; null where a run lacks what another one has."""
+    told = {name: row.get(name) for name in columns} | {"state": STATUS[row["state"]]}
+    for name in ("started", "changed"):
+        told[name] = row[name].isoformat(timespec="seconds")
+    return {name: None if isinstance(value, float) and not math.isfinite(value) else value
+            for name, value in told.items()}
 
 
 _LABELS = ("label", "class", "spelt", "group", "source", "OK and", "good")
