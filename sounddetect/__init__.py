@@ -49,7 +49,10 @@ __all__ = ["__version__", *_FACE]
 
 
 def _imported(name):
-    """A module. Meanwhile no garbage is collected: what large libraries build is no garbage, and to look for some takes a seventh of the time."""
+    """A module, imported without collecting garbage meanwhile.
+
+    What large libraries build is no garbage, and to look for some takes a seventh of the time.
+    """
     was_enabled = gc.isenabled()
     gc.disable()
     try:

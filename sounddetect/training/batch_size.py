@@ -84,7 +84,7 @@ class Trial:
         """Whether steps and validation with `size` windows fit into memory; changes nothing."""
         with self.step.unchanged():
             survived = self._survives(size, steps)
-        if not survived or self.step.device.type == "cuda":      # on a CPU, what a trial had is free again
+        if not survived or self.step.device.type == "cuda":  # a CPU has what a trial had already
             free_memory()
         return survived
 
