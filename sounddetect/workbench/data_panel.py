@@ -297,7 +297,8 @@ def _load(panel: DataPanel, taken: dict) -> bool:
         path, recordings, cut = found
         panel.columns.give(_first_table(recordings), taken.get("data.columns"))
         if not len(recordings):
-            panel.label_table.give(recordings)
+            if panel.columns.known is None:
+                panel.label_table.give(recordings)
             panel.say(
                 "data.nothing",
                 "error",
