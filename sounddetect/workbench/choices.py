@@ -178,8 +178,8 @@ class LabelsTable:
         self.lists, lines = {}, []
         for name, n_files in sorted(source.counts.items()) if source is not None else ():
             own = [] if name in CLASSES else [(words("labels.class", name=name), name)]
-            options = [(words("labels.choose"), WAITS), *((label, label) for label in CLASSES), *own,
-                       (words("labels.out"), OUT)]
+            usual = [(label, label) for label in CLASSES]
+            options = [(words("labels.choose"), WAITS), *usual, *own, (words("labels.out"), OUT)]
             self.lists[name] = listed = widgets.Dropdown(
                 options=options, value=known_class(name) or WAITS,
                 layout=widgets.Layout(width="230px"))
