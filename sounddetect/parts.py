@@ -150,6 +150,7 @@ _BUILT_IN = [
          "sounddetect.data.readers.audio_files:read_audio"),
     Part("reader", "matlab", (".mat",), "sounddetect.data.readers.matlab:read_matlab"),
     Part("reader", "csv", (".csv",), "sounddetect.data.readers.numeric_csv:read_numeric_csv"),
+    Part("reader", "xlsx", (".xlsx",), "sounddetect.data.readers.spreadsheets:read_spreadsheet"),
 ]
 _parts = {(part.kind, part.name): part for part in _BUILT_IN}
 

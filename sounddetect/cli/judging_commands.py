@@ -64,7 +64,8 @@ def _print_denoised(run, result):
     folder, few = run.path / "evaluation", result.metrics["n_groups"]
     print(f"{len(result.predictions)} mixtures of {few} recordings:")
     print(result.by_snr.to_string(float_format="{:.2f}".format))
-    improved = result.table().loc[["si_sdr_improvement", "snr_improvement"]]
+    shown = [name for name in result.scores.shown if name != "si_sdr" and name in result.metrics]
+    improved = result.table().loc[shown]
     print(improved.to_string(float_format="{:.2f}".format, na_rep="-"))
     print(f"pictures: {folder}\nreport: {folder / 'report.html'}")
 

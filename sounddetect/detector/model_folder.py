@@ -45,7 +45,8 @@ def settings_of_model(config: Config) -> dict:
             "parts": [{"kind": part.kind, "name": part.name, "module": part.home,
                        "settings": settings} for part, settings in _parts_of(config)],
             "config": config.model_dump(include={"audio", "preprocessing"})
-            | {"data": {"classes": list(config.data.classes), "labels": dict(config.data.labels)},
+            | {"data": {"classes": list(config.data.classes), "labels": dict(config.data.labels),
+                        **({"columns": config.data.columns} if config.data.columns else {})},
                "inference": {"threshold": inference.working_threshold,
                              "temperature": inference.working_temperature,
                              "familiarity": inference.familiarity},

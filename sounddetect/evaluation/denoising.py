@@ -27,6 +27,7 @@ from .page import anchor_of, folded, interval_of, page_of, section
 from ..files import sweep, write_bytes, write_json, write_text
 from ..foreign_text import csv_text
 from ..html import html_table, picture, player, render
+from ..judging.beats import BEATS, beats_before_and_after
 from ..judging.denoising import before_and_after, noise_gain
 from ..judging.intervals import MIN_GROUPS
 from ..plotting.denoising import plot_denoised
@@ -102,11 +103,17 @@ def judged_mixtures(
     ],  # (waveform `(channel, time)`, Hz) -> the same shape
     made: Iterator[Mixed],
     sample_rate: int,  # Hz, of the mixtures
+    beats: bool = False,  # signals are heart beats: see `beats_before_and_after`, too
 ) -> Iterator[tuple[dict, Mixed, np.ndarray]]:  # row, mixture, cleaned waveform
-    """What a method makes of mixtures, one after the other; see `before_and_after`."""
+    """What a method makes of mixtures, one after the other; see `before_and_after`.
+
+    Raises `ValueError` for `beats` of a signal that has none.
+    """
     for each in made:
         cleaned = method(each.noisy, sample_rate)
         measured = before_and_after(each.noisy, cleaned, each.clean)
+        if beats:
+            measured |= _of_beats(each, cleaned, sample_rate)
         yield {
             "key": each.key,
             "noise": each.noise,
@@ -117,6 +124,16 @@ def judged_mixtures(
             "content_hash": each.content[0],
             "noise_hash": each.content[1],
         }, each, cleaned
+
+
+def _of_beats(each, cleaned, sample_rate):
+    try:
+        return beats_before_and_after(each.noisy, cleaned, each.clean, sample_rate)
+    except ValueError as error:
+        raise ValueError(
+            f"{each.key}: {error}: leave it out, or set denoise.beats: false where signals are no "
+            "heart beats"
+        ) from None
 
 # %% ../../nbs/09c_evaluation/07_denoising.ipynb #bc61d149
 class Example(NamedTuple):
@@ -188,7 +205,8 @@ class DenoisingEvaluation:
     @property
     def by_snr(self) -> pd.DataFrame:
         """Means of all measures at each ratio of the mixtures."""
-        by_ratio = self.predictions.groupby("snr_db")[list(MEASURES)].mean()
+        measures = [name for name in (*MEASURES, *BEATS) if name in self.predictions]
+        by_ratio = self.predictions.groupby("snr_db")[measures].mean()
         return by_ratio.sort_index(ascending=False)
 
     def views(self) -> Iterator[tuple[str, dict]]:
@@ -219,7 +237,7 @@ def evaluate_denoising(
     recordings: Recordings,  # signal and noise that it has not met
     judged_on: str = "recordings",
     run: Run | None = None,
-    like: Config | None = None,  # mix as this one says: its seed and `denoise.tested_snr_db`
+    like: Config | None = None,  # mix as this one says: its seed, `denoise.tested_snr_db`, `beats`
 ) -> DenoisingEvaluation:
     """Judge a detector that removes noise. Raises `ValueError` where signal or noise is missing."""
     check_audio(recordings, detector.config)
@@ -227,10 +245,11 @@ def evaluate_denoising(
     examples: list[Example] = []
     config = detector.config
     if like is not None:
-        ratios = like.denoise.tested_snr_db  # type: ignore[attr-defined]
-        config = config.replace({"seed": like.seed, "denoise.tested_snr_db": ratios})
-    made = mixtures(recordings, config)
-    for row, each, cleaned in judged_mixtures(detector.process, made, rate):
+        mixed = like.denoise  # type: ignore[attr-defined]
+        told = {"denoise.tested_snr_db": mixed.tested_snr_db, "denoise.beats": mixed.beats}
+        config = config.replace({"seed": like.seed} | told)
+    made, beats = mixtures(recordings, config), config.denoise.beats  # type: ignore[attr-defined]
+    for row, each, cleaned in judged_mixtures(detector.process, made, rate, beats):
         rows.append(row)
         if len(examples) < EXAMPLES:
             shown = slice(0, int(SHOWN_SECONDS * rate))
@@ -321,7 +340,12 @@ _NAMES = {
     "snr": "SNR (dB)",
     "l1": "mean absolute error",
     "lsd": "log-spectral distance (dB)",
+    "beat_precision": "beats found that are true, within 50 ms (precision)",
+    "beat_recall": "true beats that are found (recall)",
+    "beat_f1": "both together (F1)",
+    "heart_rate_error": "error of the heart rate (1/min)",
 }
+_BANDS = ("si_sdr_in", "si_sdr", "si_sdr_improvement", "snr_improvement", "l1", "lsd", *BEATS[-4:])
 _HEAD = """
 <p class="run">Judged on {{ judged_on }}, <time>{{ day }}</time></p><h1>{{ title }}</h1>
 <div class="verdict"><p>{{ verdict }}</p></div>
@@ -362,7 +386,7 @@ def _verdict(evaluation):
 
 def _measures(evaluation):
     metrics, rows = evaluation.metrics, {}
-    for name, title in _NAMES.items():
+    for name, title in ((name, title) for name, title in _NAMES.items() if name in metrics):
         rows[title] = {
             "noisy": metrics[f"{name}_in"],
             "cleaned": metrics[name],
@@ -377,9 +401,8 @@ def denoising_report(
 ) -> Markup:
     """The page, self-contained: no request, no program."""
     metrics, run, rate = evaluation.metrics, evaluation.run, _rate(evaluation)
-    bands = evaluation.by_snr[
-        ["si_sdr_in", "si_sdr", "si_sdr_improvement", "snr_improvement", "l1", "lsd"]
-    ]
+    bands = evaluation.by_snr
+    bands = bands[[name for name in _BANDS if name in bands]]
     bands.index = [f"{ratio:g} dB" for ratio in bands.index]
     drawn = Markup("").join(
         picture(pictures[kind], kind) for kind in ("improvement",) if kind in pictures

@@ -259,7 +259,7 @@ def save_evaluation(
     write_report(findings_of(evaluation, pictures, tables, cases), folder / "report.html")
     return folder
 
-
+# %% ../../nbs/09c_evaluation/04_evaluation.ipynb #51f96192
 def _collect_errors(evaluation, folder, n_drawn):
     """Fill `folder` with the errors; those that are drawn, as cases.
 
@@ -272,7 +272,7 @@ def _collect_errors(evaluation, folder, n_drawn):
                    n_drawn, cases)
     return cases
 
-# %% ../../nbs/09c_evaluation/04_evaluation.ipynb #51f96192
+
 def findings_of(
     evaluation: Evaluation,
     pictures: dict[str, bytes],
@@ -338,7 +338,7 @@ def evaluate(
         track_evaluation(run, evaluation.metrics)
     return evaluation
 
-
+# %% ../../nbs/09c_evaluation/04_evaluation.ipynb #69786457
 def _evaluate_denoising(detector, recordings, judged_on, run):
     evaluation = evaluate_denoising(detector, recordings, judged_on, run)
     if run is not None:
@@ -354,7 +354,7 @@ def _judge(detector, recordings, judged_on, run):
     predictions = predictions.assign(**known)
     return Evaluation(predictions, detector.scores, judged_on, detector, run, recordings)
 
-# %% ../../nbs/09c_evaluation/04_evaluation.ipynb #69786457
+# %% ../../nbs/09c_evaluation/04_evaluation.ipynb #536b994d
 def own_recordings(run: Run) -> Recordings:
     """The recordings that a run was made from, read again from where they were.
 
@@ -389,7 +389,7 @@ def _unmet(run, recordings):
                       stacklevel=3)
     return recordings[~known]
 
-
+# %% ../../nbs/09c_evaluation/04_evaluation.ipynb #13d4bc12
 def _said_to_be_good(recordings, task):
     """Recordings without any label, labelled for a task that learns from good ones."""
     if not isinstance(task, LearnsFromGood) or recordings.table["label"].notna().any():
@@ -438,7 +438,7 @@ def saved_evaluation(run: Run) -> Evaluation | DenoisingEvaluation:
     return Evaluation(predictions, detector.scores, judged_on, detector, run,
                       _still_there(run, predictions))
 
-
+# %% ../../nbs/09c_evaluation/04_evaluation.ipynb #4b5ef2d6
 def _still_there(run, predictions):
     """The judged recordings, None when one of them is missing or has changed, or nobody knows."""
     if "content_hash" not in predictions:

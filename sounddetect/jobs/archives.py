@@ -293,7 +293,7 @@ def scored_shard(detector: Scorer | Fleet, config: Config, shard: Shard
         table["date"] = [days.get(source_of(key), UNKNOWN) for key in table["key"]]
     return table, problems
 
-
+# %% ../../nbs/10_jobs/15_archives.ipynb #6a384d2b
 def _scored(detector, recordings: Recordings, problems: list[dict]) -> list[pd.DataFrame]:
     """Rows of recordings; one whose score is not finite does not take the others with it."""
     try:
@@ -406,7 +406,7 @@ def _identity(detector: Scorer | Fleet) -> str:
         found.update(np.ascontiguousarray(tensor.cpu().numpy()).tobytes())
     return found.hexdigest()
 
-
+# %% ../../nbs/10_jobs/15_archives.ipynb #f0c491ec
 def _write_shard(out: Path, shard: Shard, table: pd.DataFrame, problems: list[dict]) -> None:
     """Rows of a shard, a file for each day and condition."""
     name = f"part-{shard.number:08d}.parquet"
@@ -442,7 +442,68 @@ def _alone_in(out: Path) -> TextIO:
     return locked(out / "archive.lock", f"{out} is being written right now by another command: "
                   "wait for its end, or give another --out")
 
-# %% ../../nbs/10_jobs/15_archives.ipynb #f0c491ec
+# %% ../../nbs/10_jobs/15_archives.ipynb #c9ace8aa
+def _begun(out: Path, shown: str, identity: str) -> dict:
+    """How far it is; nothing is done yet in a folder that is empty or not there."""
+    if (out / "archive.json").exists():
+        said = Archive(out).about
+        for name, now in (("address", shown), ("detector", identity)):
+            if said[name] != now:
+                raise ValueError(f"{out} holds the scores of another {_WORDS[name]}: give another "
+                                 "--out")
+        return said
+    if out.exists() and not (out.is_dir() and {path.name for path in out.iterdir()}
+                             <= {"archive.lock"}):
+        raise FileExistsError(f"{out} exists and is not overwritten: give another folder to write "
+                              "to")
+    return {"format_version": _FORMAT, "address": shown, "detector": identity, "n_shards": 0,
+            "last": "", "n_listed": 0, "n_scored": 0, "n_damaged": 0}
+
+
+_WORDS = {"address": "archive", "detector": "detector"}
+
+# %% ../../nbs/10_jobs/15_archives.ipynb #5249a76e
+@contextmanager
+def _reaching(url: str) -> Iterator[None]:
+    """Within, what a file system raises becomes one message that shows no credentials."""
+    try:
+        yield
+    except (FileNotFoundError, GeneratorExit):
+        raise
+    except Exception as error:                   # each file system has errors of its own
+        why = getattr(error, "strerror", None) or type(error).__name__
+        raise ValueError(f"{shown_address(url)} cannot be listed ({why}): check the address, the "
+                         "network, and the credentials and rights that its package finds") from None
+
+# %% ../../nbs/10_jobs/15_archives.ipynb #5334e034
+def _score_on(detector, config, place, out, said, n_files, progress):
+    """Score what is not scored yet; `said` is counted up."""
+    system, root, url = place
+
+    def listing() -> Iterator[Listed]:
+        with _reaching(url):
+            yield from files_in(system, root)
+
+    left = shards_of(listing(), said["n_shards"], said["last"], said["n_listed"], n_files)
+    with (progress_bar(show=progress, initial=said["n_scored"], unit=" recordings") as bar,
+          closing(ahead(left, system, root, out)) as shards):
+        for shard in shards:
+            try:
+                table, problems = scored_shard(detector, config, shard)
+            finally:
+                _drop(shard)
+            _write_shard(out, shard, table, problems)
+            said |= {"n_shards": shard.number + 1, "last": shard.last,
+                     "n_listed": shard.n_listed, "n_scored": said["n_scored"] + len(table),
+                     "n_damaged": said["n_damaged"] + len(problems)}
+            write_json(out / "archive.json", said | {"complete": False})
+            bar.update(len(table))
+    if not said["n_scored"] + said["n_damaged"]:
+        raise ValueError(f"{shown_address(url)}: no recordings found; looked for "
+                         f"{', '.join(suffixes())} files")
+    write_json(out / "archive.json", said | {"complete": True})
+
+# %% ../../nbs/10_jobs/15_archives.ipynb #3f4ca5dd
 def score_archive(
     detector: Scorer | Fleet,
     address: str | os.PathLike,
@@ -495,67 +556,6 @@ def score_archive(
         write_json(out / "archive.json", said | {"complete": False})
         _score_on(detector, config, (system, root, url), out, said, n_files, progress)
     return Archive(out)
-
-
-def _score_on(detector, config, place, out, said, n_files, progress):
-    """Score what is not scored yet; `said` is counted up."""
-    system, root, url = place
-
-    def listing() -> Iterator[Listed]:
-        with _reaching(url):
-            yield from files_in(system, root)
-
-    left = shards_of(listing(), said["n_shards"], said["last"], said["n_listed"], n_files)
-    with (progress_bar(show=progress, initial=said["n_scored"], unit=" recordings") as bar,
-          closing(ahead(left, system, root, out)) as shards):
-        for shard in shards:
-            try:
-                table, problems = scored_shard(detector, config, shard)
-            finally:
-                _drop(shard)
-            _write_shard(out, shard, table, problems)
-            said |= {"n_shards": shard.number + 1, "last": shard.last,
-                     "n_listed": shard.n_listed, "n_scored": said["n_scored"] + len(table),
-                     "n_damaged": said["n_damaged"] + len(problems)}
-            write_json(out / "archive.json", said | {"complete": False})
-            bar.update(len(table))
-    if not said["n_scored"] + said["n_damaged"]:
-        raise ValueError(f"{shown_address(url)}: no recordings found; looked for "
-                         f"{', '.join(suffixes())} files")
-    write_json(out / "archive.json", said | {"complete": True})
-
-
-def _begun(out: Path, shown: str, identity: str) -> dict:
-    """How far it is; nothing is done yet in a folder that is empty or not there."""
-    if (out / "archive.json").exists():
-        said = Archive(out).about
-        for name, now in (("address", shown), ("detector", identity)):
-            if said[name] != now:
-                raise ValueError(f"{out} holds the scores of another {_WORDS[name]}: give another "
-                                 "--out")
-        return said
-    if out.exists() and not (out.is_dir() and {path.name for path in out.iterdir()}
-                             <= {"archive.lock"}):
-        raise FileExistsError(f"{out} exists and is not overwritten: give another folder to write "
-                              "to")
-    return {"format_version": _FORMAT, "address": shown, "detector": identity, "n_shards": 0,
-            "last": "", "n_listed": 0, "n_scored": 0, "n_damaged": 0}
-
-
-_WORDS = {"address": "archive", "detector": "detector"}
-
-
-@contextmanager
-def _reaching(url: str) -> Iterator[None]:
-    """Within, what a file system raises becomes one message that shows no credentials."""
-    try:
-        yield
-    except (FileNotFoundError, GeneratorExit):
-        raise
-    except Exception as error:                   # each file system has errors of its own
-        why = getattr(error, "strerror", None) or type(error).__name__
-        raise ValueError(f"{shown_address(url)} cannot be listed ({why}): check the address, the "
-                         "network, and the credentials and rights that its package finds") from None
 
 
 def _config_of(detector: Scorer | Fleet) -> Config:

@@ -150,7 +150,7 @@ class Exploration:
         wide = self.counts.set_axis([" ".join(filter(None, each)) for each in self.counts], axis=1)
         return "\n".join([*lines, wide.to_string()])
 
-
+# %% ../../nbs/10_jobs/14_exploring.ipynb #5d3bc5b7
 def explore(recordings: Recordings, max_kinds: int = 6) -> Exploration:
     """Look at recordings before anything is learnt from them.
 
@@ -170,7 +170,7 @@ def explore(recordings: Recordings, max_kinds: int = 6) -> Exploration:
         raise ValueError(f"explore needs max_kinds of 1 or more, got {max_kinds}")
     return Exploration(recordings, max_kinds)
 
-# %% ../../nbs/10_jobs/14_exploring.ipynb #5d3bc5b7
+# %% ../../nbs/10_jobs/14_exploring.ipynb #c7154e5c
 _HEAD = """
 <h1>{{ n }}</h1><div class="verdict"><p>{{ usual }}</p>
 {%- if differing %}<p>{{ differing }}</p>{% endif %}</div>
@@ -205,7 +205,7 @@ def _page(exploration: Exploration) -> str:
     n = f"{counted(len(exploration.recordings), 'recording')} of {counted(len(counts), 'kind')}"
     return page_of(n, render(_HEAD, n=n, usual=said, differing=differing), Markup("").join(parts))
 
-
+# %% ../../nbs/10_jobs/14_exploring.ipynb #ebe0d1c7
 def _formats_table(formats: pd.DataFrame) -> Markup:
     named = formats.rename(columns={"sample_rate": "rate (Hz)"}).iloc[:_MOST_FORMATS]
     rest = formats["recordings"].iloc[_MOST_FORMATS:].sum()

@@ -26,6 +26,7 @@ from ..data.collection.loading import load_recordings
 from ..data.collection.recordings import Recordings
 from ..data.collection.roles import load_roles
 from ..data.collection.splitting import Split
+from ..data.inspection.checking import averaged_columns
 from ..plotting.recordings import plot_examples
 from ..plotting.results import plot_training_curves
 from ..evaluation.evaluation import own_recordings
@@ -204,6 +205,7 @@ def prepare_training(
     recordings = arranged(task, recordings)
     split = task.split(recordings)
     check_audio(recordings, config)
+    _warn_of_means(recordings, config)
     trainer = Trainer(prepare_recordings(split.train, config),
                       prepare_recordings(split.validation, config), config)
     ours, path = trainer.processes, None
@@ -212,6 +214,16 @@ def prepare_training(
     path = ours.from_first(path, trainer.device)
     trainer.checkpoints.folder = checkpoint_folder(Path(path))
     return TrainingRun(Run(path), trainer, split, progress, listeners)
+
+
+def _warn_of_means(recordings: Recordings, config: Config) -> None:
+    """Columns of a table are axes or quantities of their own: nobody averages them unawares."""
+    names = averaged_columns(recordings.table, config.audio.channel)
+    if len(names):
+        warnings.warn(
+            f"{names.index[0]}{f' and {len(names) - 1} more' if len(names) > 1 else ''}: the mean "
+            f"of the columns {names.iloc[0]} is learnt from; name those to take in data.columns, "
+            "or learn from each: audio.channel: all", stacklevel=3)
 
 
 def _new_folder(trainer: Trainer, run, recordings: Recordings, split: Split) -> Path:

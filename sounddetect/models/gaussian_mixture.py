@@ -11,12 +11,12 @@ import math
 import torch
 from torch import Tensor
 
-from .pooling import Bank, Pooling, Resized
+from .pooling import Bank, PooledEmbedding, Pooling, Resized, need_two_windows
 from .settings import GaussianMixtureSettings
 from ..signal.inputs import Inputs
 
 # %% ../../nbs/03_models/07_gaussian_mixture.ipynb #03bcd9c7
-class GaussianMixture(Resized):
+class GaussianMixture(PooledEmbedding, Resized):
     """Negative log-likelihood of pooled features, divided by the number of values.
 
     Takes features `(batch, ..., frame)` and gives float32 `(batch, 1)`, any number, higher is
@@ -50,10 +50,6 @@ class GaussianMixture(Resized):
         exponents = self.offsets - 0.5 * (away.square() * self.precisions).sum(2)
         return -exponents.logsumexp(1, keepdim=True) / vectors.shape[1]
 
-    def embed(self, features: Tensor) -> Tensor:
-        """The pooled features, float32 `(batch, value)`."""
-        return self.pooling(features)
-
     def update(self, features: Tensor, weight: Tensor | None = None) -> None:
         """Take windows in; those of weight 0 are left out."""
         self.bank.update(self.pooling(features), weight)
@@ -63,9 +59,7 @@ class GaussianMixture(Resized):
         """Learn from what was taken in. Raises `ValueError` with fewer than 2 windows."""
         from sklearn.mixture import GaussianMixture as Fit
 
-        if self.bank.n < 2:
-            raise ValueError(f"a Gaussian mixture needs 2 good windows or more, got {self.bank.n}: "
-                             "record more, or lower model.input_length")
+        need_two_windows("a Gaussian mixture needs", self.bank.n)
         self.bank.finish()
         vectors = self.bank.vectors.double().cpu().numpy()
         n = max(1, min(self.components, len(vectors) // self.PER_COMPONENT))

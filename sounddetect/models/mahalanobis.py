@@ -8,12 +8,12 @@ __all__ = ['Mahalanobis', 'build_mahalanobis']
 # %% ../../nbs/03_models/05_mahalanobis.ipynb #860dfacb
 from torch import Tensor
 
-from .pooling import Gaussian, Pooling
+from .pooling import Gaussian, PooledEmbedding, Pooling, need_two_windows
 from .settings import MahalanobisSettings
 from ..signal.inputs import Inputs
 
 # %% ../../nbs/03_models/05_mahalanobis.ipynb #bafc89ab
-class Mahalanobis(Gaussian):
+class Mahalanobis(PooledEmbedding, Gaussian):
     """Distance of pooled features `(batch, ..., frame)` from those of good windows.
 
     Gives float32 `(batch, 1)`, higher is worse. The squared distance is divided by the number of
@@ -34,19 +34,13 @@ class Mahalanobis(Gaussian):
     def forward(self, features: Tensor) -> Tensor:
         return self.distance(self.pooling(features))[:, None]
 
-    def embed(self, features: Tensor) -> Tensor:
-        """The pooled features, float32 `(batch, value)`."""
-        return self.pooling(features)
-
     def update(self, features: Tensor, weight: Tensor | None = None) -> None:
         """Take windows in; those of weight 0 are left out."""
         super().update(self.pooling(features), weight)
 
     def finish(self) -> None:
         """Learn from what was taken in. Raises `ValueError` with fewer than 2 windows."""
-        if self.n < 2:
-            raise ValueError(f"a Mahalanobis distance needs 2 good windows or more, got {self.n}: "
-                             "record more, or lower model.input_length")
+        need_two_windows("a Mahalanobis distance needs", self.n)
         super().finish()
 
 

@@ -9,12 +9,12 @@ __all__ = ['NearestNeighbors', 'build_nearest_neighbors']
 import torch
 from torch import Tensor
 
-from .pooling import Bank, Pooling, Resized
+from .pooling import Bank, PooledEmbedding, Pooling, Resized, need_two_windows
 from .settings import NearestNeighborsSettings
 from ..signal.inputs import Inputs
 
 # %% ../../nbs/03_models/06_nearest_neighbors.ipynb #8f559374
-class NearestNeighbors(Resized):
+class NearestNeighbors(PooledEmbedding, Resized):
     """Mean squared distance of pooled features from their nearest good windows.
 
     Takes features `(batch, ..., frame)` and gives float32 `(batch, 1)`, higher is worse; 1 is the
@@ -50,10 +50,6 @@ class NearestNeighbors(Resized):
         n = min(self.neighbors, ratios.shape[1])
         return ratios.topk(n, dim=1, largest=False).values.mean(1, keepdim=True)
 
-    def embed(self, features: Tensor) -> Tensor:
-        """The pooled features, float32 `(batch, value)`."""
-        return self.pooling(features)
-
     def update(self, features: Tensor, weight: Tensor | None = None) -> None:
         """Take windows in; those of weight 0 are left out."""
         self.bank.update(self.pooling(features), weight)
@@ -61,9 +57,7 @@ class NearestNeighbors(Resized):
     @torch.no_grad()
     def finish(self) -> None:
         """Learn from what was taken in. Raises `ValueError` with fewer than 2 windows."""
-        if self.bank.n < 2:
-            raise ValueError(f"nearest neighbours need 2 good windows or more, got {self.bank.n}: "
-                             "record more, or lower model.input_length")
+        need_two_windows("nearest neighbours need", self.bank.n)
         self.bank.finish()
         rows = [self._around(number) for number in range(len(self.bank.vectors))]
         nearest, among = torch.stack(rows).T

@@ -9,12 +9,12 @@ __all__ = ['PcaResidual', 'build_pca_residual']
 import torch
 from torch import Tensor
 
-from .pooling import Gaussian, Pooling
+from .pooling import Gaussian, PooledEmbedding, Pooling, need_two_windows
 from .settings import PcaResidualSettings
 from ..signal.inputs import Inputs
 
 # %% ../../nbs/03_models/08_pca_residual.ipynb #8925227f
-class PcaResidual(Gaussian):
+class PcaResidual(PooledEmbedding, Gaussian):
     """Mean square of what the main directions of good windows leave of pooled features.
 
     Takes features `(batch, ..., frame)` and gives float32 `(batch, 1)`, higher is worse; 1 is the
@@ -35,10 +35,6 @@ class PcaResidual(Gaussian):
     def forward(self, features: Tensor) -> Tensor:
         return self.distance(self.pooling(features))[:, None]
 
-    def embed(self, features: Tensor) -> Tensor:
-        """The pooled features, float32 `(batch, value)`."""
-        return self.pooling(features)
-
     def update(self, features: Tensor, weight: Tensor | None = None) -> None:
         """Take windows in; those of weight 0 are left out."""
         super().update(self.pooling(features), weight)
@@ -46,9 +42,7 @@ class PcaResidual(Gaussian):
     @torch.no_grad()
     def finish(self) -> None:
         """Learn from what was taken in. Raises `ValueError` with fewer than 2 windows."""
-        if self.n < 2:
-            raise ValueError(f"a PCA residual needs 2 good windows or more, got {self.n}: "
-                             "record more, or lower model.input_length")
+        need_two_windows("a PCA residual needs", self.n)
         scale, correlation = self._moments()
         variances, directions = torch.linalg.eigh(correlation)         # the smallest first
         left = variances.clamp_min(0).cumsum(0) <= (1 - self.explained) * variances.sum()

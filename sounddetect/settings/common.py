@@ -57,6 +57,9 @@ class Data(Section):
               "null: as manifests and names of DCASE Task 2 say")
     variable: str | None = setting(None, "name of the variable in MAT files, such as '*_DE_time'; "
                                          "null: the only one that can be a recording")
+    columns: Annotated[list[str | int], Field(min_length=1)] | None = setting(
+        None, "columns of tables (CSV, XLSX) that are channels, by name or by number from 1, "
+              "such as [ax, ay]; null: all but times, which tell the rate")
     signal: Selected = setting(None, "with task: denoise, recordings of the signal without noise, "
                                      "in place of path: a folder or files, "
                                      "or {path: Stop.mat, variable: ecg, channel: 0}")

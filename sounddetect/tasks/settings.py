@@ -118,6 +118,10 @@ class DenoiseSettings(Section):
         "dB, signal-to-noise ratios at which the result is judged",
         min_length=1,
     )
+    beats: bool = setting(
+        False,
+        "signals are heart beats: judge also by the beats found, and by the heart rate",
+    )
     shuffle_noise: Literal["none", "phases", "samples"] = setting(
         "none",
         "more noise out of little: phases = another noise of the same spectrum, samples = white "

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
+from ..judging.beats import BEATS
 from ..judging.denoising import DISTANCES, RATIOS
 from ..judging.comparison import paired_bootstrap
 from ..judging.intervals import MIN_GROUPS, bootstrap_intervals
@@ -25,7 +26,7 @@ class Waveforms:
 
     threshold = positive = negative = None
     columns = ["level", "kept"]
-    shown = ("si_sdr_improvement", "snr_improvement", "si_sdr")
+    shown = ("si_sdr_improvement", "snr_improvement", "si_sdr", "beat_f1", "heart_rate_error")
     identity = ("key", "noise", "noise_start_s", "snr_db")
     needed = (*identity, "content_hash", "noise_hash", "group", *MEASURES)
     counted = "mixtures"
@@ -70,7 +71,7 @@ class Waveforms:
         parts = {"": np.ones(len(table), bool)} | {
             f"_at_{level:g}": (table["snr_db"] == level).to_numpy() for level in levels}
         wanted = {f"{name}{end}": (name, part) for end, part in parts.items()
-                  for name in (MEASURES if not end else self.shown) if name in table}
+                  for name in ((*MEASURES, *BEATS) if not end else self.shown) if name in table}
 
         def compute(counts):
             return {name: _mean(table[column].to_numpy(float), counts * part)

@@ -10,13 +10,11 @@ __all__ = ['SIMULATED', 'SOURCES', 'LEAST_CLIP', 'simulated_folder', 'uploaded_f
 import shutil
 from collections import Counter
 from collections.abc import Callable
-from itertools import count
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
 
 import ipywidgets as widgets
-import pandas as pd
 
 from .colab import drive_folders, in_colab, keep_files, mount_drive, unpack
 from .panels import Panel, about_html, show_if
@@ -24,6 +22,9 @@ from .texts import translate_refusal
 from ..data.collection.labels import CLASSES, good_class
 from ..data.collection.loading import load_recordings
 from ..data.collection.recordings import Recordings
+from ..data.readers.numeric_csv import csv_kind
+from .choices import (
+    ColumnsTable, LabelsTable, labels_manifest, name_sources)
 from ..data.simulation import simulate
 from ..data.readers.reading import kind_of
 
@@ -93,17 +94,8 @@ def parse_labels(written: str) -> dict[str, str]:
 # %% ../../nbs/11b_workbench/05_data_panel.ipynb #e740928f
 def good_manifest(recordings: Recordings, folder: Path) -> Path:
     """A manifest below `folder` that calls all files of recordings good; it never replaces one."""
-    table, sources = recordings.table, recordings.sources
-    inside = table["key"].str.partition("#")[0].str.partition("@")[0]    # which file each is in
-    rates = dict(zip(inside, table["sample_rate"]))
-    stem = Path(next(iter(sources.values()))).resolve().parent.name or "recordings"
-    lines = [{"path": Path(path).resolve().as_posix(), "label": good_class(CLASSES),
-              "sample_rate": rates.get(key)} for key, path in sources.items()]
-    Path(folder).mkdir(parents=True, exist_ok=True)
-    names = (f"{stem}{f'-{k}' if k else ''}.csv" for k in count())
-    target = next(Path(folder) / name for name in names if not (Path(folder) / name).exists())
-    target.write_text(pd.DataFrame(lines).to_csv(index=False), encoding="utf-8")
-    return target
+    return labels_manifest(
+        recordings, dict.fromkeys(recordings.sources, good_class(CLASSES)), folder)
 
 # %% ../../nbs/11b_workbench/05_data_panel.ipynb #fcf1b889
 class FolderBrowser:
@@ -159,7 +151,7 @@ def _widgets(panel) -> list:
         description="data.upload",
         multiple=True,
         width="300px",
-        accept=".zip,.json,.wav,.flac,.ogg,.mat,.csv",
+        accept=".zip,.json,.wav,.flac,.ogg,.mat,.csv,.xlsx",
     )
     panel.rate = panel.make(widgets.IntText, "rate", description="data.rate", value=44100)
     panel.labels = panel.make(
@@ -175,10 +167,17 @@ def _widgets(panel) -> list:
         widgets.Button, "good", description="data.all_good", icon="check", width="330px"
     )
     panel.good_button.on_click(lambda button: panel.take_as_good())
+    panel.columns = ColumnsTable(panel, panel.take_columns)
+    panel.labels_button = panel.make(
+        widgets.Button, "labels-change", description="labels.change", icon="tags", width="230px"
+    )
+    panel.labels_button.on_click(lambda button: panel.change_labels())
+    panel.label_table = LabelsTable(panel, panel.load_manifest)
     panel._fields = widgets.VBox()
     panel.clear()
     panel._show_source()
-    return [panel.source, panel._fields, panel.load_button, panel.message, panel.good_button]
+    return [panel.source, panel._fields, panel.load_button, panel.message, panel.columns.widget,
+            panel.labels_button, panel.label_table.widget, panel.good_button]
 
 # %% ../../nbs/11b_workbench/05_data_panel.ipynb #4c18a312
 SOURCES = ("simulated", "browse", "path", "upload")
@@ -212,19 +211,40 @@ class DataPanel(Panel):
 
     def load(self) -> bool:
         """Read what is chosen; False when it cannot begin. What was loaded before is gone."""
-        return _load(self)
+        return _load(self, {})
+
+    def take_columns(self) -> bool:
+        """Read the same again, but only the columns of tables that are ticked."""
+        return _load(self, self.columns.settings())
+
+    def change_labels(self) -> None:
+        """Offer the names of the files, to say what they mean."""
+        self.label_table.give(self.bench.recordings)
+        show_if(self.labels_button, False)
+
+    def load_manifest(self, path: Path) -> bool:
+        """Read what a list of files with their labels names, of tables the same columns."""
+        self.source.value, self.path.value = "path", path.as_posix()
+        return _load(self, self._taken)
 
     def take_as_good(self) -> None:
         """Recordings without labels are all of a good machine: say so in a manifest, and load that.
         """
         recordings = self.bench.recordings
         if recordings is not None:
-            written = good_manifest(recordings, self.bench.folder / "labels")
-            self.source.value, self.path.value = "path", written.as_posix()
-            self.load()
+            self.load_manifest(good_manifest(recordings, self.bench.folder / "labels"))
 
     def clear(self) -> None:
-        show_if(self.good_button, False)
+        for widget in (self.good_button, self.labels_button):
+            show_if(widget, False)
+        self.columns.give(None)
+        self.label_table.give(None)
+
+    @property
+    def _taken(self) -> dict:
+        """The columns that were taken when the recordings were read, as settings."""
+        return {key: value for key, value in self.bench.settings.items()
+                if key in ("data.columns", "audio.channel")}
 
     def code(self) -> str:
         settings, path = self.bench.settings, self.bench.settings.get("data.path", "data")
@@ -236,6 +256,9 @@ class DataPanel(Panel):
         options += f", labels={settings['data.labels']!r}" if settings.get("data.labels") else ""
         if "data.clip_duration" in settings:
             options += f", clip_duration={settings['data.clip_duration']:g}"
+        for name in ("columns", "classes"):
+            if f"data.{name}" in settings:
+                options += f", {name}={settings[f'data.{name}']!r}"
         if "data.group_by" in settings:
             options += f", group_by={settings['data.group_by']!r}"
         return (
@@ -244,7 +267,8 @@ class DataPanel(Panel):
         )
 
 # %% ../../nbs/11b_workbench/05_data_panel.ipynb #b26a09a3
-def _load(panel: DataPanel) -> bool:
+def _load(panel: DataPanel, taken: dict) -> bool:
+    """Read what is chosen; `taken` are settings of the columns of tables."""
     bench, rate = panel.bench, panel.rate.value
     panel.withdraw()                                   # an earlier answer is not wanted any more
     bench.forget()
@@ -253,28 +277,35 @@ def _load(panel: DataPanel) -> bool:
         if rate < 1:
             raise ValueError(panel.words("data.rate_wrong", value=rate))
         clips = _clips(panel)
-        config = bench.config.replace({"audio.sample_rate": rate, "data.labels": labels, **clips})
+        config = bench.config.replace(
+            {"audio.sample_rate": rate, "data.labels": labels, **clips, **taken})
     except (ValueError, OSError) as error:
         panel.fail(error)
         return False
 
     def read():
         path = find()
-        recordings = load_recordings(path, config, unknown_labels="skip")
+        how = {"data.classes": "auto"} if _is_manifest(path) else {}
+        recordings = load_recordings(path, config.replace(how), unknown_labels="skip")
         if not (clips and _has_few_sources(recordings)):
-            return path, recordings, clips
-        by_stretch = clips | {"data.group_by": "stretch"}
-        config_of_few = config.replace(by_stretch)
-        return path, load_recordings(path, config_of_few, unknown_labels="skip"), by_stretch
+            return path, recordings, clips | how
+        how |= {"data.group_by": "stretch"}
+        config_of_few = config.replace(how)
+        return path, load_recordings(path, config_of_few, unknown_labels="skip"), clips | how
 
     def loaded(found):
         path, recordings, cut = found
+        panel.columns.give(_first_table(recordings), taken.get("data.columns"))
         if not len(recordings):
+            panel.label_table.give(recordings)
             panel.say(
                 "data.nothing",
                 "error",
                 path=path,
-                problem=next((problem["problem"] for problem in recordings.problems), ""),
+                problem=translate_refusal(
+                    next((problem["problem"] for problem in recordings.problems), ""),
+                    panel.words.lang,
+                ),
             )
             return
         bench.settings |= {
@@ -282,12 +313,49 @@ def _load(panel: DataPanel) -> bool:
             "data.labels": labels,
             "audio.sample_rate": int(recordings.table["sample_rate"].mode()[0]),
             **cut,
+            **(taken or _each_channel(recordings)),
         }
         _tell(panel, recordings)
-        show_if(panel.good_button, recordings.table["label"].isna().all())
+        _offer_labels(panel, recordings)
         bench.set(recordings=recordings)
         panel.show_code()
     return panel.begin(read, loaded, "data.loading")
+
+
+
+# %% ../../nbs/11b_workbench/05_data_panel.ipynb #b51cdf60
+def _is_manifest(path: Path) -> bool:
+    """Whether a path is a list of files with labels, which then name the classes."""
+    try:
+        return path.suffix.lower() == ".csv" and path.is_file() and csv_kind(path) == "manifest"
+    except (OSError, ValueError):
+        return False
+
+
+def _first_table(recordings: Recordings) -> Path | None:
+    """The first source of columns, if any is."""
+    return next((path for path in recordings.sources.values()
+                 if kind_of(path) in ("csv", "xlsx")), None)
+
+
+def _each_channel(recordings: Recordings) -> dict:
+    """Columns of tables are learnt from each by itself, where all have as many."""
+    table = recordings.table
+    is_table = "channel_names" in table and table["channel_names"].notna().all()
+    several = table["n_channels"].nunique() == 1 and int(table["n_channels"].iloc[0]) > 1
+    return {"audio.channel": "all"} if is_table and several else {}
+
+
+def _offer_labels(panel: DataPanel, recordings: Recordings) -> None:
+    """Ask what the files' names mean where nobody knows; else on demand."""
+    if panel.source.value == "simulated":
+        return
+    unlabelled = recordings.table["label"].isna()
+    show_if(panel.good_button, unlabelled.all())
+    if unlabelled.any() or recordings.problems:
+        panel.label_table.give(recordings)
+    else:
+        show_if(panel.labels_button, name_sources(list(recordings.sources)))
 
 
 LEAST_CLIP = 0.05                                      # s
@@ -365,6 +433,8 @@ def _tell(panel: DataPanel, recordings: Recordings) -> None:
     )
     lang = panel.words.lang
     warned = "".join(f"\n{translate_refusal(message, lang)}" for message in panel.job.said)
+    if panel.columns.known is not None:
+        warned += "\n" + _said_of_columns(panel, recordings)
     if "data.group_by" in panel.bench.settings:
         warned += "\n" + panel.words("data.stretches")
     panel.say(
@@ -373,3 +443,15 @@ def _tell(panel: DataPanel, recordings: Recordings) -> None:
         warned=warned,
         **values,
     )
+
+
+def _said_of_columns(panel: DataPanel, recordings: Recordings) -> str:
+    """Which columns are learnt from, and what gave the rate."""
+    known, words = panel.columns.known, panel.words
+    how = panel.bench.settings.get("audio.channel", "mean")
+    names = known.channel_names
+    said = words("columns.taken.one" if len(known.channels) == 1 else f"columns.taken.{how}",
+                 names=names)
+    if known.time is None:
+        return said
+    return said + words("columns.rate", name=known.names[known.time], rate=known.sample_rate)

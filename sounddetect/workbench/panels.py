@@ -84,8 +84,8 @@ def _escaped(text):
 
 # %% ../../nbs/11b_workbench/03_panels.ipynb #31172a6d
 # settings of what is loaded
-OF_DATA = ("data.path", "data.labels", "data.clip_duration", "data.group_by",
-           "audio.sample_rate")
+OF_DATA = ("data.path", "data.labels", "data.clip_duration", "data.group_by", "data.columns",
+           "data.classes", "audio.sample_rate", "audio.channel")
 
 
 class Bench:
@@ -99,9 +99,8 @@ class Bench:
     ):
         self.words, self.updates = Wording(lang), Updates()
         self.folder, self.blocking = Path(folder or "."), blocking
-        # dotted keys of the configuration, as the panels set them
+        self.settings: dict = {}                # dotted keys of the configuration, set by panels
         self.wrong: dict[str, ValueError] = {}  # what is typed and cannot be, by panel
-        self.settings: dict = {}
         self.recordings = self.report = self.plan = self.run = self.evaluation = None
         # the finished run that was found when the workbench was opened
         self.opened = None
@@ -174,7 +173,7 @@ PANEL_STYLE = f"""
 # of fields, and of what stands before them
 WIDE, LABEL = "424px", {"description_width": "150px"}
 
-
+# %% ../../nbs/11b_workbench/03_panels.ipynb #0b2b10a1
 def message_html(message: str, kind: str = "note") -> str:
     """A message as HTML; `kind` is note, good, warning or error."""
     if not message:
@@ -322,7 +321,7 @@ _KINDS: tuple = ((MemoryError, "error.memory"), (FileNotFoundError, "error.missi
 def _key_of(error: BaseException) -> str:
     return next((key for kinds, key in _KINDS if isinstance(error, kinds)), "error.unexpected")
 
-
+# %% ../../nbs/11b_workbench/03_panels.ipynb #c9a3eed1
 def _head(panel: Panel) -> widgets.VBox:
     title, about = panel.make(widgets.HTML, "title"), panel.make(widgets.HTML, "about")
 
@@ -359,7 +358,7 @@ def _make(panel: Panel, kind: type, name: str, width, description, options: dict
         panel.words.bind(widget, "description", description)
     return widget
 
-
+# %% ../../nbs/11b_workbench/03_panels.ipynb #a5054b7e
 def without_null(widget: widgets.Widget) -> widgets.Widget:
     """The widget with an empty tooltip, for which a browser would otherwise show `null`."""
     for name in ("tooltip", "description_tooltip"):     # of ipywidgets 8 and buttons, and of 7
@@ -372,7 +371,7 @@ def show_if(widget: widgets.Widget, shown: object) -> None:
     """Show a widget, or take it off the page."""
     widget.layout.display = "" if shown else "none"
 
-
+# %% ../../nbs/11b_workbench/03_panels.ipynb #779a18a9
 class Player:
     """A sound to listen to, and a word where it plays faster than it was recorded."""
 
@@ -398,7 +397,7 @@ def row(*children: widgets.Widget) -> widgets.HBox:
     wrapped = widgets.Layout(flex_flow="row wrap", align_items="center")
     return widgets.HBox(list(children), layout=wrapped)
 
-
+# %% ../../nbs/11b_workbench/03_panels.ipynb #011bd97a
 def shortened(
     key: str,            # of a recording, with folders before it
     n_most: int = 48,    # characters that are kept

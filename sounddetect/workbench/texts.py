@@ -92,6 +92,34 @@ _DATA = {
     "data.nothing": ("No recording at {path} can be used. {problem}", "{path} に使用できる録音がありません。{problem}"),
 }
 
+# %% ../../nbs/11b_workbench/00_texts.ipynb #06941ff0
+_CHOICES = {
+    "labels.change": ("Change the labels", "ラベルを変更"),
+    "labels.about": ("What does each name mean? Choose a class for it, or leave it out. The choice is written to a list of files (manifest) that can be loaded again.",
+                     "それぞれの名前が何を表すかを選んでください。使わないものは除外できます。選んだ内容は一覧表（マニフェスト）に保存され、次回はそのまま読み込めます。"),
+    "labels.by": ("Labels from", "ラベルの手がかり"),
+    "labels.by.folder": ("folder, level {place}", "フォルダー（{place} 階層目）"),
+    "labels.by.word": ("file name, word {place}", "ファイル名（{place} 番目の語）"),
+    "labels.choose": ("choose…", "選択してください"),
+    "labels.class": ("class “{name}”", "クラス「{name}」"),
+    "labels.out": ("leave out", "使わない"),
+    "labels.waits": ("not chosen yet", "未選択"),
+    "labels.each": ("A class for each name", "名前ごとに 1 つのクラスにする"),
+    "labels.use": ("Use these labels", "このラベルを使う"),
+    "columns.time": ("Columns of the tables: “{name}” is the time and gives the rate, {rate} Hz. Tick what is to be learnt from.",
+                     "表の列：「{name}」は時間の列で、サンプリング周波数は {rate} Hz です。学習に使う列にチェックを入れてください。"),
+    "columns.no_time": ("Columns of the tables: none of them is a time, so the rate is as typed above. Tick what is to be learnt from.",
+                        "表の列：時間の列がないため、サンプリング周波数は上の入力値を使います。学習に使う列にチェックを入れてください。"),
+    "columns.together": ("Several columns", "複数の列"),
+    "columns.all": ("each by itself", "それぞれ別のチャンネルとして"),
+    "columns.mean": ("their mean", "平均して 1 つに"),
+    "columns.use": ("Use these columns", "この列を使う"),
+    "columns.taken.one": ("Learnt from: column {names}.", "学習に使う列：{names}。"),
+    "columns.taken.all": ("Learnt from: columns {names}, each by itself.", "学習に使う列：{names}（それぞれ別のチャンネル）。"),
+    "columns.taken.mean": ("Learnt from: the mean of the columns {names}.", "学習に使う列：{names} の平均。"),
+    "columns.rate": (" The rate, {rate} Hz, comes from {name}.", "サンプリング周波数 {rate} Hz は「{name}」から求めました。"),
+}
+
 # %% ../../nbs/11b_workbench/00_texts.ipynb #13e95c91
 _CHECK = {
     "check.title": ("Check", "データの確認"),
@@ -284,7 +312,7 @@ _METRICS = {f"results.metric.{name}": texts for name, texts in {
     "auc": ("AUC", "AUC"), "p_auc": ("pAUC (few false alarms)", "pAUC（誤報の少ない範囲）"), "p_auc_plain": ("pAUC, plain (chance 0.05)", "pAUC（補正なし、偶然 0.05）"),
     "specificity": ("specificity", "特異度"), "false_alarms_per_1000": ("false alarms per 1000", "1000 件あたりの誤報"), "average_precision": ("average precision", "平均適合率")}.items()}
 
-TEXTS = {**_COMMON, **_MACHINE, **_DATA, **_CHECK, **_PLAN, **_TRAINING, **_TRAINING_SAID, **_RESULTS, **_TRY, **_METRICS}
+TEXTS = {**_COMMON, **_MACHINE, **_DATA, **_CHOICES, **_CHECK, **_PLAN, **_TRAINING, **_TRAINING_SAID, **_RESULTS, **_TRY, **_METRICS}
 
 # %% ../../nbs/11b_workbench/00_texts.ipynb #5e2de583
 def text(
@@ -361,6 +389,10 @@ _FINDINGS_OF_SOUND = {
         "全クラスを同じサンプリング周波数で録音してください",
     "it is shorter than a window of {0} samples at {1} Hz (model.input_length)": "窓の長さ（{1} Hz で {0} サンプル）より短い録音です",
     "Short ones are filled up with zeros": "不足分はゼロで埋められます",
+    "the mean of its columns {0} is learnt from": "列 {0} の平均から学習します",
+    "What one of them shows alone is lost in the mean": "1 つの列だけに表れる特徴は、平均すると失われます",
+    "name those to take in data.columns, or learn from each: audio.channel: all":
+        "ステップ 3 で、学習に使う列を選ぶか、「それぞれ別のチャンネルとして」を選んでください",
     "lower model.input_length to {0} or less": "ステップ 5 の「窓の長さ」を {0} サンプル以下に相当する秒数にしてください",
     "remove those that are too short to be of use, or lower model.input_length": "短すぎる録音を除くか、窓を短くしてください",
     "a channel holds one and the same value throughout": "値が終始変わらないチャンネルがあります",
@@ -391,6 +423,13 @@ _REFUSALS = {
     "{0} recordings or files cannot be used:\n{1}\nFix them, or skip them with --skip-bad (data.skip_bad: true)":
         "{0} 件の録音またはファイルを使用できません：\n{1}\n修正するか、ステップ 4 の「使用できない録音を除いて学習する」にチェックを入れてください",
     "{0} recordings do not say their sample rate and are taken to have {1} Hz (audio.sample_rate)": "{0} 件の録音にサンプリング周波数の情報がないため、{1} Hz とみなします",
+    "column {0} rises evenly from line to line, as no sound does": "{0} 列目は一定の割合で増えており、音や振動の信号ではありません",
+    "column {0} falls evenly from line to line, as no sound does": "{0} 列目は一定の割合で減っており、音や振動の信号ではありません",
+    "name the columns to take with data.columns, or remove this one": "下で、学習に使う列にチェックを入れてください",
+    "column {0} is a time that does not rise evenly": "{0} 列目は時間ですが、間隔が一定ではありません",
+    "resample the recording, or name its channels with data.columns": "一定の間隔に変換し直すか、下で学習に使う列にチェックを入れてください",
+    "line {0}: the time jumps by {1} where {2} is usual: cut the file there, so that each part is a recording":
+        "{0} 行目で時間が {1} 飛んでいます（通常の間隔は {2}）。そこでファイルを分け、それぞれを 1 つの録音にしてください",
     "training needs labels; without one are {0} recordings: {1}. Put audio files into folders OK and NG, or name their folders in data.labels":
         "学習にはラベルが必要です。{0} 件の録音にラベルがありません：{1}。OK と NG のフォルダーに分けるか、ステップ 3 の「ラベルの別名」でフォルダーの意味を指定してください",
     "training needs recordings of two classes, all {0} are {1}": "学習には 2 つ以上のクラスの録音が必要ですが、{0} 件すべてが {1} です",
@@ -440,6 +479,9 @@ _BY_MOUSE = {
     "lower model.input_length to {0} or less": "shorten “Window” in step 5 to {0} samples or less",
     "remove those that are too short to be of use, or lower model.input_length": "remove those that are too short to be of use, or shorten “Window” in step 5",
     "check cable and amplifier; take another channel by audio.channel or a manifest": "check cable and amplifier, or take another channel by a manifest",
+    "name those to take in data.columns, or learn from each: audio.channel: all": "tick those to take in step 3, or choose “each by itself” there",
+    "name the columns to take with data.columns, or remove this one": "tick the columns to take below",
+    "resample the recording, or name its channels with data.columns": "resample the recording, or tick the columns to take below",
     "{0} recordings or files cannot be used:\n{1}\nFix them, or skip them with --skip-bad (data.skip_bad: true)":
         "{0} recordings or files cannot be used:\n{1}\nFix them, or tick the box in step 4 to leave them out",
     "{0} recordings do not say their sample rate and are taken to have {1} Hz (audio.sample_rate)":

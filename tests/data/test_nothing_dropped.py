@@ -8,6 +8,7 @@ import pytest
 import soundfile
 
 import sounddetect as sd
+from sounddetect.jobs.training_runs import prepare_training
 
 RATE = 8000
 
@@ -70,17 +71,42 @@ def written(data, lines):
 
 @pytest.mark.parametrize("decimals", [3, 4, 6])
 @pytest.mark.parametrize("column", [0, 1])
-def test_a_column_of_time_is_no_channel(data, decimals, column):
+@pytest.mark.parametrize("header", ["", "time (s),x"])
+def test_a_column_of_time_is_no_channel_and_gives_the_rate(data, decimals, column, header):
     value = 0.1 * np.random.default_rng(0).standard_normal(500)
     time = [f"{k / RATE + 2:.{decimals}f}" for k in range(500)]
-    cells = [[t, f"{v:.4f}"][:: 1 if column == 0 else -1] for t, v in zip(time, value)]
-    said = written(data, map(",".join, cells))
-    assert f"column {column + 1} rises evenly" in said["table.csv"]
+    names, *cells = [line[:: 1 if column == 0 else -1] for line in [header.split(","), *([t, f"{v:.4f}"] for t, v in zip(time, value))]]
+    assert not written(data, map(",".join, [*([names] if header else []), *cells]))
+    (row,) = load(data, sample_rate=999).table.query("key == 'table.csv'").itertuples()
+    assert (row.sample_rate, row.n_channels, row.n_samples) == (RATE, 1, 500)
 
 
 def test_a_column_of_numbers_of_lines_is_no_channel(data):
     value = np.random.default_rng(0).integers(-99, 99, 100)
-    assert "column 1 rises evenly" in written(data, [f"{k};{v}" for k, v in enumerate(value)])["table.csv"]
+    assert not written(data, [f"{k};{v}" for k, v in enumerate(value)])
+    recordings = load(data, sample_rate=RATE)
+    np.testing.assert_array_equal(recordings.read(recordings.table["key"].tolist().index("table.csv")), np.float32([value]))
+
+
+def test_a_column_that_rises_and_is_no_time_is_refused(data):
+    """An angle, say, or a ramp: whoever knows names the channels, in settings or in a manifest."""
+    value = np.random.default_rng(0).standard_normal((100, 2))
+    said = written(data, ["angle (deg),ax (g),ay (g)", *(f"{0.9 * k:.1f},{a},{b}" for k, (a, b) in enumerate(value))])
+    assert "column 1 (angle (deg)) rises evenly" in said["table.csv"] and "data.columns" in said["table.csv"]
+    recordings = load(data, sample_rate=RATE, columns=["ay", 2])
+    at = recordings.table["key"].tolist().index("table.csv")
+    assert recordings.table["channel_names"][at] == "ay (g), ax (g)"
+    np.testing.assert_array_equal(recordings.read(at), np.float32(value.T[::-1]))
+
+
+def test_a_manifest_names_the_column(data):
+    value = np.random.default_rng(0).standard_normal((100, 2))
+    written(data, ["time,ax,ay", *(f"{k / RATE},{a},{b}" for k, (a, b) in enumerate(value))])
+    (data / "list.csv").write_text("path,label,channel\ntable.csv,OK,ay\ntable.csv,OK,az\n")
+    recordings = load(data)
+    at = recordings.table["source"].tolist().index("table.csv")
+    np.testing.assert_array_equal(recordings.read(at), np.float32(value.T[1:]))
+    assert "channel az is none of the recording: give its number, from 0, or one of ax, ay" in recordings.problems[0]["problem"]
 
 
 def test_channels_are_channels(data):
@@ -125,10 +151,38 @@ def test_a_column_that_counts_down_is_no_channel(data):
 # --- files -------------------------------------------------------------------------------------------------------------
 
 
-def test_tables_that_do_not_begin_with_numbers_are_counted(data):
+def test_lines_above_the_numbers_are_a_header(data):
+    for number, lines in enumerate(("Logger 7\nserial,12\n", "Logger 7,,\n\nax,ay,az\n[g],[g],[g]\n")):
+        (data / f"logger{number}.csv").write_text(lines + f"0.1{',0.1' * 2 * number}\n0.3{',0.2' * 2 * number}\n" * 50)
+    table = load(data, sample_rate=RATE).table.set_index("key")
+    assert table.loc[["logger0.csv", "logger1.csv"], "n_channels"].tolist() == [1, 3]
+    assert table["channel_names"]["logger1.csv"] == "ax (g), ay (g), az (g)"
+
+
+def test_columns_of_a_table_are_never_averaged_unawares(tmp_path):
+    rng = np.random.default_rng(0)
+    for number in range(12):
+        folder = tmp_path / "data" / ("OK", "NG")[number % 2]
+        folder.mkdir(parents=True, exist_ok=True)
+        lines = "\n".join(f"{k / 500},{a:.5f},{b:.5f}" for k, (a, b) in enumerate(rng.standard_normal((400, 2))))
+        (folder / f"{number}.csv").write_text("t (s),ax,ay\n" + lines)
+    config = sd.Config.load(None, {"data.path": str(tmp_path / "data"), "data.cache_dir": str(tmp_path / "cache"),
+                                   "output.dir": str(tmp_path / "runs"), "audio.sample_rate": 500, "audio.channel": "mean", "model.input_length": 128,
+                                   "preprocessing.filter_params.high_freq": 200, "training.epochs": 1, "model.size": "n"})
+    (said,) = [finding for finding in sd.check_recordings(None, config).findings if "mean" in finding.problem]
+    assert (said.severity, len(said.keys)) == ("warning", 12) and "ax, ay" in said.problem and "data.columns" in said.remedy
+    with pytest.warns(UserWarning, match="NG/1.csv and 11 more: the mean of the columns ax, ay"):
+        prepare_training(config, progress=False)
+    for chosen in ({"data.columns": ["ay"]}, {"audio.channel": "all"}):
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            prepare_training(config.replace(chosen), progress=False)
+
+
+def test_tables_without_lines_of_numbers_are_counted(data):
     for number in range(2):
-        (data / f"logger{number}.csv").write_text("Logger 7\nserial,12\n" + "0.1\n0.2\n" * 50)
-    with pytest.warns(UserWarning, match=r"Not read: 2 \.csv .*begin with"):
+        (data / f"logger{number}.csv").write_text("Logger 7\nserial,12\n" + "12:00:01,0.1\n12:00:02,0.2\n" * 50)
+    with pytest.warns(UserWarning, match=r"Not read: 2 \.csv .*lines of numbers"):
         load(data)
 
 

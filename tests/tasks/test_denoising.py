@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import tracemalloc
 import warnings
 
 import numpy as np
@@ -12,12 +13,16 @@ from support.commands import in_process, run_command
 
 import sounddetect as sd
 from sounddetect.data.beats import car_noise, heart_beats, simulate_beats
+from sounddetect.data.readers import audio_files
+from sounddetect.data.store import stores
 from sounddetect.evaluation.evaluation import saved_evaluation
+from sounddetect.jobs.denoising import denoise_files
 from sounddetect.tasks.protocol import task_of
 
 SETTINGS = {
     "model.size": "n", "model.depth": 3, "model.input_length": 1024, "training.epochs": 2, "training.batch_size": 4,
     "clearml.enabled": False, "device": "cpu", "denoise.tested_snr_db": [0.0, -10.0],
+    "denoise.beats": True,
 }
 
 
@@ -63,7 +68,10 @@ def test_evaluation_has_a_row_a_mixture_and_a_report(run, judged):
     assert set(table["snr_db"]) == {0.0, -10.0}
     metrics = json.loads((run.path / "evaluation/metrics.json").read_text())
     assert {"si_sdr_improvement", "si_sdr_improvement_at_-10", "snr", "l1", "lsd_ci"} <= set(metrics)
-    assert "<audio" in (run.path / "evaluation/report.html").read_text()
+    page = (run.path / "evaluation/report.html").read_text()
+    assert "<audio" in page and "error of the heart rate" in page
+    assert {"beat_f1", "beat_f1_ci", "beat_recall_in", "heart_rate_error_at_-10"} <= set(metrics)
+    assert metrics["beat_f1_in"] == pytest.approx(table["beat_f1_in"].mean()) and table["beat_recall"].between(0, 1).all()
     again = sd.evaluate(run)
     pd.testing.assert_frame_equal(again.predictions, evaluation.predictions)
 
@@ -262,3 +270,24 @@ def test_a_detector_of_classes_returns_no_waveform():
     detector = sd.Detector(task_of(config).build(), config, "cpu")
     with pytest.raises(ValueError, match="task: denoise"):
         detector.process(np.zeros(30000), 44100)
+
+
+def test_an_hour_is_cleaned_as_a_whole_would_be_in_the_memory_of_minutes(tmp_path, monkeypatch):
+    """What a window becomes depends on all of it, so that a seam between pieces would show."""
+    monkeypatch.setattr(stores, "SCRATCH", 1 << 20)         # bytes of a recording that are kept in memory; the rest lies in a file
+    monkeypatch.setattr(audio_files, "_BLOCK", 1 << 18)     # samples that are read at a time
+    config = sd.Config.load(None, {"task": "denoise", "model.architecture": "wave_unet", "model.size": "n", "model.depth": 1,
+                                   "model.input_length": 1000, "audio.sample_rate": 1000, "data.cache_dir": str(tmp_path / "cache")}).resolve()
+    detector = sd.Detector(task_of(config).build(), config, "cpu")
+    detector.window_answers = lambda windows, lengths=None: windows * windows.abs().amax(-1, keepdim=True)
+    peaks = {}
+    for minutes in (15, 60):
+        noise = np.tile(car_noise(np.random.default_rng(0), 37), 100)[: minutes * 60_000].astype(np.float32)
+        soundfile.write(tmp_path / f"{minutes}.wav", noise, 1000, subtype="FLOAT")
+        tracemalloc.start()
+        written, = denoise_files(detector, tmp_path / f"{minutes}.wav", tmp_path / "out")
+        peaks[minutes] = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+    cleaned, _ = soundfile.read(written, dtype="float32")
+    np.testing.assert_allclose(cleaned, detector.process(noise, 1000), atol=1e-6)
+    assert peaks[60] < 1.1 * peaks[15]

@@ -263,7 +263,8 @@ def _apply_entries(
     parts = []
     for i, entry in picked:
         try:
-            parts.append((i, *_span(recordings, i, entry, default_rate), entry))
+            known = _with_channel(entry, recordings.table.iloc[i])
+            parts.append((i, *_span(recordings, i, known, default_rate), known))
         except ValueError as error:
             found.problems.append(
                 {
@@ -316,6 +317,21 @@ def _take_columns(table: pd.DataFrame, entries: Sequence[Entry | None]) -> None:
         table[name if name not in COLUMNS else f"meta_{name}"] = _typed(
             [values.get(name, value) for values, value in zip(said, own)]
         )
+
+
+def _with_channel(entry: Entry | None, row: pd.Series) -> Entry | None:
+    """The entry with the number of the channel that it names.
+
+    Raises `ValueError` when the recording has no channel of this name.
+    """
+    if entry is None or not isinstance(entry.channel, str):
+        return entry
+    said = row.get("channel_names")
+    names = said.split(", ") if isinstance(said, str) else []
+    if entry.channel not in names:
+        raise ValueError(f"channel {entry.channel} is none of the recording: give its number, "
+                         f"from 0{', or one of ' if names else ''}{', '.join(names)}")
+    return replace(entry, channel=names.index(entry.channel))
 
 
 def _span(recordings, i, entry, default_rate):
@@ -449,6 +465,7 @@ class Loading:
     group_by: str = "auto"
     condition: str | None = None
     variable: str | None = None
+    columns: Sequence[str | int] | None = None
     clip_duration: float | None = None
     clip_overlap: float = 0.0
     unknown_labels: str = "refuse"
@@ -504,7 +521,7 @@ def load_everything(
     """
     found = _find(paths)
     stored, unreachable = cached_sources(
-        found.sources, how.cache_dir, how.store_dtype, how.variable, compare=compare
+        found.sources, how.cache_dir, how.store_dtype, how.variable, how.columns, compare=compare
     )
     return _understand(paths, how, found, stored, unreachable, strict=True)
 
@@ -559,7 +576,7 @@ def load_in_parts(
 
     def parts():
         problems, not_read = found.problems, found.not_read
-        for stored, unreachable in read_once(found.sources, how.variable):
+        for stored, unreachable in read_once(found.sources, how.variable, how.columns):
             sources = {key: found.sources[key] for key in (*stored, *unreachable)}
             loaded = _understand(
                 paths, how, _Found(sources, found.entries, problems, not_read), stored, unreachable
@@ -653,6 +670,7 @@ def load_recordings(
     group_by: str | None = None,
     condition: str | None = None,
     variable: str | None = None,
+    columns: Sequence[str | int] | None = None,
     clip_duration: float | None = None,
     clip_overlap: float | None = None,
     unknown_labels: str | None = None,
@@ -678,6 +696,8 @@ def load_recordings(
             names of DCASE Task 2.
         variable: the variable in MAT files that holds the recording, such as `*_DE_time`; by
             default the only one that can.
+        columns: the columns of tables (CSV, XLSX) that are channels, by name, or by number from 1;
+            by default all but times, which tell the rate, and numbers of lines.
         clip_duration: longer recordings are cut into clips of so many seconds; by default not.
         clip_overlap: fraction of a clip that the next one repeats, 0 to below 1.
         unknown_labels: what becomes of a label that is no known spelling: `refuse` raises, `skip`
@@ -693,7 +713,7 @@ def load_recordings(
     """
     how = Loading.of(
         config, sample_rate=sample_rate, classes=classes, labels=labels, group_by=group_by,
-        condition=condition, variable=variable, clip_duration=clip_duration,
+        condition=condition, variable=variable, columns=columns, clip_duration=clip_duration,
         clip_overlap=clip_overlap, unknown_labels=unknown_labels, store_dtype=store_dtype,
         cache_dir=cache_dir)
     loaded = load_everything(paths, how)

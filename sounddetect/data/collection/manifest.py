@@ -26,7 +26,7 @@ class Entry:
     path: str                           # as written, with / between folders
     start_s: float | None = None
     end_s: float | None = None
-    channel: int | None = None          # from 0; None: all
+    channel: int | str | None = None    # from 0, or the name of a column of a table; None: all
     sample_rate: int | None = None      # Hz
     # label, group and further columns as text; None for an empty cell
     columns: dict = field(default_factory=dict)
@@ -125,14 +125,15 @@ def _entry(line: int, cells: dict[str, str]) -> Entry:
     if end_s is not None and end_s <= (start_s or 0):
         raise ValueError(f"end_s {end_s:g} needs to be over start_s {start_s or 0:g}")
     channel, rate = cells.pop("channel", ""), cells.pop("sample_rate", "")
-    if not re.fullmatch(r"\d{0,4}", channel):
-        raise ValueError(f"channel needs to be a number from 0, got {channel!r}")
+    if re.fullmatch(r"[-+]?[\d.]+", channel) and not re.fullmatch(r"\d{1,4}", channel):
+        raise ValueError(f"channel needs to be a number from 0, or a column's name, got {channel!r}"
+                         )
     return Entry(
         line,
         path,
         start_s,
         end_s,
-        int(channel) if channel else None,
+        int(channel) if channel.isdigit() else channel or None,
         check_rate(_number("sample_rate", rate), "sample_rate") if rate else None,
         {name: cell or None for name, cell in cells.items()},
     )

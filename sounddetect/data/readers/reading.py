@@ -9,7 +9,7 @@ __all__ = ['reader_of', 'kind_of', 'suffixes', 'read_rows', 'reader_version']
 import hashlib
 import inspect
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from ... import parts
@@ -30,7 +30,7 @@ def reader_of(path: str | os.PathLike) -> parts.Part | None:
 
 
 def kind_of(path: str | os.PathLike) -> str | None:
-    """Name of the reader of a file of this name: `json`, `audio`, `matlab`, `csv`, or
+    """Name of the reader of a file of this name: `json`, `audio`, `matlab`, `csv`, `xlsx`, or
     one that was registered.
     """
     reader = reader_of(path)
@@ -46,7 +46,12 @@ def suffixes() -> list[str]:
     )
 
 # %% ../../../nbs/01_data/1_readers/06_reading.ipynb #9853a884
-def read_rows(path: Path, about: About, variable: str | None = None) -> Iterator[Row]:
+def read_rows(
+    path: Path,
+    about: About,
+    variable: str | None = None,                 # of MAT files
+    columns: Sequence[str | int] | None = None,  # of tables; None: all that are channels
+) -> Iterator[Row]:
     """Recordings of a file, one after the other, and in `about` what is true of all.
 
     Raises `ValueError` when the file is damaged, `OSError` when it cannot be reached.
@@ -56,7 +61,9 @@ def read_rows(path: Path, about: About, variable: str | None = None) -> Iterator
         raise ValueError(f"{path} is of no form that is read here: {', '.join(suffixes())}")
     wants = inspect.signature(reader.build).parameters
     options = {
-        name: value for name, value in (("about", about), ("variable", variable)) if name in wants
+        name: value
+        for name, value in (("about", about), ("variable", variable), ("columns", columns))
+        if name in wants
     }
     if reader.built_in:
         return reader.build(path, **options)
@@ -107,11 +114,17 @@ def _rows_of(given, about: About) -> Iterator[Row]:
             yield Row(number, problem=str(error))
 
 # %% ../../../nbs/01_data/1_readers/06_reading.ipynb #7565d31b
+# of built-in readers that read files in another way than they once did
+_VERSIONS = {"csv": "csv 2"}
+
+
 def reader_version(path: str | os.PathLike) -> str:
-    """Name and text of a registered reader as a few letters; empty for a built-in one."""
+    """Name and text of a registered reader as a few letters; empty for a built-in one that has
+    always read alike.
+    """
     reader = reader_of(path)
     if reader is None or reader.built_in:
-        return ""
+        return _VERSIONS.get(reader.name, "") if reader is not None else ""
     try:
         text = inspect.getsource(reader.build)
     except (OSError, TypeError):                    # made by exec, or no function

@@ -42,8 +42,11 @@ NOT_READ = {
         (".h5", ".hdf5", ".parquet", ".tdms", ".edf", ".lvm", ".uff"),
         f"of another program: export WAV, MAT or CSV from it, {_OWN_READER}",
     ),
-    ".csv": "tables that neither begin with numbers nor have a column path: "
-            "if they are recordings, remove the lines above the numbers",
+    ".csv": "tables that neither hold lines of numbers nor have a column path: "
+            "if they are recordings, write times in seconds and numbers without units",
+    **dict.fromkeys(
+        (".xls", ".xlsm", ".ods"), "spreadsheets of another form: save them as .xlsx, or as CSV"
+    ),
     **dict.fromkeys((".zip", ".tar", ".tgz", ".gz", ".7z", ".rar"), "an archive: unpack it first"),
 }
 

@@ -10,7 +10,7 @@ import hashlib
 import os
 import shutil
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -48,6 +48,8 @@ def cached_sources(
     cache_dir: str | os.PathLike,
     dtype: str = "float32",       # how samples are kept: float32, int16 or float16
     variable: str | None = None,  # of MAT files
+    # of tables, by name or number; None: all that are channels
+    columns: Sequence[str | int] | None = None,
     *,
     # all samples that were read before with their check sums, which takes as long as reading them
     compare: bool = False,
@@ -59,7 +61,8 @@ def cached_sources(
     Raises `CacheError` when stores cannot be written.
     """
     folder = Path(cache_dir) / "stores"
-    names, unreachable = _fingerprints(sources, f"{dtype} {variable}")
+    of_tables = "" if columns is None else f" {list(columns)}"
+    names, unreachable = _fingerprints(sources, f"{dtype} {variable}{of_tables}")
     known = find_stores(folder)
     if compare:
         known = _undamaged(folder, {name: known[name] for name in names.values() if name in known})
@@ -73,7 +76,8 @@ def cached_sources(
             with StoreWriter(folder, dtype) as writer:
                 for key in pack:
                     unreachable |= _read(
-                        writer, key, names[key], missing[key], variable, _follow(bar, sizes[key])
+                        writer, key, names[key], missing[key], (variable, columns),
+                        _follow(bar, sizes[key])
                     )
     known = find_stores(folder) if missing else known
     return {key: known[name] for key, name in names.items() if key not in unreachable}, unreachable
@@ -127,12 +131,12 @@ def _packs(sizes: dict[str, int], limit: int) -> Iterator[list[str]]:
 
 # %% ../../../nbs/01_data/2_store/01_caching.ipynb #4b59e602
 def _read(
-    writer: StoreWriter, key: str, name: str, path: Path, variable: str | None, progress: Callable
+    writer: StoreWriter, key: str, name: str, path: Path, what: tuple, progress: Callable
 ) -> dict[str, str]:
     """Read a source into the store; why, if it cannot be reached."""
     about = About()
     try:
-        writer.add(name, read_rows(path, about, variable), about, progress)
+        writer.add(name, read_rows(path, about, *what), about, progress)
     except CacheError:
         raise
     except OSError as error:
@@ -155,6 +159,7 @@ ONCE = 4 << 20      # bytes of sources at a time, if they are smaller than that
 def read_once(
     sources: dict[str, Path],             # {key: file}
     variable: str | None = None,          # of MAT files
+    columns: Sequence[str | int] | None = None,    # of tables
 ) -> Iterator[tuple[dict[str, tuple[Store, dict]], dict[str, str]]]:
     """The sources, some at a time, in order: what `cached_sources` returns of them, in a
     store that is kept nowhere.
@@ -164,7 +169,8 @@ def read_once(
         unreachable: dict[str, str] = {}
         with ScratchWriter() as writer:
             for key in pack:
-                unreachable |= _read(writer, key, key, sources[key], variable, lambda n_bytes: None)
+                unreachable |= _read(
+                    writer, key, key, sources[key], (variable, columns), lambda n_bytes: None)
         yield (
             {source["name"]: (writer.store, source) for source in writer.store.sources},
             unreachable,
