@@ -494,7 +494,9 @@ class Desk:
     def score(self, model_path: str, path: Path, per: str = "recording") -> dict[str, Any]:
         """Scores of a file or folder, which may be one that was uploaded."""
         with self.lent(model_path) as detector, self.turn():
-            how = detector.config.replace({"data.cache_dir": str(self.cache)})
+            is_sent = path.is_relative_to(self.roots.first / PRIVATE)
+            cache = path.parent / "cache" if is_sent else self.cache    # goes with the upload
+            how = detector.config.replace({"data.cache_dir": str(cache)})
             recordings = load_recordings(path, how, unknown_labels="ignore")
             inside = [source for source in recordings.sources.values() if source is not None
                       and not Path(source).is_relative_to(path if path.is_dir() else path.parent)]

@@ -8,7 +8,7 @@ __all__ = ['A_PAGE', 'FIRST', 'CHARTS', 'TESTED', 'HEADLINES', 'overview_page', 
            'scored_table']
 
 # %% ../../nbs/11d_service/08f_pages.ipynb #0f619f68
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -532,7 +532,7 @@ pattern="[A-Za-z0-9][A-Za-z0-9_\\-]*" list="registered"></label>
 HEADLINES = ("auc", "accuracy", "f1")           # the first that a version has is told
 
 
-def registry_part(desk: Desk, look: Look, models: list[Mapping[str, Any]]) -> Markup:
+def registry_part(desk: Desk, look: Look, models: Sequence[Mapping[str, Any]]) -> Markup:
     """Versions by name, with forms that promote them, roll them back and add new ones."""
     names: dict[str, list[dict[str, Any]]] = {}
     for one in versions_of(desk)["versions"]:
