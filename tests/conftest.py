@@ -56,6 +56,7 @@ SLOW = {
     "house/test_wheel.py",
     "jobs/test_disk.py",
     "jobs/test_interruptions.py",
+    "jobs/test_kills.py",
     "jobs/test_recorded.py",
     "jobs/test_shared_search.py",
     "service/test_service.py",

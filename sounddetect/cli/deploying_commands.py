@@ -44,6 +44,9 @@ def predict(
         "printed")] = None,
     condition: Annotated[Optional[str], typer.Option(
         help="of an archive: what tells the condition, a column or an expression on key")] = None,
+    explain: Annotated[Optional[Path], typer.Option(
+        help="folder for a picture of each recording: where in time and frequency the network "
+        "found what speaks for and against it")] = None,
 ) -> None:
     """Score recordings.
 
@@ -55,6 +58,9 @@ def predict(
 
     if any("://" in path for path in paths) or (out is not None and not out.suffix
                                                 and not out.is_file()):
+        if explain is not None:
+            raise ValueError("--explain is for files and folders, not for an archive: give --out "
+                             "the name of a .csv file, or leave it out")
         return _score_archive(run, paths, out, condition)
     if condition is not None:
         raise ValueError("--condition is of an archive: give a folder by --out, such as scores/")
@@ -65,6 +71,8 @@ def predict(
 
     is_fleet = (run / "fleet.json").exists()
     detector = None if is_fleet else _detector(run)
+    if explain is not None:
+        _refuse_unexplained(run, detector)
     scores = _scored_by_fleet(run, paths) if detector is None else detector.predict(paths)
     text = csv_text(scores, index=False)
     if out is None:
@@ -72,9 +80,41 @@ def predict(
     else:
         write_text(out, text)
         print(f"{len(scores)} recordings scored: {out}")
+    if explain is not None:
+        _draw_explained(detector, paths, scores, explain)
     note = "" if detector is None else foreign_note(detector, scores, run.as_posix())
     if note:
         print(note, file=sys.stderr)
+
+
+def _refuse_unexplained(run: Path, detector) -> None:
+    """Raise `ValueError` for what has no network that can be asked."""
+    from sounddetect.models.capabilities import Explains, require
+
+    if not hasattr(detector, "network"):
+        raise ValueError(f"{run} has no network to be asked: --explain needs a run, not a fleet "
+                         "and not an ONNX file")
+    require(detector.network, Explains, "--explain")
+
+
+def _draw_explained(detector, paths: list[str], scores, folder: Path) -> None:
+    """Draw each recording that was scored, with what speaks for and against its decision."""
+    from sounddetect.data.collection.loading import Loading, load_in_parts
+    from sounddetect.evaluation.errors import shown_part
+    from sounddetect.files import write_bytes
+    from sounddetect.signal.preparation import prepare
+
+    judged = scores.set_index("key")
+    for part in load_in_parts(paths, Loading.of(detector.config, unknown_labels="ignore"))[1]:
+        for i, row in enumerate(part.recordings.table.to_dict("records")):
+            found, audio = judged.loc[row["key"]], detector.config.audio
+            waveform = prepare(part.recordings.read(i), int(row["sample_rate"]), audio)
+            title = f"{row['key'][-60:]}\n{detector.scores.in_words(found)}"
+            shown = shown_part(detector, waveform, found["decision"], title)
+            target = folder / (row["key"].replace("#", "_") + ".png")
+            target.parent.mkdir(parents=True, exist_ok=True)
+            write_bytes(target, shown.picture.to_png())
+    print(f"pictures: {folder}", file=sys.stderr)
 
 
 def _score_archive(run: Path, paths: list[str], out: Path | None, condition: str | None) -> None:

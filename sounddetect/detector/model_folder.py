@@ -22,7 +22,7 @@ from torch import Tensor
 
 from .. import parts
 from ..config import Config
-from ..files import new_folder, refuse_special, replacing
+from ..files import new_folder, refuse_special, replacing, sweep_drafts
 
 # %% ../../nbs/06_detector/00_model_folder.ipynb #6679b231
 FORMAT_VERSION = 3
@@ -173,6 +173,8 @@ def write_model(
 
 def _replace(folder: Path, files: dict[str, bytes], first: str) -> None:
     """Write all files beside their places; then rename them, beginning with `first`."""
+    for name in (SETTINGS, WEIGHTS, STATE):
+        sweep_drafts(folder / name)
     order = sorted(files, key=lambda name: (name != first, name == SETTINGS), reverse=True)
     with ExitStack() as stack:                       # which leaves in reverse order
         for name in order:

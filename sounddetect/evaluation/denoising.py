@@ -271,8 +271,9 @@ def save_denoising(evaluation: DenoisingEvaluation, folder: Path) -> Path:
     write_text(folder / "predictions.csv", csv_text(evaluation.predictions, index=False))
     write_text(folder / "by_snr.csv", evaluation.by_snr.to_csv())
     pictures = {kind: drawn.to_png() for kind, drawn in evaluation.pictures()}
-    for left in folder.glob("example_*"):
-        left.unlink()
+    for k in range(1, EXAMPLES + 1):
+        for left in _files_of(folder, k):
+            left.unlink(missing_ok=True)
     for name, png in pictures.items():
         write_bytes(folder / f"{name}.png", png)
     for k, example in enumerate(evaluation.examples, 1):

@@ -240,7 +240,7 @@ def save_evaluation(
     folder.mkdir(parents=True, exist_ok=True)
     sweep(folder)
     old = [folder / f"{kind}.png" for kind in DRAWERS if kind != "training_curves"]
-    for left in [*old, *folder.glob("by_*.csv")]:
+    for left in [*old, *(folder / f"by_{column}.csv" for column in CONDITIONS)]:
         left.unlink(missing_ok=True)
     pictures = {kind: picture.to_png() for kind, picture in evaluation.pictures()}
     for kind, png in pictures.items():

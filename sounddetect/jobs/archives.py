@@ -313,6 +313,7 @@ def _scored(detector, recordings: Recordings, problems: list[dict]) -> list[pd.D
 
 # %% ../../nbs/10_jobs/15_archives.ipynb #17c93686
 _FORMAT = 1          # of archive.json
+_COUNTS = dict.fromkeys(("n_shards", "n_listed", "n_scored", "n_damaged"), int)
 
 
 def arrow_library() -> Any:
@@ -342,10 +343,10 @@ class Archive:
             raise FileNotFoundError(f"{path} holds no scores of an archive: needs a folder with "
                                     "archive.json, as `sounddetect predict RUN ADDRESS --out "
                                     "FOLDER` makes it")
-        if self.about.get("format_version") != _FORMAT:
+        said = read_object(self.path / "archive.json", format_version=int)
+        if said["format_version"] != _FORMAT:
             raise ValueError(f"{path} was written by another version of SoundDetect (format "
-                             f"{self.about.get('format_version')}, here {_FORMAT}): give another "
-                             "--out")
+                             f"{said['format_version']}, here {_FORMAT}): give another --out")
 
     def __repr__(self) -> str:
         said = self.about
@@ -356,7 +357,7 @@ class Archive:
     @property
     def about(self) -> dict:
         """What `archive.json` says: address, counts, and how far it is."""
-        return read_object(self.path / "archive.json")
+        return read_object(self.path / "archive.json", **_COUNTS, address=str, detector=str, last=str)
 
     @property
     def complete(self) -> bool:

@@ -306,15 +306,15 @@ def cross_validate(
     path = _checked(Run(run), config, parts) if goes_on else _begun(run, config, parts)
     if not Run(path).finished:
         with stoppable():
-            if _all_trained(path, config, parts, progress, listeners):
+            if _all_trained(path, config, parts, progress, listeners, is_new=not goes_on):
                 _judge_all(path, config, parts)
     return CrossValidation(path)
 
 
-def _all_trained(path, config, parts, progress, listeners):
+def _all_trained(path, config, parts, progress, listeners, is_new):
     """Train the folds one after the other; False when one was stopped.
 
-    A folder without any fold is removed when the first one is refused.
+    A new folder without any fold is removed when the first one is refused.
     """
     try:
         for number, part in enumerate(parts, 1):
@@ -325,7 +325,7 @@ def _all_trained(path, config, parts, progress, listeners):
             if not trained(path / f"fold-{number}", config, part, progress, listeners).finished:
                 return False
     except Exception:
-        if not any(path.glob("fold-*")):
+        if is_new and not any(path.glob("fold-*")):
             shutil.rmtree(path)
         raise
     return True

@@ -55,13 +55,14 @@ class Fleet:
         if not (self.path / "fleet.json").exists():
             raise FileNotFoundError(f"{path} is no fleet: needs a folder with fleet.json, as "
                                     "`sounddetect train --per COLUMN` makes it")
-        about = read_object(self.path / "fleet.json")
-        if about.get("format_version") != _FORMAT:
+        about = read_object(self.path / "fleet.json", format_version=int)
+        if about["format_version"] != _FORMAT:
             raise ValueError(f"{path} is a fleet of another version of SoundDetect (format "
-                             f"{about.get('format_version')}, here {_FORMAT}): train it again")
+                             f"{about['format_version']}, here {_FORMAT}): train it again")
+        about = read_object(self.path / "fleet.json", column=str, runs=dict, failed=dict)
         self.column: str = about["column"]
         self.folders: dict[str, str] = about["runs"]
-        self.failed: dict[str, str] = about.get("failed", {})
+        self.failed: dict[str, str] = about["failed"]
 
     def __repr__(self) -> str:
         return (f"Fleet({self.path.as_posix()}: {len(self.runs)} of {len(self.folders)} by "
@@ -147,7 +148,8 @@ def train_fleet(
     """Train a detector on the recordings of each value of a column, or go on with it.
 
     `on_run(value, run, is_new)` is called when a run is finished or was stopped. Raises
-    `ValueError` when there is no such column, and for another column than the fleet began with.
+    `ValueError` when there is no such column, and for another column than the fleet began with,
+    `FileExistsError` for a folder that holds something else.
     """
     table = recordings.table
     if column not in table or table[column].isna().all():
@@ -163,6 +165,9 @@ def train_fleet(
                              "another --run")
         names = folder_names([*before.folders, *(one for one in values
                                                  if one not in before.folders)])
+    elif out is not None and path.exists() and any(path.iterdir()):
+        raise FileExistsError(f"{path} holds something else than the runs of a fleet: give another "
+                              "--run")
     path.mkdir(parents=True, exist_ok=True)
     failed: dict[str, str] = {}
     for value in values:

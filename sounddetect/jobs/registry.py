@@ -120,7 +120,7 @@ class Registry:
         """
         _check_name(alias, "alias")
         version = self.version(name, number)
-        metrics = version.about.get("metrics", {})
+        metrics = version.about["metrics"]
         unmet = [said for text in require if (said := parse_requirement(text).unmet(metrics))]
         if unmet:
             raise ValueError(f"{name} {number} is not promoted: {'; '.join(unmet)}")
@@ -150,7 +150,8 @@ class Registry:
                 "`sounddetect registry list` shows all versions")
         aliases = tuple(sorted(alias for alias, held in self._history(name).items()
                                if held[-1] == number))
-        return Version(name, int(number), path, read_object(path / "version.json"), aliases)
+        about = read_object(path / "version.json", run=str, created=str, notes=str, metrics=dict)
+        return Version(name, int(number), path, about, aliases)
 
     def versions(self, name: str | None = None) -> list[Version]:
         """All versions, or those of a name, the newest first."""
@@ -187,8 +188,8 @@ class Registry:
         """A row a version: `name`, `version`, `aliases`, `run`, `created`, `notes`, and metrics."""
         return pd.DataFrame([{
             "name": one.name, "version": one.number, "aliases": ", ".join(one.aliases),
-            **{key: one.about.get(key, "") for key in ("run", "created", "notes")},
-            **{key: value for key, value in one.about.get("metrics", {}).items()
+            **{key: one.about[key] for key in ("run", "created", "notes")},
+            **{key: value for key, value in one.about["metrics"].items()
                if f"{key}_ci" in one.about["metrics"]}} for one in self.versions()])
 
     def _numbers(self, name: str) -> list[int]:
@@ -217,20 +218,32 @@ class Registry:
 _NAME = r"[A-Za-z0-9][\w-]{0,49}"
 
 
-def _check_name(name: str, what: str = "name") -> None:
-    if not re.fullmatch(_NAME, name):
+def _check_name(name: Any, what: str = "name") -> None:
+    if not isinstance(name, str) or not re.fullmatch(_NAME, name):
         raise ValueError(f"a {what} needs 1 to 50 letters, digits, - or _, such as "
-                         f"{'fan' if what == 'name' else CHAMPION}; got {name[:60]!r}")
+                         f"{'fan' if what == 'name' else CHAMPION}; got {str(name)[:60]!r}")
+
+
+def _change(said: Any) -> dict[str, Any]:
+    if not isinstance(said, dict) or type(said.get("version")) is not int or said["version"] < 1:
+        raise ValueError
+    _check_name(said.get("alias"), "alias")
+    return said
 
 
 def _lines(file: Path) -> list[dict[str, Any]]:
-    """Objects of a file with one on each line; those that are damaged are left out."""
+    """Objects of a file with one on each line; a line that was cut off is passed over.
+
+    Raises `ValueError` for another one that cannot be read: who is champion would be a guess.
+    """
     found = []
-    for line in file.read_bytes().split(b"\n") if file.is_file() else []:
-        try:
-            said = json.loads(line)
-        except ValueError:
+    lines = file.read_bytes().split(b"\n") if file.is_file() else []
+    for number, line in enumerate(lines, 1):
+        if not line or line.startswith(b"{") and not line.endswith(b"}"):
             continue
-        if isinstance(said, dict) and isinstance(said.get("version"), int) and "alias" in said:
-            found.append(said)
+        try:
+            found.append(_change(json.loads(line)))
+        except (ValueError, RecursionError):
+            raise ValueError(f"{file} is damaged: line {number} is no change of an alias. Take it "
+                             "out, and promote the right version again") from None
     return found

@@ -19,6 +19,9 @@ from ..runs.run_folder import Run, read_object, read_table
 
 # %% ../../nbs/10_jobs/10_studies.ipynb #3415e17b
 VERSION = 1          # of study.json
+_ASKED = {"name": str, "shared": bool, "seed": int, "objective": str, "space": dict}
+_FOUND = {"n_tried": int, "objective": str, "smaller": bool, "importance": dict, "caution": str,
+          "winner": int, "settings": dict, "verdict_text": str}
 
 
 class Study:
@@ -37,11 +40,12 @@ class Study:
         if not (self.path / "study.json").exists():
             raise FileNotFoundError(f"{path} is no search: needs a folder with study.json, as "
                                     "`sounddetect tune` makes it")
-        self.about = read_object(self.path / "study.json")
-        if self.about.get("format_version") != VERSION:
+        version = read_object(self.path / "study.json", format_version=int)["format_version"]
+        if version != VERSION:
             raise ValueError(f"{path} is a search of another version of SoundDetect (format "
-                             f"{self.about.get('format_version')}, here {VERSION}): go on with it "
-                             "there, or begin another one")
+                             f"{version}, here {VERSION}): go on with it there, or begin another "
+                             "one")
+        self.about = read_object(self.path / "study.json", **_ASKED)
 
     def __repr__(self) -> str:
         state = "finished" if self.finished else "unfinished"
@@ -91,7 +95,15 @@ class Study:
         if not self.finished:
             raise FileNotFoundError(f"{self.path} is not finished: go on with it by `sounddetect "
                                     f"tune --resume --out {self.path}`")
-        return read_object(self.path / "comparison.json")
+        path = self.path / "comparison.json"
+        said = read_object(path, **_FOUND)
+        if said["winner"]:
+            read_object(path, value=float, default_value=float)
+        if said.get("nested"):
+            read_object(path, nested=dict)
+        if "of_winner" in said:
+            read_object(path, default=list, of_winner=list, metric=str)
+        return said
 
     @property
     def best_config(self) -> Config:

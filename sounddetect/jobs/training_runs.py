@@ -297,9 +297,12 @@ def write_detector(run: Run, trainer: Trainer, split: Split) -> None:
     titles = [recording.key for recording in examples]
     drawn = plot_examples(waveforms, examples[0].sample_rate, examples.labels, titles)
     write_bytes(pictures / "examples.png", drawn.to_png())
+    copies = run.config.output.copy_detector_to
+    if copies:                     # from now on the run counts as finished, with or without them
+        write_json(run.path / COPIES, dict.fromkeys(map(str, copies), "it was interrupted before"))
     detector.save(run.path / "model")
     shutil.rmtree(run.path / EXTENDED, ignore_errors=True)
-    missing = write_copies(run, detector, run.config.output.copy_detector_to)
+    missing = write_copies(run, detector, copies)
     if missing:
         warnings.warn(missing, stacklevel=2)
 
@@ -404,9 +407,9 @@ def prepare_resume(
         warnings.warn(f"{run.path} has no checkpoint yet: its training begins again, "
                       "with the same seed", stacklevel=3)
     if trainer.processes.is_first:
-        trainer.config.save(run.path / "config.yaml")
-        if run.finished:
+        if run.finished:       # before its settings say more epochs: it would be called finished
             (run.path / "model").replace(run.path / EXTENDED)
+        trainer.config.save(run.path / "config.yaml")
     return TrainingRun(Run(path), trainer, split, progress, listeners)
 
 
@@ -458,15 +461,17 @@ def trained(
 ) -> Run:
     """One run of many at `path`: as it is when it is finished, else gone on with, else trained.
 
-    Of one that died before its data were written, nothing is kept. Its detector is not one to
-    deploy, so copies (`output.copy_detector_to`) are not written.
+    Its detector is not one to deploy, so copies (`output.copy_detector_to`) are not written.
+
+    Raises `FileExistsError` when what lies at `path` is no run.
     """
     path = Path(path)
     if (path / "data.json").exists():
         run = Run(path)
         return run if run.finished else resume(path, recordings=recordings, progress=progress,
                                                listeners=listeners)
-    shutil.rmtree(path, ignore_errors=True)
+    if path.is_dir() and [inside.name for inside in path.iterdir()] == ["config.yaml"]:
+        shutil.rmtree(path)            # an older version died before it wrote the data
     own = config.replace({"output.copy_detector_to": []})
     return train(own, recordings, run=path, progress=progress, listeners=listeners)
 

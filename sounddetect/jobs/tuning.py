@@ -414,9 +414,11 @@ def _newest_unfinished(folder: str) -> Path:
 
 
 def _same_recordings(study: Study, recordings: Recordings, split: Split) -> None:
-    before, now = read_object(study.path / "data.json"), describe_data(recordings, split)
+    known = dict.fromkeys(("split", "content_hash", "labels"), dict)
+    before = read_object(study.path / "data.json", **known)
+    now = describe_data(recordings, split)
     if any(json.loads(json.dumps(now[name])) != before[name]
-           for name in ("split", "content_hash", "labels")):
+           for name in known):
         raise ValueError(f"{study.path} was begun with other recordings or labels; its trials and "
                          "new ones cannot be compared: begin another search")
 
@@ -498,8 +500,13 @@ def tune(
         shared = storage is not None
         study = Study(_begun(known, base, space, recordings, split, out, shared))
     budget = (trials, deadline, seeds, folds)
-    with stoppable():
-        _searched(study, seen, everything, recordings, storage, budget, listeners, progress)
+    try:
+        with stoppable():
+            _searched(study, seen, everything, recordings, storage, budget, listeners, progress)
+    except Exception:
+        if not resume and not storage and not (study.path / "default" / "model").exists():
+            shutil.rmtree(study.path)              # nothing was learnt, so nothing is left behind
+        raise
     return study
 
 
@@ -531,10 +538,6 @@ def _searched(study, seen, everything, recordings, storage, budget, listeners, p
                 return                               # another process has judged meanwhile
             _compared(search, study, everything, recordings, (trials, seeds, folds), listeners,
                       progress)
-    except Exception:
-        if not (study.path / "default" / "model").exists() and not storage:
-            shutil.rmtree(study.path)              # nothing was learnt, so nothing is left behind
-        raise
     finally:
         if lock is not None:
             lock.close()

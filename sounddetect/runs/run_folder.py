@@ -15,9 +15,11 @@ from collections.abc import Callable
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ..config import Config
 from ..files import new_folder, refuse_special
@@ -227,7 +229,14 @@ class Run:
         return _parts(self, recordings)
 
 # %% ../../nbs/09a_runs/00_run_folder.ipynb #6b72d965
-def read_object(path: Path) -> dict:
+_FORMS = {str: "text", int: "a whole number from 0", float: "a number", bool: "true or false",
+          list: "a list", dict: "an object"}
+
+
+def read_object(
+    path: Path,
+    **needs: type,                    # values that have to be there: `n_shards=int`
+) -> dict:
     """Content of a JSON file that holds an object. Raises `ValueError` that names a damaged one."""
     refuse_special(path)
     try:
@@ -236,7 +245,19 @@ def read_object(path: Path) -> dict:
         raise ValueError(f"{path} is damaged: {error}") from None
     if not isinstance(said, dict):
         raise ValueError(f"{path} is damaged: it holds no object but a {type(said).__name__}")
+    for name, form in needs.items():
+        if name not in said:
+            raise ValueError(f"{path} is damaged: {name} is missing")
+        if not _has_form(said[name], form):
+            raise ValueError(f"{path} is damaged: {name} needs to be {_FORMS[form]}, got "
+                             f"{json.dumps(said[name])[:60]}")
     return said
+
+
+def _has_form(value: Any, form: type) -> bool:
+    if form is int:
+        return type(value) is int and 0 <= value < 2**63
+    return type(value) in (int, float) if form is float else type(value) is form
 
 
 def read_table(
@@ -279,26 +300,73 @@ def _read_data(path: Path, holds_folds: bool = False) -> dict:
     except (OSError, ValueError) as error:
         raise ValueError(f"{path} is missing or damaged, so nobody knows what this run was trained "
                          f"on: {error}") from None
-    problem = None if holds_folds else _problem_of(said)
+    problem = _problem_of(said, holds_folds)
     if problem:
         raise ValueError(f"{path} was changed or is damaged, so nobody knows what this run was "
                          f"trained on: {problem}")
     return said
 
 
-def _problem_of(said: dict) -> str | None:
+class _Strict(BaseModel):
+    model_config = ConfigDict(strict=True)
+
+
+class _Source(_Strict):
+    key: str
+    path: str | None
+    bytes: int | None
+    recordings: int
+    hash: str
+    reader: str | None = None
+
+
+class _Recorded(_Strict):
+    groups: int
+    seconds: float
+    rates: dict[str, dict[str, int]]
+    conditions: dict[str, list[str]]
+
+
+class _Skipped(_Strict):
+    key: str
+    problem: str
+
+
+class _Data(_Strict):
+    """Content of `data.json`; earlier versions did not write what has a default."""
+
+    paths: list[str]
+    sources: list[_Source]
+    counts: dict[str, dict[str, int]]
+    recorded: dict[str, _Recorded] = {}
+    split: dict[str, list[str]]
+    content_hash: dict[str, str]
+    labels: dict[str, str | None] = {}
+    groups: dict[str, str] = {}
+    conditions: dict[str, Any] = {}
+    skipped: list[_Skipped]
+
+
+def _problem_of(said: dict, holds_folds: bool) -> str | None:
     """What is wrong with the content of `data.json`; None for nothing."""
-    split, hashes = said.get("split"), said.get("content_hash")
-    if not isinstance(hashes, dict) or not isinstance(said.get("paths"), list):
-        return "content_hash or paths is missing or of another form"
-    if not isinstance(split, dict) or not all(isinstance(split.get(name), list)
-                                              for name in Split._fields):
-        return f"split needs the lists {', '.join(Split._fields)}"
+    try:
+        _Data.model_validate(said)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        place = ".".join(str(part)[:100] for part in first["loc"])
+        return f"{place}: {first['msg']}"
+    split, hashes = said["split"], said["content_hash"]
+    if holds_folds:
+        return None
+    for name in ("split", "counts"):
+        missing = [part for part in Split._fields if part not in said[name]]
+        if missing:
+            return f"{name}.{missing[0]} is missing"
     seen: dict[str, str] = {}
     for name in Split._fields:
         for key in split[name]:
-            if not isinstance(key, str) or key not in hashes:
-                return f"{str(key)[:100]!r} of split.{name} is not among content_hash"
+            if key not in hashes:
+                return f"{key[:100]!r} of split.{name} is not among content_hash"
             if key in seen:
                 return f"{key[:100]!r} stands in split.{seen[key]} and in split.{name}"
             seen[key] = name

@@ -16,7 +16,7 @@ from functools import partial
 import torch
 
 from ..machine.memory_budget import MemoryBudget
-from ..machine.out_of_memory import is_out_of_memory
+from ..machine.out_of_memory import free_memory, is_out_of_memory
 from ..tasks.pipeline import Sample
 from ..tasks.protocol import answer_windows
 from ..tasks.windows import window_outputs
@@ -83,7 +83,10 @@ class Trial:
     def fits(self, size: int, steps: int = 2) -> bool:
         """Whether steps and validation with `size` windows fit into memory; changes nothing."""
         with self.step.unchanged():
-            return self._survives(size, steps)
+            survived = self._survives(size, steps)
+        if not survived or self.step.device.type == "cuda":  # a CPU has what a trial had already
+            free_memory()
+        return survived
 
     def _survives(self, size, steps):
         """In a function of its own: an error keeps the tensors of the frames that it passed."""

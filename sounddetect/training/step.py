@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..machine.out_of_memory import free_memory, halving, is_out_of_memory
+from ..machine.out_of_memory import halving, is_out_of_memory
 from ..machine.processes import Processes
 from ..settings.training import Training
 from ..tasks.pipeline import Batch, Pipeline, Sample, collate
@@ -175,7 +175,6 @@ class Step:
             self.scaler.load_state_dict(scaler)
             self.pipeline.load_state_dict(weights)
             self.pipeline.train(was_training)
-            free_memory()
 
 
 def _seed_dropout(seed: Sequence[int], device: torch.device) -> None:

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
+from support.commands import in_process
 from support.tiny import RATE, tone_or_noise
 
 import sounddetect as sd
@@ -54,3 +56,22 @@ def test_export_names_the_setting_that_lets_rounding_show(simulated, tmp_path):
     with pytest.raises(ValueError, match="was not written.*features.top_db is null.*train with features.top_db: 80"):
         export_onnx(sd.Detector.load(run.path), tmp_path / "detector.onnx", simulated)
     assert not (tmp_path / "detector.onnx").exists()
+
+
+def test_predict_draws_where_a_network_found_its_class(tmp_path):
+    """A picture for each recording; an estimator has nothing to be asked."""
+    rng = np.random.default_rng(0)
+    for label in ("rain", "siren"):
+        for number in range(4):
+            (tmp_path / "data" / label).mkdir(parents=True, exist_ok=True)
+            waveform = tone_or_noise("NG" if label == "siren" else "OK", rng, 1600)
+            soundfile.write(tmp_path / "data" / label / f"{number}.wav", waveform, RATE, subtype="FLOAT")
+    own = {"task": "classify", "features.kind": "log_mel", "features.n_mels": 24, "model.size": "n", "model.input_length": 1600, "training.epochs": 1,
+           "data.classes": "auto", "data.path": str(tmp_path / "data"), "data.cache_dir": str(tmp_path / "cache")}
+    run = sd.train(sd.Config.load(None, own), run=tmp_path / "run", progress=False)
+    code, out, err = in_process("predict", run.path, tmp_path / "data/siren", "--explain", tmp_path / "pictures")
+    assert code == 0 and len(out.splitlines()) == 5, err
+    drawn = sorted(path.relative_to(tmp_path / "pictures").as_posix() for path in (tmp_path / "pictures").rglob("*.png"))
+    assert drawn == [f"{number}.wav.png" for number in range(4)]
+    code, out, err = in_process("predict", SAVED / "model", tmp_path / "data", "--explain", tmp_path / "others")
+    assert code == 1 and out == "" and "--explain needs a network with attention_map" in err and not (tmp_path / "others").exists()

@@ -4,6 +4,7 @@ import contextlib
 import io
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 from support.commands import in_process as command
@@ -12,6 +13,10 @@ from support.tiny import SETTINGS, write_folder, write_json
 import sounddetect as sd
 from sounddetect.cli.cli import main
 from sounddetect.evaluation.evaluation import saved_evaluation
+from sounddetect.jobs.archives import Archive
+from sounddetect.jobs.fleets import Fleet
+from sounddetect.jobs.registry import Registry
+from sounddetect.jobs.studies import Study
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +56,14 @@ SHAPES = {
     "no test": lambda said: said | {"split": {"train": [], "validation": []}},
     "an unknown key": lambda said: said | {"split": said["split"] | {"test": ["nobody"]}},
     "numbers": lambda said: said | {"content_hash": 5},
+    "paths of numbers": lambda said: said | {"paths": [1]},
+    "no counts": lambda said: {name: value for name, value in said.items() if name != "counts"},
+    "counts of a part less": lambda said: said | {"counts": {"train": {}, "validation": {}}},
+    "counts of texts": lambda said: said | {"counts": said["counts"] | {"train": {"OK": "many"}}},
+    "sources of numbers": lambda said: said | {"sources": [5]},
+    "sources without a hash": lambda said: said | {"sources": [{"key": "a.wav", "path": None, "bytes": 1, "recordings": 1}]},
+    "skipped of texts": lambda said: said | {"skipped": "none"},
+    "labels of numbers": lambda said: said | {"labels": dict.fromkeys(said["labels"], 5)},
     "no paths": lambda said: {name: value for name, value in said.items() if name != "paths"},
 }
 
@@ -61,6 +74,39 @@ def test_data_of_another_shape(run, shape):
     (run / "data.json").write_text(json.dumps(SHAPES[shape](said)))
     code, out, err = command("evaluate", run)
     assert code == 1 and "data.json" in err and "Traceback" not in err, (out, err)
+
+
+ARCHIVE = {"format_version": 1, "address": "/data", "detector": "0f", "n_shards": 1, "last": "a.wav", "n_listed": 1, "n_scored": 1, "n_damaged": 0}
+SEARCH = {"format_version": 1, "name": "search-1", "shared": False, "seed": 0, "objective": "validation loss", "space": {}}
+FLEET = {"format_version": 1, "column": "machine_type", "runs": {}, "failed": {}}
+VERSION = {"run": "run", "created": "today", "notes": "", "metrics": {}}
+OPENED = {
+    "archive.json": (ARCHIVE, lambda folder: Archive(folder).about),
+    "study.json": (SEARCH, Study),
+    "fleet.json": (FLEET, Fleet),
+    "fan/1/version.json": (VERSION, lambda folder: Registry(folder).table),
+}
+
+
+@pytest.mark.parametrize("name", OPENED)
+def test_what_many_runs_are_kept_in_names_the_file_and_the_value(tmp_path, name):
+    content, opened = OPENED[name]
+    (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+
+    def write(said):
+        (tmp_path / name).write_text(json.dumps(said))
+
+    write(content)
+    opened(tmp_path)
+    for key in content:
+        wrong = [None, [[]], {"a": []}, -1, 2**70] + ([] if isinstance(content[key], str) else ["many"])
+        for said in [content | {key: value} for value in wrong if type(value) is not type(content[key]) or isinstance(value, int)]:
+            write(said)
+            with pytest.raises(ValueError, match=rf"{Path(name).name} is damaged: {key} needs to be"):
+                opened(tmp_path)
+        write({other: value for other, value in content.items() if other != key})
+        with pytest.raises(ValueError, match=rf"{Path(name).name} is damaged: {key} is missing"):
+            opened(tmp_path)
 
 
 def cut(path):

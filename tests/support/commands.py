@@ -11,6 +11,8 @@ import time
 from functools import cache
 from pathlib import Path
 
+from support.kills import VARIABLE as KILLED_AT
+
 ROOT = Path(__file__).resolve().parents[2]
 IN_PYTHON = [sys.executable, "-c", "from sounddetect.cli.cli import main; main()"]
 
@@ -67,14 +69,24 @@ def _ready():
     return subprocess.Popen([sys.executable, many], env=environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
 
-def run_command(folder, *words):
+def run_command(folder, *words, variables=None):
     """Run `sounddetect` with these arguments to its end, in a process of its own, without waiting for its imports."""
     ready = _ready()
-    ready.stdin.write(json.dumps([str(folder), [str(word) for word in words], environment()]) + "\n")
+    ready.stdin.write(json.dumps([str(folder), [str(word) for word in words], environment() | (variables or {})]) + "\n")
     ready.stdin.flush()
     answer = ready.stdout.readline()
     assert answer, f"what runs commands has ended with {ready.wait()}"
     return subprocess.CompletedProcess(words, *json.loads(answer))
+
+
+def run_killed(folder, number, *words):
+    """The same, killed just before the call `number` that changes something below `folder`; with 0 it comes to its end.
+
+    What it returns has `calls`: what was called until then, a line each.
+    """
+    done = run_command(folder, *words, variables={KILLED_AT: f"{number} {folder}"})
+    done.calls = Path(f"{folder}.calls").read_text().splitlines()
+    return done
 
 
 def each(commands):

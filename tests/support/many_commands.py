@@ -8,6 +8,8 @@ import os
 import sys
 import tempfile
 
+import kills
+
 
 def begun(folder, arguments, variables, *files):
     """Fork; the copy becomes the command, with `files` for its output and nothing to read."""
@@ -37,7 +39,7 @@ def serve():
         with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
             child = begun(*json.loads(line), out, err)
             if not child:
-                return
+                return kills.arm_if_told()
             print(json.dumps(outcome(child, out, err)), flush=True)
     sys.exit()
 

@@ -30,12 +30,15 @@ SMALL = {
     "pixel_shuffle_autoencoder": {"model.size": "n", "model.depth": 2, "model.transformer_layers": 1},
     "two_stage_transformer": {"model.size": "n", "model.depth": 2, "model.blocks": 1, "model.stretch": 8},
 }
-# Networks that differ from `2d_cnn`, `dense_autoencoder` or `wave_unet` in their layers alone: the rest of the contract is left to `make nightly`.
+# Networks that differ from `2d_cnn`, `dense_autoencoder` or `wave_unet` in their layers alone, and estimators that differ from `mahalanobis`
+# in what they keep: the rest of the contract is left to `make nightly`.
 ALIKE = (
     "resnet18", "cnn8_avg_pool", "cnn4_max_pool", "variational_autoencoder", "convolutional_autoencoder", "idnn",
     "wave_autoencoder", "pixel_shuffle_autoencoder", "two_stage_transformer",
+    "gaussian_mixture", "nearest_neighbors", "pca_residual",
 )
-DRAWS = ("variational_autoencoder",)        # at random in training: that has to be resumed too
+# What is drawn at random in training, or kept beside weights, has to be resumed too.
+RESUMED = ("variational_autoencoder", "gaussian_mixture", "nearest_neighbors", "pca_residual")
 IS_NIGHT = "slow" in os.environ.get("SOUNDDETECT_FLAGS", "")
 # Everything that came with the package: each model under each of its tasks, with each of its features.
 BUILT_IN = [
@@ -68,7 +71,7 @@ def test_every_kind_of_part_is_among_the_checked():
 def test_built_in(kind, name, task, feature, tmp_path):
     settings = {"task": task, "features.kind": feature} | SMALL.get(name, {})
     only = ["windows", "forecast", "explanation", "ONNX"] if name in ALIKE and not IS_NIGHT else []
-    only += ["resume"] if only and name in DRAWS else []
+    only += ["resume"] if only and name in RESUMED else []
     checked = check_part(kind, name, settings, only=only, folder=tmp_path)
     assert checked.outcomes["ONNX"].startswith("differs by at most")
     assert only or checked.outcomes["new process"].startswith("the same scores")

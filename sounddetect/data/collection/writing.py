@@ -9,7 +9,6 @@ __all__ = ['write_json_recordings', 'file_names', 'write_wav_folder']
 import json
 import os
 import re
-import shutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
 
@@ -19,7 +18,7 @@ import pandas as pd
 import soundfile
 
 from .labels import CLASSES
-from ...files import replacing
+from ...files import new_folder, replacing
 
 # %% ../../../nbs/01_data/3_collection/03_writing.ipynb #abe709bf
 def write_json_recordings(
@@ -112,10 +111,7 @@ def write_wav_folder(
         raise FileExistsError(f"{folder} exists already: choose another name, or remove it")
     labels = [label if isinstance(label, str) else None for label in table["label"]]
     names = file_names(table["key"].tolist(), labels)
-    draft = folder.with_name(f"{folder.name}.tmp")
-    # left over from a writing that was killed
-    shutil.rmtree(draft, ignore_errors=True)
-    try:
+    with new_folder(folder) as draft:
         for name, (blocks, sample_rate, n_channels) in zip(names, recordings):
             (draft / name).parent.mkdir(parents=True, exist_ok=True)
             with soundfile.SoundFile(
@@ -127,6 +123,3 @@ def write_wav_folder(
         manifest.insert(0, "path", names)
         # then line ends inside of names are quoted
         manifest.to_csv(draft / "manifest.csv", index=False, lineterminator="\r\n")
-        draft.rename(folder)
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
