@@ -472,7 +472,7 @@ def _short(value: Any) -> str:
     text = f"{value:.4g}" if isinstance(value, float) else "–" if value is None else str(value)
     return text if len(text) <= 60 else f"{text[:57]}…"
 
-
+# %% ../../nbs/11d_service/08f_pages.ipynb #2407a24d
 _MODELS = """
 {% if models %}<div class="card scroll"><table><tr><th>{{ look("models.model") }}</th>
 <th>{{ look("models.versions") }}</th><th>{{ look("models.task") }}</th>
@@ -495,6 +495,8 @@ action="{{ look.base }}/models/upload" data-wait="{{ look("models.scoring") }}">
 <h2>{{ look("models.curl") }}</h2><pre tabindex="0">{{ curl }}</pre>
 {% else %}<p class="message">{{ look("models.none") }}</p>{{ registry }}{% endif %}
 """
+
+# %% ../../nbs/11d_service/08f_pages.ipynb #dbab0c54
 _REGISTRY = """
 <h2 id="registry">{{ look("registry") }}</h2><p class="about">{{ look("registry.about") }}</p>
 {% for name, versions in names.items() %}<div class="card"><h3>{{ name }}</h3>
