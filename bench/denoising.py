@@ -2,6 +2,7 @@
 
     SOUNDDETECT_TEST_DATA=DIR python bench/denoising.py [--full] [--epochs N] [--loss NAME] [--out FILE.csv]
     python bench/denoising.py --simulated losses|networks [--epochs N]
+    python bench/denoising.py --hours 1 4
 
 DIR holds heart_pcg_ecg (14 recordings) and car_noise (two vehicles). The network is trained on one vehicle, validated on another stretch of it,
 and tested on the other vehicle with heart sounds of people that it never met, at four ratios; then the other way round. Each filter has the
@@ -9,11 +10,14 @@ parameters, out of a few, that are best on the validation mixtures. One process.
 few epochs; --full takes both folds, other losses, rising noise and the default size. --simulated needs no recordings: losses, or networks, beside
 each other on simulated beats and drives; improvement of SI-SDR in dB at 0, -5, -10 and -15 dB and on average, L1, weights, s of CPU time.
 
+--hours cleans one file of so many hours at 1000 Hz by `sounddetect denoise`, with a network that was not trained; memory and times real time.
+
 Beats that are found in what comes out are compared with those of the ECG that was recorded at the same time. Sounds follow it by a constant, which
 is estimated on the heart sounds of the training, as they are without noise.
 """
 import argparse
 import os
+import subprocess
 import sys
 import tempfile
 import time
@@ -22,6 +26,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import soundfile
 from scipy.ndimage import convolve1d, gaussian_filter1d, uniform_filter
 from scipy.signal import butter, find_peaks, istft, sosfiltfilt, stft
 
@@ -30,6 +35,7 @@ from sounddetect.data.beats import car_noise, heart_beats
 from sounddetect.data.collection.roles import cut_for_split, load_roles
 from sounddetect.evaluation.denoising import judged_mixtures, mixtures
 from sounddetect.judging.beats import beat_measures, beat_times, constant_delay
+from sounddetect.tasks.protocol import task_of
 from sounddetect.tasks.waveform_results import Waveforms
 from sounddetect.tasks.waveforms import prepare_recordings, prepared_waveform
 
@@ -254,6 +260,25 @@ def compare_simulated(variants, seeds, epochs):
             print(f"{name:50}{seed:3d}{improved}{metrics['si_sdr_improvement']:8.2f}{metrics['l1']:9.4f}{n_weights:9d}{seconds:6.0f}", flush=True)
 
 
+def clean_hours(hours):
+    """A file of so many hours, cleaned by a process of its own, whose memory is its peak."""
+    size = {"task": "denoise", "model.architecture": "wave_unet", "audio.sample_rate": RATE, "model.input_length": 4096}
+    config = sd.Config.load(None, size).resolve()
+    with tempfile.TemporaryDirectory() as folder:
+        sd.Detector(task_of(config).build(), config, "cpu").save(f"{folder}/model")
+        noise = car_noise(np.random.default_rng(0), 3600).astype(np.float32)
+        with soundfile.SoundFile(f"{folder}/drive.wav", "w", RATE, 1, "FLOAT") as file:
+            for _ in range(hours):
+                file.write(noise)
+        program = ("import resource, time; from sounddetect.cli.cli import main\n"
+                   "try: main()\n"
+                   "except SystemExit: print(time.process_time(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3)")
+        words = [sys.executable, "-c", program, "denoise", "model", "drive.wav", "--out", "out"]
+        done = subprocess.run(words, cwd=folder, capture_output=True, text=True, check=True)
+        seconds, megabytes = map(float, done.stdout.split()[-2:])
+    print(f"{hours:3d} h: {megabytes:5.0f} MB at most, {3600 * hours / seconds:5.0f} times real time with the start of the program")
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--full", action="store_true")
@@ -262,7 +287,12 @@ if __name__ == "__main__":
     parser.add_argument("--out", default="denoising.csv", help="rows of all mixtures")
     parser.add_argument("--cache", default=".cache", help="for copies of recordings, and runs")
     parser.add_argument("--simulated", choices=["losses", "networks"], help="compared on simulated beats and drives alone")
+    parser.add_argument("--hours", type=int, nargs="+", help="of one file to clean, for memory and time")
     args = parser.parse_args()
+    for hours in args.hours or ():
+        clean_hours(hours)
+    if args.hours:
+        raise SystemExit
     if args.simulated:
         compared_are, seeds = (LOSSES, range(3)) if args.simulated == "losses" else (NETWORKS, range(1))
         compare_simulated(compared_are, seeds, args.epochs or 25)

@@ -313,7 +313,8 @@ def _scored(detector, recordings: Recordings, problems: list[dict]) -> list[pd.D
 
 # %% ../../nbs/10_jobs/15_archives.ipynb #17c93686
 _FORMAT = 1          # of archive.json
-_COUNTS = dict.fromkeys(("n_shards", "n_listed", "n_scored", "n_damaged"), int)
+_NEEDS = {"address": str, "detector": str, "last": str,
+          **dict.fromkeys(("n_shards", "n_listed", "n_scored", "n_damaged"), int)}
 
 
 def arrow_library() -> Any:
@@ -357,7 +358,7 @@ class Archive:
     @property
     def about(self) -> dict:
         """What `archive.json` says: address, counts, and how far it is."""
-        return read_object(self.path / "archive.json", **_COUNTS, address=str, detector=str, last=str)
+        return read_object(self.path / "archive.json", **_NEEDS)
 
     @property
     def complete(self) -> bool:
