@@ -14,6 +14,7 @@ import ipywidgets as widgets
 
 from .colab import download, in_colab, mount_drive
 from .panels import Panel, row
+from .take_home import extra_files
 from ..files import replacing
 from ..html import data_uri, render
 from ..plotting.style import ACCENT
@@ -48,6 +49,8 @@ def pack_run(
     with replacing(target) as draft, zipfile.ZipFile(draft, "w", zipfile.ZIP_DEFLATED) as archive:
         for path in files:
             archive.write(path, f"{name}/{path.relative_to(run.path).as_posix()}")
+        for extra, content in extra_files(run).items():
+            archive.writestr(f"{name}/{extra}", content)
     return target
 
 # %% ../../nbs/11b_workbench/12_home_panel.ipynb #16d2a366

@@ -26,12 +26,12 @@ from ..evaluation.evaluation import Evaluation, evaluate, own_recordings
 from ..jobs.cross_validation import CrossValidation, cross_validate
 from ..tasks.results import Scores
 from ..runs.run_folder import Run
-from ..evaluation.thresholds import set_threshold
+from ..evaluation.thresholds import set_threshold, validation_predictions
 from ..training.events import StopTraining
 
 # %% ../../nbs/11b_workbench/10_results_panel.ipynb #d84e2b20
 def misses_and_false_alarms(
-    predictions: pd.DataFrame,      # of an `Evaluation`
+    predictions: pd.DataFrame,      # of an `Evaluation`, or of the validation part
     scores: Scores,                 # with a threshold
     threshold: float,               # another one
 ) -> tuple[int, int, int, int]:     # misses, how many were to be found, false alarms, all others
@@ -70,6 +70,7 @@ def _widgets(panel) -> list:
     panel.threshold = panel.make(widgets.FloatSlider, "threshold", description="results.threshold",
                                  min=0.0, max=1.0, step=0.01, value=0.5, readout_format=".2f",
                                  width="620px")
+    panel.chosen = panel.make(widgets.HTML, "chosen")
     panel.effect = panel.make(widgets.HTML, "effect")
     panel.histogram = panel.make(widgets.Image, "histogram", format="png")
     panel.errors = panel.make(widgets.Dropdown, "errors", description="results.errors",
@@ -78,9 +79,9 @@ def _widgets(panel) -> list:
     panel.player = Player(panel)
     panel._filled = widgets.VBox([panel.table,
                                   row(panel.pictures["confusion"], panel.pictures["roc"]),
-                                  panel.pictures["curves"], panel.threshold, panel.effect,
-                                  panel.histogram,
-                                 panel.errors, panel.error_picture, panel.player.widget])
+                                  panel.pictures["curves"], panel.threshold, panel.histogram,
+                                  panel.chosen, panel.effect,
+                                  panel.errors, panel.error_picture, panel.player.widget])
     panel._filled.layout.display = "none"
     panel.keep_button = panel.make(widgets.Button, "keep", description="results.keep", icon="check",
                                    width="200px")
@@ -91,8 +92,15 @@ def _widgets(panel) -> list:
     panel.setting = panel.make(widgets.HTML, "setting")
     panel._setting = widgets.VBox([row(panel.keep_button, panel.rate, panel.choose_button),
                                    panel.setting])
-    panel._filled.children = [*panel._filled.children[:5], panel._setting,
-                              *panel._filled.children[5:]]
+    panel._filled.children = [*panel._filled.children[:7], panel._setting,
+                              *panel._filled.children[7:]]
+    panel._validation = None
+    panel.runs = panel.make(widgets.Dropdown, "runs", description="results.runs")
+    panel.runs.observe(lambda change: panel.open_run(change["new"]), "value")
+    panel.bench.on("run", panel._list_runs)
+    panel.bench.on("opened", panel._list_runs)
+    panel.words.listeners.append(panel._list_runs)
+    panel._list_runs()
     panel.keep_button.on_click(lambda button: panel.set_threshold(panel.threshold.value))
     panel.choose_button.on_click(lambda button: panel.choose_threshold())
     panel.cross_button = panel.make(widgets.Button, "cross", description="results.cross",
@@ -114,7 +122,7 @@ def _widgets(panel) -> list:
     panel.bench.on("opened", lambda: panel.say("results.last", name=panel.bench.run.path.name))
     panel.words.listeners.append(panel._show)
     panel.say("results.wait")
-    return [panel.evaluate_button, panel.message, panel._crossing, panel._filled]
+    return [row(panel.evaluate_button, panel.runs), panel.message, panel._crossing, panel._filled]
 
 # %% ../../nbs/11b_workbench/10_results_panel.ipynb #431f3f53
 class ResultsPanel(Panel):
@@ -132,6 +140,23 @@ class ResultsPanel(Panel):
             return False
         lang = self.words.lang
         return self.begin(lambda: _judge(run, lang), self._judged, "results.evaluating")
+
+    def open_run(self, name: str | None) -> None:
+        """Show another finished run of this workbench; steps 8 and 9 take it up as well."""
+        shown = self.bench.run.path.name if self.bench.run is not None else None
+        if name is not None and name != shown:
+            self.bench.set(run=Run(self.bench.folder / "runs" / name))
+
+    def _list_runs(self) -> None:
+        """The finished runs, the newest first; the one that is shown is chosen."""
+        found = (self.bench.folder / "runs").glob("*/model/model.json")
+        names = sorted((path.parent.parent.name for path in found), reverse=True)
+        self.runs.unobserve_all("value")
+        self.runs.options = [(self.words("results.runs.choose"), None), *zip(names, names)]
+        shown = self.bench.run.path.name if self.bench.run is not None else None
+        self.runs.value = shown if shown in names else None
+        self.runs.observe(lambda change: self.open_run(change["new"]), "value")
+        show_if(self.runs, names)
 
     def set_threshold(self, rule: float | dict) -> bool:
         """Give the detector another threshold and judge it anew; False when it cannot begin."""
@@ -163,7 +188,8 @@ class ResultsPanel(Panel):
             self.pictures[name].value = picture
         self._filled.layout.display = ""
         self.bench.set(evaluation=evaluation)
-        _set_slider(self.threshold, evaluation)
+        self._validation = _validation_of(evaluation)
+        _set_slider(self.threshold, evaluation, self._validation)
         self._show()
         self._move()
         key, kind, values = promise(evaluation)
@@ -188,7 +214,8 @@ class ResultsPanel(Panel):
         _move(self)
 
     def _draw_histogram(self, evaluation: Evaluation, threshold: float, lang: str) -> bytes:
-        sides = evaluation.scores.at(threshold).sides(evaluation.predictions)
+        table = evaluation.predictions if self._validation is None else self._validation
+        sides = evaluation.scores.at(threshold).sides(table)
         return picture_bytes(lambda: draw("score_histogram", sides), lang)
 
     def _draw_error(self, evaluation: Evaluation, key: str) -> ErrorCase:
@@ -222,11 +249,25 @@ def _judge(run: Run, lang: str) -> tuple[Evaluation, dict[str, bytes]]:
     return evaluation, pictures
 
 
-def _set_slider(slider: widgets.FloatSlider, evaluation: Evaluation) -> None:
+def _validation_of(evaluation: Evaluation) -> pd.DataFrame | None:
+    """Scores of the validation part, on which a threshold is chosen; None without any."""
+    if evaluation.run is None or evaluation.threshold is None:
+        return None
+    try:
+        table = validation_predictions(evaluation.run)
+        return table if len(evaluation.scores.values(table)) else None
+    except (FileNotFoundError, ValueError, KeyError):    # of an older version, or edited
+        return None
+
+
+def _set_slider(slider: widgets.FloatSlider, evaluation: Evaluation,
+                validation: pd.DataFrame | None) -> None:
     """Bring a slider to the threshold; its ends are those of the scores."""
     if evaluation.threshold is None:
         return
-    values, threshold = evaluation.scores.values(evaluation.predictions), evaluation.threshold
+    tables = [evaluation.predictions, *([] if validation is None else [validation])]
+    values = np.concatenate([evaluation.scores.values(table) for table in tables])
+    threshold = evaluation.threshold
     is_bounded = np.isfinite(evaluation.scores.highest)
     low, high = (0.0, 1.0) if is_bounded else (float(min(values.min(), threshold)),
                                                float(max(values.max(), threshold)))
@@ -342,7 +383,7 @@ def _show(panel: ResultsPanel) -> None:
     """Table and list of errors, in the language of the user."""
     evaluation, words = panel.bench.evaluation, panel.words
     panel.table.value = html_table(_in_words(evaluation.table(), words))
-    for widget in (panel.threshold, panel.effect, panel._setting):
+    for widget in (panel.threshold, panel.chosen, panel.effect, panel._setting):
         widget.layout.display = "" if evaluation.threshold is not None else "none"
     if evaluation.threshold is None:
         panel.histogram.value = b""
@@ -368,6 +409,13 @@ _EFFECT = """
 """
 
 
+_CHOSEN = '<div class="sd-facts" style="padding-left: 14px">{{ text }}</div>'
+
+
+def _chosen_html(text):
+    return render(_CHOSEN, text=text)
+
+
 def _effect_html(text):
     return render(_EFFECT, color=BAD, text=text)
 
@@ -377,8 +425,13 @@ def _move(panel: ResultsPanel) -> None:
     evaluation, threshold = panel.bench.evaluation, panel.threshold.value
     if evaluation is None or evaluation.threshold is None:
         return
-    misses, faults, alarms, healthy = misses_and_false_alarms(evaluation.predictions,
-                                                              evaluation.scores, threshold)
-    panel.words.bind(panel.effect, "value", "results.effect", _effect_html, misses=misses,
-                     faults=faults, alarms=alarms, healthy=healthy)
+    for widget, key, form, table in (
+            (panel.chosen, "results.chosen", _chosen_html, panel._validation),
+            (panel.effect, "results.effect", _effect_html, evaluation.predictions)):
+        show_if(widget, table is not None)
+        if table is not None:
+            misses, faults, alarms, healthy = misses_and_false_alarms(
+                table, evaluation.scores, threshold)
+            panel.words.bind(widget, "value", key, form, misses=misses, faults=faults,
+                             alarms=alarms, healthy=healthy)
     panel._newest.ask(evaluation, threshold, panel.words.lang)

@@ -15,6 +15,7 @@ import ipywidgets as widgets
 import pandas as pd
 
 from .live_training import LiveTraining, gpu_use, memory_use, unfinished_run
+from .texts import translate_log
 from .panels import Bench, Panel, picture_bytes, row
 from .updates import Newest
 from ..plotting.results import plot_training_curves
@@ -272,7 +273,8 @@ def _show(panel: TrainPanel) -> None:
                                            done=f"{panel.bars['progress'].value:.0%}")
     _show_machine(panel)
     _show_clock(panel)
-    log = "\n".join(list(live.log)[-panel.LOG_SHOWN:]) if live is not None else ""
+    lines = list(live.log)[-panel.LOG_SHOWN:] if live is not None else []
+    log = "\n".join(translate_log(line, words.lang) for line in lines)
     panel.log.value = render('<div class="sd-log">{{ log }}</div>', log=log) if log else ""
     if live is not None and live.busy:
         panel.bench.updates.later(panel, panel.show)     # time goes on between two events

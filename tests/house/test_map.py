@@ -75,8 +75,22 @@ def test_a_panel_is_one_class():
     assert "hello" in panel._code.value
 
 
-def test_a_reader_is_one_call(own_parts, tmp_path):
-    sd.register_reader("numpy", ".npy", lambda path: (np.load(path), 8000))
+def read_numpy(path):
+    return np.load(path), 8000
+
+
+def build_in_reader(monkeypatch):
+    part = parts.Part("reader", "numpy", (".npy",), read_numpy)
+    monkeypatch.setattr(parts, "_BUILT_IN", [*parts._BUILT_IN, part])
+    parts._parts["reader", "numpy"] = part
+
+
+@pytest.mark.parametrize("built_in", [False, True])
+def test_a_reader_is_one_call(own_parts, monkeypatch, tmp_path, built_in):
+    if built_in:
+        build_in_reader(monkeypatch)
+    else:
+        sd.register_reader("numpy", ".npy", read_numpy)
     for label in ("OK", "NG"):
         (tmp_path / "data" / label).mkdir(parents=True)
         np.save(tmp_path / "data" / label / "one.npy", np.linspace(-0.5, 0.5, 800))

@@ -65,7 +65,7 @@ def read_rows(
         for name, value in (("about", about), ("variable", variable), ("columns", columns))
         if name in wants
     }
-    if reader.built_in:
+    if reader.built_in and "about" in options:
         return reader.build(path, **options)
     return _guarded(reader, path, about, options)
 
