@@ -161,6 +161,7 @@ def upload(folder, services, options):
     service = services()
     model = detector_run(service)
     print(f"{'uploaded, MB':>14} {'seconds':>8} {'peak MB':>8}")
+    print(f"{0:14} {0:8.1f} {peak_memory(service.process.pid):8.0f}", flush=True)
     for n_bytes in (10 * MB, 990 * MB if options.full else 100 * MB):
         path = wav_of(folder / "large.wav", n_bytes)
         began = time.perf_counter()

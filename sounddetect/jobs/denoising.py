@@ -6,6 +6,7 @@
 __all__ = ['denoise_files']
 
 # %% ../../nbs/10_jobs/08_denoising.ipynb #c9e555b4
+import errno
 import os
 import warnings
 from collections.abc import Iterator, Sequence
@@ -108,6 +109,9 @@ def _write_audio(draft, info, pieces, sample_rate):
                 n_beyond += int((np.abs(piece) > 1).sum())
                 piece = np.clip(piece, -1, 1)
             file.write(piece.T)
+    except soundfile.LibsndfileError as error:      # which does not say that the disk is full
+        said = f"{error.error_string} Is there room on its disk?"
+        raise OSError(errno.EIO, said, str(draft)) from None
     finally:
         if file is not None:
             file.close()

@@ -165,7 +165,9 @@ def explore(recordings: Recordings, max_kinds: int = 6) -> Exploration:
         ValueError: without a recording.
     """
     if not len(recordings):
-        raise ValueError("there are no recordings to explore: name files or folders that have some")
+        first = next((f" ({one['key']}: {one['problem']})" for one in recordings.problems), "")
+        raise ValueError(f"there are no recordings to explore{first}: name files or folders that "
+                         "have some")
     if max_kinds < 1:
         raise ValueError(f"explore needs max_kinds of 1 or more, got {max_kinds}")
     return Exploration(recordings, max_kinds)

@@ -205,6 +205,7 @@ def prepare_training(
     recordings = arranged(task, recordings)
     split = task.split(recordings)
     check_audio(recordings, config)
+    _refuse_padding(recordings, config)
     _warn_of_means(recordings, config)
     trainer = Trainer(prepare_recordings(split.train, config),
                       prepare_recordings(split.validation, config), config)
@@ -224,6 +225,21 @@ def _warn_of_means(recordings: Recordings, config: Config) -> None:
             f"{names.index[0]}{f' and {len(names) - 1} more' if len(names) > 1 else ''}: the mean "
             f"of the columns {names.iloc[0]} is learnt from; name those to take in data.columns, "
             "or learn from each: audio.channel: all", stacklevel=3)
+
+
+_MOST_PADDING = 1000         # times the longest recording that a window may have
+
+
+def _refuse_padding(recordings: Recordings, config: Config) -> None:
+    """Raise `ValueError` for windows beside which every recording is nothing.
+
+    They would be forecast for seconds, and refused for their memory.
+    """
+    seconds = (recordings.table["n_samples"] / recordings.table["sample_rate"]).max()
+    longest, wanted = round(seconds * config.audio.sample_rate), config.model.input_length
+    if wanted > _MOST_PADDING * longest:
+        raise ValueError(f"model.input_length: windows of {wanted:,} samples would be padding, for "
+                         f"the longest recording has {longest:,}: lower it")
 
 
 def _new_folder(trainer: Trainer, run, recordings: Recordings, split: Split) -> Path:

@@ -43,6 +43,7 @@ header form { display: flex; gap: .4rem; align-items: center; }
 main { max-width: 76rem; margin: 0 auto; padding: 1rem; }
 h1 { font-size: 1.5rem; margin: .4rem 0; overflow-wrap: anywhere; }
 h2 { font-size: 1.15rem; margin: 1.6rem 0 .6rem; }
+h3 { font-size: 1.05rem; margin: 0 0 .5rem; }
 .about { color: var(--soft); margin: 0 0 1rem; max-width: 46rem; }
 .card { background: var(--card); border: 1px solid var(--line); border-radius: 10px;
   padding: 1rem; margin: 0 0 1rem; }

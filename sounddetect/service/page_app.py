@@ -29,7 +29,9 @@ from .page_texts import LANGUAGE_NAMES, chosen_language
 from sounddetect.service.pages import (
     compare_page, data_page, models_page, new_page, overview_page, results_page, run_page,
     scored_table)
-from .requests import Name, TrainingRequest
+from ..jobs.registry import Version
+from .requests import (
+    Name, PromotionRequest, TrainingRequest, VersionRequest)
 from .rest import STATUS_OF_ERRORS, received, sentence_of
 
 # %% ../../nbs/11d_service/08g_page_app.ipynb #a17aa7ef
@@ -111,6 +113,7 @@ def add_pages(app: FastAPI, desk: Desk) -> None:
     _add_sounds(app, desk)
     _add_training(app, desk)
     _add_deeds(app, desk)
+    _add_registry(app, desk)
 
 
 def _add_files(app: FastAPI) -> None:
@@ -148,9 +151,11 @@ def _add_reading(app: FastAPI, desk: Desk) -> None:
             return _html(data_page(desk, look, "", _said(look, error)), _status(error))
 
     @app.get(f"{UI}/models", include_in_schema=False)
-    def models(request: Request, look: Reader) -> Response:
+    def models(request: Request, look: Reader,
+               now: Annotated[str, Query(max_length=120)] = "") -> Response:
         address = f"{request.url.scheme}://{request.url.netloc}{look.base.removesuffix(UI)}"
-        return _shown(look, lambda: models_page(desk, look, address), look("models"))
+        said = look("registry.now", said=now) if now else ""
+        return _shown(look, lambda: models_page(desk, look, address, said), look("models"))
 
     @app.get(f"{UI}/compare", include_in_schema=False)
     def compare(look: Reader, run: Annotated[list[Name] | None, Query()] = None) -> Response:
@@ -265,6 +270,40 @@ def _add_deeds(app: FastAPI, desk: Desk) -> None:
         for row in answer["predictions"]:
             row["key"] = str(row["key"]).replace(file.name, name)
         return _html(scored_table(look, answer))
+
+# %% ../../nbs/11d_service/08g_page_app.ipynb #54098d78
+def _add_registry(app: FastAPI, desk: Desk) -> None:
+    """What changes the registry."""
+
+    def done(look: Look, deed: Callable[[], Version]) -> Response:
+        try:
+            version = deed()
+        except MISTAKES as error:
+            page = framed(look, look("registry"), look.link_back, said=_said(look, error),
+                          kind="error")
+            return _html(page, _status(error))
+        return _go(look, "/models", now=str(version))
+
+    @app.post(f"{UI}/registry", include_in_schema=False)
+    def add(look: Reader, form: Form) -> Response:
+        def deed() -> Version:
+            asked = VersionRequest.model_validate(
+                {"training_id": form.get("training_id", ""), "notes": form.get("notes", "")})
+            return desk.registry.add(form.get("name", ""), desk.run(asked.training_id), asked.notes)
+        return done(look, deed)
+
+    @app.post(f"{UI}/registry/{{name}}/promote", include_in_schema=False)
+    def promote(look: Reader, name: Name, form: Form) -> Response:
+        def deed() -> Version:
+            asked = PromotionRequest.model_validate({
+                "version": form.get("version", ""), "alias": form.get("alias", ""),
+                "require": [text for text in [form.get("require", "").strip()] if text]})
+            return desk.registry.promote(name, asked.version, asked.alias, asked.require)
+        return done(look, deed)
+
+    @app.post(f"{UI}/registry/{{name}}/rollback", include_in_schema=False)
+    def rollback(look: Reader, name: Name, form: Form) -> Response:
+        return done(look, lambda: desk.registry.rollback(name))
 
 
 def _number(form: Mapping[str, str], name: str) -> float:

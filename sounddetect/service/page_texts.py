@@ -186,7 +186,27 @@ _COMPARE = {
     "page.models.curl": ("The same from a program", "プログラムから使う"),
 }
 
-PAGE_TEXTS = {**_FRAME, **_OVERVIEW, **_DATA, **_NEW, **_RUN, **_RESULTS, **_COMPARE}
+_REGISTRY = {
+    "page.registry": ("Registry", "モデルの登録"),
+    "page.registry.about": (
+        "Versions of detectors under a name. A program asks for models:/NAME@champion, whichever "
+        "version that is today.",
+        "検出器の版を名前ごとに管理します。プログラムからは models:/名前@champion で"
+        "使用中の版を呼び出せます。"),
+    "page.registry.none": ("Nothing is registered yet.", "登録されたモデルはまだありません。"),
+    "page.registry.version": ("version", "版"), "page.registry.alias": ("part", "役割"),
+    "page.registry.run": ("training", "学習"), "page.registry.created": ("registered", "登録日時"),
+    "page.registry.metric": ("metric", "指標"), "page.registry.notes": ("note", "メモ"),
+    "page.registry.require": ("Only if (may be empty)", "条件（空欄可）"),
+    "page.registry.promote": ("Give it this part", "この役割にする"),
+    "page.registry.rollback": ("Roll back the champion", "champion を前の版に戻す"),
+    "page.registry.add": ("Register a detector", "検出器を登録"),
+    "page.registry.name": ("Name in the registry", "登録名"),
+    "page.registry.enter": ("Register", "登録する"),
+    "page.registry.now": ("In the registry now: {said}", "現在の登録：{said}"),
+}
+
+PAGE_TEXTS = {**_REGISTRY, **_FRAME, **_OVERVIEW, **_DATA, **_NEW, **_RUN, **_RESULTS, **_COMPARE}
 
 # %% ../../nbs/11d_service/08a_page_texts.ipynb #53597e0f
 def page_text(key: str, lang: str = "en", /, **values: object) -> str:

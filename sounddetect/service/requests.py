@@ -21,10 +21,6 @@ from ..models.settings import SIZES
 Path_ = Annotated[str, Field(min_length=1, max_length=1000,
                              description="file or folder below a root of the service")]
 Name = Annotated[str, Field(pattern=r"^\w[\w.-]{0,99}$")]
-SECTIONS = ("seed", "task", "audio", "preprocessing", "features", "model", "training", "inference",
-            "memory", "data", "session")
-# of these sections, what would lead to other files
-NOT_HERE = ("data.path", "data.cache_dir", "training.base", "training.mode")
 
 
 class Request(BaseModel):
@@ -32,7 +28,7 @@ class Request(BaseModel):
 
     model_config = ConfigDict(extra="forbid", protected_namespaces=())
 
-
+# %% ../../nbs/11d_service/04_requests.ipynb #a33f0ba4
 class DatasetRequest(Request):
     """What to look for in recordings."""
 
@@ -42,6 +38,12 @@ class DatasetRequest(Request):
     check_recordings: bool = Field(True, description="check the recordings themselves")
     check_labels: bool = Field(True, description="check labels, classes and groups")
     validate_format: bool = Field(True, description="say what cannot be read, and why")
+
+# %% ../../nbs/11d_service/04_requests.ipynb #7c027ac2
+SECTIONS = ("seed", "task", "audio", "preprocessing", "features", "model", "training", "inference",
+            "memory", "data", "session")
+# of these sections, what would lead to other files
+NOT_HERE = ("data.path", "data.cache_dir", "training.base", "training.mode")
 
 
 class TrainingRequest(Request):
@@ -82,7 +84,7 @@ class TrainingRequest(Request):
                                  f"{', '.join(SECTIONS)}, but not {', '.join(NOT_HERE)}")
         return settings
 
-
+# %% ../../nbs/11d_service/04_requests.ipynb #ee3a8933
 class ModelRequest(Request):
     """Pictures and tables of a model."""
 
@@ -115,7 +117,7 @@ class ValidationRequest(Request):
                              "score from which a recording is judged bad")
         return value
 
-
+# %% ../../nbs/11d_service/04_requests.ipynb #e79bb25f
 class PredictionRequest(Request):
     """Recordings to score."""
 

@@ -8,6 +8,7 @@ __all__ = ['STATUS_OF_ERRORS', 'PREFIX', 'Skip', 'Limit', 'Status', 'sentence_of
 # %% ../../nbs/11d_service/07_rest.ipynb #54d481bb
 import inspect
 import secrets
+import shutil
 import sys
 import traceback
 from collections.abc import AsyncIterator, Mapping
@@ -99,16 +100,16 @@ async def received(desk: Desk, request: Request, name: str) -> AsyncIterator[Pat
     suffix = Path(name).suffix.lower()
     if suffix not in suffixes():
         raise ValueError(f"name needs to end in one of {', '.join(suffixes())}, got {name[-60:]!r}")
-    folder = desk.roots.first / PRIVATE / "uploads"
-    folder.mkdir(mode=0o700, exist_ok=True)
-    file = folder / f"{secrets.token_hex(8)}{suffix}"
+    folder = desk.roots.first / PRIVATE / "uploads" / secrets.token_hex(8)
+    folder.mkdir(mode=0o700, parents=True)
+    file = folder / f"{folder.name}{suffix}"
     try:
         with open(file, "xb") as content:
             async for chunk in request.stream():
                 await run_in_threadpool(content.write, chunk)
         yield file
     finally:
-        file.unlink(missing_ok=True)
+        await run_in_threadpool(shutil.rmtree, folder, ignore_errors=True)
 
 
 def rest_app(desk: Desk) -> FastAPI:

@@ -58,6 +58,7 @@ SETTINGS_THAT_ARE_NONE = {
     "tags": ("training.epochs=!!python/object:os.system x", "training.epochs"),
     "a GPU of 20 digits": ("device=cuda:99999999999999999999", "device"),
     "a window of 1e9": ("model.input_length=1000000000", "model.input_length"),
+    "a window of 1e7": ("model.input_length=10000000", "the longest recording has 800: lower it"),
     "a rate of 1e9": ("audio.sample_rate=1000000000", "audio.sample_rate"),
     "a prime rate": ("audio.sample_rate=9999991", "machine_0.json#0: 8000 Hz cannot be resampled"),
     "clips of 1e-9 s": ("data.clip_duration=1e-9", "data.clip_duration"),

@@ -1,16 +1,20 @@
 """Folders that were killed while they were made, disks that take nothing more, copies that cannot be written."""
 
 import os
+import resource
 import shutil
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 from support.commands import ROOT, environment
 from support.commands import in_process as command
 from support.tiny import SETTINGS, write_folder
 
 import sounddetect as sd
+from sounddetect.files import replacing
+from sounddetect.jobs.denoising import _write_audio
 from sounddetect.jobs.training_runs import prepare_training
 
 KILLED = """
@@ -117,3 +121,19 @@ def test_a_copy_that_cannot_be_written_is_made_up_for(data, tmp_path):
     assert (place / "model.json").read_bytes() == (run.path / "model" / "model.json").read_bytes()
     code, _, err = command("resume", run.path)
     assert code == 1 and "is finished" in err
+
+
+@pytest.fixture
+def small_files():
+    """No file of more than 1000 bytes can be written, as on a disk that is full."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+def test_cleaned_sound_that_the_disk_does_not_take(tmp_path, small_files):
+    """The sound library says "System error." and no more."""
+    with pytest.raises(OSError, match=r"a\.wav cannot be written: .* Is there room"), replacing(tmp_path / "a.wav") as draft:
+        _write_audio(draft, None, iter([np.zeros((1, 100_000), np.float32)]), 8000)
+    assert not list(tmp_path.iterdir())

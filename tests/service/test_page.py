@@ -44,6 +44,23 @@ class Tab:
         too_wide = self.tab.evaluate("document.documentElement.scrollWidth - window.innerWidth")
         assert too_wide <= 0, f"{name} is {too_wide} px wider than the window"
 
+    def reach(self, name):
+        """Press Tab until something has the focus, which has to be seen wherever it is."""
+        for _ in range(80):
+            self.tab.keyboard.press("Tab")
+            if self.tab.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "none":
+                raise AssertionError(f"the focus cannot be seen on {self.tab.evaluate('document.activeElement.outerHTML')[:200]}")
+            if self.tab.evaluate("name => document.activeElement.matches(name)", name):
+                return
+        raise AssertionError(f"{name} cannot be reached by Tab")
+
+    def press(self, name, said=None):
+        """By keyboard: go there, write, Enter."""
+        self.reach(name)
+        if said is not None:
+            self.tab.keyboard.type(said)
+        self.tab.keyboard.press("Enter")
+
     def hold_accessible(self, place):
         """Labels, contrast, landmarks, what the keyboard reaches: all that axe looks at."""
         found = Axe().run(self.tab)
@@ -101,6 +118,16 @@ def test_the_whole_way_by_mouse_in_both_languages(folder):
         tab.click("button >> text=Try")
         tab.wait_for_selector("#scored td")
         assert "machine_0.json" in tab.inner_text("#scored")
+        for number in (1, 2):
+            tab.fill("#registry-name", "pump")
+            tab.click("#registry-add")
+            tab.locator("#said", has_text=f"pump {number}").wait_for()
+            tab.select_option("#version-pump", str(number))
+            tab.click("#promote-pump")
+            tab.locator("#said", has_text=f"pump {number} (champion)").wait_for()
+        tab.click("#rollback-pump")
+        tab.locator("#said", has_text="pump 1 (champion)").wait_for()
+        by_keyboard(Tab(chromium, service, viewport={"width": 1280, "height": 900}, locale="en-GB"), first)
         desk.go(f"/runs/{first}")
         tab.fill("#epochs", "100000")
         tab.click("#extend")
@@ -119,6 +146,39 @@ def test_the_whole_way_by_mouse_in_both_languages(folder):
         phone.log_in()
         assert phone.tab.get_attribute("html", "lang") == "ja"
         _look_at_all(phone, "phone_ja", "other", first)
+
+
+def by_keyboard(desk, finished):
+    """The same way without a mouse: check, start, stop, choose a threshold, put into use."""
+    tab = desk.tab
+    desk.log_in()
+    desk.press(".skip")
+    assert tab.evaluate("document.activeElement.id") == "content"
+    desk.go()
+    desk.press('nav a[href$="/data"]')
+    tab.wait_for_selector("#path")
+    desk.press("#path", "dataset")
+    tab.wait_for_selector(".sound audio")
+    desk.press("main a.button.main")
+    tab.wait_for_selector("#epochs")
+    desk.press("#epochs", "100000")
+    tab.wait_for_selector("#stop, #forecast")
+    if tab.locator("#forecast").count():
+        desk.press("button.main")
+        tab.wait_for_selector("#stop")
+    desk.press("#stop")
+    tab.wait_for_selector("#resume")
+    desk.go(f"/runs/{finished}/results")
+    desk.reach("#threshold")
+    before = tab.inner_text("output")
+    tab.keyboard.press("Home")
+    assert tab.inner_text("output") != before
+    desk.go("/models")
+    desk.press("#registry-name", "fan")
+    tab.locator("#said", has_text="fan 1").wait_for()
+    desk.press("#require-fan", "auc>=0")
+    tab.locator("#said", has_text="fan 1 (champion)").wait_for()
+    assert not desk.wrong, desk.wrong
 
 
 def _look_at_all(tab, name, run, first):

@@ -58,6 +58,7 @@ def test_a_program_written_for_images_trains_a_detector(services, folder):
     sent = service.client.post(f"{API}/predictions/upload", params={"model_path": model, "name": file}, content=content)
     assert sent.status_code == 200, sent.text
     assert sent.json()["predictions"] == scored["predictions"]
+    assert not list((folder / ".sounddetect" / "uploads").iterdir()), "an upload leaves nothing"
     windows = service.post("/predictions", model_path=model, path="dataset/machine_0.json", per="window")["predictions"]
     first = [row["anomaly_score"] for row in windows if row["key"] == windows[0]["key"]]
     sound = np.array(json.loads(content)["waveforms"][0], "<f4").tobytes()
