@@ -272,6 +272,9 @@ def _load(panel: DataPanel, taken: dict) -> bool:
     bench, rate = panel.bench, panel.rate.value
     panel.withdraw()                                   # an earlier answer is not wanted any more
     bench.forget()
+    if bench.settings.get("data.classes") == "auto":   # of the list that was loaded before
+        del bench.settings["data.classes"]
+    are_named = "data.classes" in bench.settings
     try:
         find, labels = _chosen(panel), parse_labels(panel.labels.value)
         if rate < 1:
@@ -285,7 +288,7 @@ def _load(panel: DataPanel, taken: dict) -> bool:
 
     def read():
         path = find()
-        how = {"data.classes": "auto"} if _is_manifest(path) else {}
+        how = {"data.classes": "auto"} if _is_manifest(path) and not are_named else {}
         recordings = load_recordings(path, config.replace(how), unknown_labels="skip")
         if not (clips and _has_few_sources(recordings)):
             return path, recordings, clips | how
@@ -297,7 +300,8 @@ def _load(panel: DataPanel, taken: dict) -> bool:
         path, recordings, cut = found
         panel.columns.give(_first_table(recordings), taken.get("data.columns"))
         if not len(recordings):
-            panel.label_table.give(recordings)
+            if panel.columns.known is None:
+                panel.label_table.give(recordings)
             panel.say(
                 "data.nothing",
                 "error",

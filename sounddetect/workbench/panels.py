@@ -85,7 +85,7 @@ def _escaped(text):
 # %% ../../nbs/11b_workbench/03_panels.ipynb #31172a6d
 # settings of what is loaded
 OF_DATA = ("data.path", "data.labels", "data.clip_duration", "data.group_by", "data.columns",
-           "data.classes", "audio.sample_rate", "audio.channel")
+           "audio.sample_rate", "audio.channel")
 
 
 class Bench:

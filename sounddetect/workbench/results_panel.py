@@ -94,7 +94,7 @@ def _widgets(panel) -> list:
                                    panel.setting])
     panel._filled.children = [*panel._filled.children[:7], panel._setting,
                               *panel._filled.children[7:]]
-    panel._validation = None
+    panel._validation, panel._is_listing = None, False
     panel.runs = panel.make(widgets.Dropdown, "runs", description="results.runs")
     panel.runs.observe(lambda change: panel.open_run(change["new"]), "value")
     panel.bench.on("run", panel._list_runs)
@@ -141,21 +141,20 @@ class ResultsPanel(Panel):
         lang = self.words.lang
         return self.begin(lambda: _judge(run, lang), self._judged, "results.evaluating")
 
-    def open_run(self, name: str | None) -> None:
+    def open_run(self, name: str) -> None:
         """Show another finished run of this workbench; steps 8 and 9 take it up as well."""
-        shown = self.bench.run.path.name if self.bench.run is not None else None
-        if name is not None and name != shown:
+        if name and not self._is_listing:
             self.bench.set(run=Run(self.bench.folder / "runs" / name))
 
     def _list_runs(self) -> None:
         """The finished runs, the newest first; the one that is shown is chosen."""
         found = (self.bench.folder / "runs").glob("*/model/model.json")
         names = sorted((path.parent.parent.name for path in found), reverse=True)
-        self.runs.unobserve_all("value")
-        self.runs.options = [(self.words("results.runs.choose"), None), *zip(names, names)]
-        shown = self.bench.run.path.name if self.bench.run is not None else None
-        self.runs.value = shown if shown in names else None
-        self.runs.observe(lambda change: self.open_run(change["new"]), "value")
+        shown = self.bench.run.path.name if self.bench.run is not None else ""
+        self._is_listing = True                        # what is chosen here opens nothing
+        self.runs.options = [(self.words("results.runs.choose"), ""), *zip(names, names)]
+        self.runs.value = shown if shown in names else ""
+        self._is_listing = False
         show_if(self.runs, names)
 
     def set_threshold(self, rule: float | dict) -> bool:

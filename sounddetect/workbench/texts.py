@@ -428,10 +428,10 @@ _REFUSALS = {
     "{0} recordings or files cannot be used:\n{1}\nFix them, or skip them with --skip-bad (data.skip_bad: true)":
         "{0} 件の録音またはファイルを使用できません：\n{1}\n修正するか、ステップ 4 の「使用できない録音を除いて学習する」にチェックを入れてください",
     "{0} recordings do not say their sample rate and are taken to have {1} Hz (audio.sample_rate)": "{0} 件の録音にサンプリング周波数の情報がないため、{1} Hz とみなします",
-    "column {0} rises evenly from line to line, as no sound does": "{0} 列目は一定の割合で増えており、音や振動の信号ではありません",
-    "column {0} falls evenly from line to line, as no sound does": "{0} 列目は一定の割合で減っており、音や振動の信号ではありません",
+    "column {0} rises evenly from line to line, as no sound does": "列 {0} は一定の割合で増えており、音や振動の信号ではありません",
+    "column {0} falls evenly from line to line, as no sound does": "列 {0} は一定の割合で減っており、音や振動の信号ではありません",
     "name the columns to take with data.columns, or remove this one": "下で、学習に使う列にチェックを入れてください",
-    "column {0} is a time that does not rise evenly": "{0} 列目は時間ですが、間隔が一定ではありません",
+    "column {0} is a time that does not rise evenly": "列 {0} は時間ですが、間隔が一定ではありません",
     "resample the recording, or name its channels with data.columns": "一定の間隔に変換し直すか、下で学習に使う列にチェックを入れてください",
     "line {0}: the time jumps by {1} where {2} is usual: cut the file there, so that each part is a recording":
         "{0} 行目で時間が {1} 飛んでいます（通常の間隔は {2}）。そこでファイルを分け、それぞれを 1 つの録音にしてください",
@@ -573,7 +573,7 @@ def translate_log(
 _WORDS = {
     "loss": "損失", "training": "学習", "validation": "検証", "validation score (0 to 1)": "検証スコア (0～1)", "accuracy": "正解率", "learning rate": "学習率", "epoch": "エポック",
     "lowest: {}": "最小：{}", "best epoch: {}": "最良エポック：{}", "decision": "判定", "true class": "正解クラス", "recordings": "録音数", "class": "クラス", "group": "録音元",
-    "false alarm rate (0 to 1)": "誤報率 (0～1)", "detection rate of {} (0 to 1)": "{} の検出率 (0～1)", "chance, AUC = {}": "ランダム, AUC = {}", "detector, AUC = {}": "検出器, AUC = {}",
+    "false alarm rate (0 to 1)": "誤報率 (0～1)", "detection rate of {} (0 to 1)": "{} の検出率 (0～1)", "chance, AUC = {}": "ランダム, AUC = {}", "detector, AUC = {}": "検出器, AUC = {}", "pAUC to {} = {}, plain {}": "pAUC（誤報率 {} まで）= {}、補正なし {}", "threshold {}: {} at {}": "しきい値 {}：検出率 {}、誤報率 {}",
     "recall of {} (0 to 1)": "{} の再現率 (0～1)", "precision (0 to 1)": "適合率 (0～1)", "{}: missed {} of {} ({})": "{}：見逃し {} / {} 件（{}）", "{}: false alarms {} of {} ({})": "{}：誤報 {} / {} 件（{}）",
     "right: {}": "正判定：{}", "missed: {}": "見逃し：{}", "false alarms: {}": "誤報：{}", "anomaly score (line: threshold {})": "異常スコア（縦線：しきい値 {}）", "time (s)": "時間 (秒)",
     "amplitude (full scale 1)": "振幅 (最大 1)", "amplitude\n(full scale 1)": "振幅\n(最大 1)", "frequency (kHz)": "周波数 (kHz)", "frequency (Hz)": "周波数 (Hz)", "level (dB re full scale)": "レベル (dB)",
