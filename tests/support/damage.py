@@ -584,7 +584,7 @@ add("mat: another variable is asked for", "x.mat", MAT["v5"], "no variable is ca
 
 for name, text, says in (
     ("no bytes", "", "the file is empty"),
-    ("ragged", "1,2\n3,4\n5\n", "line 3 has 1 columns, line 1 has 2"),
+    ("ragged", "1,2\n3,4\n5\n", "line 3 has 1 columns, the first has 2"),
     ("one column more", "1,2\n3,4,5\n", "line 2 has 3 columns"),
     ("text in a cell", "1,2\n3,four\n", "line 2, column 2 is 'four'"),
     ("empty cell", "1,2\n3,\n", "line 2, column 2 is empty"),
@@ -592,7 +592,6 @@ for name, text, says in (
     ("Inf", "1,2\n3,-inf\n", "line 2, column 2 is -inf"),
     ("1e400", "1,2\n3,1e400\n", "line 2, column 2 is 1e400"),
     ("blank line", "1,2\n\n3,4\n", "line 2 is blank"),
-    ("header", "x,y\n1,2\n3,4\n", "remove the header"),
     ("1000 columns", "\n".join([",".join(["0.5"] * 1000)] * 5), "line 1 has 1000 columns"),
     ("hex", "1,2\n0x10,4\n", "line 2, column 1 is '0x10'"),
     ("other minus", "1,2\n−3,4\n", "line 2, column 1 is '−3'"),
@@ -614,6 +613,7 @@ for name, text in (
     ("marked", "\ufeff1,2\n3,4"),
     ("old Mac", "1,2\r3,4\r"),
     ("blanks behind", "1,2\n3,4\n\n\n"),
+    ("header", "x,y\n1,2\n3,4\n"),
 ):
     add(f"csv: {name}", "OK/fine.csv", text, None, 1, sample_rate=200)
 add("csv: some other table", "table.csv", "name,remark\npump,loud\nfan,broken\n", None)
@@ -661,7 +661,7 @@ for name, lines, says, remains in (
     ("start behind the end", "extra.wav,OK,1,\n", "manifest list.csv, line 2: the recording ends at 0.05 s", 0),
     ("nothing between", "extra.wav,OK,0.01,0.01000001\n", "manifest list.csv, line 2", 0),
     ("a channel that is not there", "extra.wav,OK,,,2\n", "manifest list.csv, line 2: the recording has channels 0 to 1", 0),
-    ("channel as text", "extra.wav,OK,,,left\n", "line 2: channel needs to be a number", 1),
+    ("channel of another name", "extra.wav,OK,,,left\n", "manifest list.csv, line 2: channel left is none of the recording", 0),
     ("channel negative", "extra.wav,OK,,,-1\n", "line 2: channel needs to be a number", 1),
     ("rate 0", "extra.wav,OK,,,,0\n", "line 2: sample_rate needs to be a whole number", 1),
     ("rate negative", "extra.wav,OK,,,,-8000\n", "line 2: sample_rate needs", 1),
