@@ -8,6 +8,7 @@ __all__ = ['Requirement', 'parse_requirement']
 # %% ../../nbs/09c_evaluation/07_requirements.ipynb #b4e6d73d
 import operator
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,10 +60,23 @@ def _value_of(name: str, metrics: dict[str, Any]) -> float | None:
     """A metric, or an end of its interval; None where it could not be computed."""
     metric, _, end = name.rpartition("_")
     if name not in metrics and end in ("low", "high") and f"{metric}_ci" in metrics:
-        return (metrics[f"{metric}_ci"] or [None, None])[end == "high"]
+        return _ends(metrics, metric)[end == "high"]
     value = metrics.get(name)
-    if name not in metrics or not isinstance(value, (int, float, type(None))):
+    if name not in metrics or not isinstance(value, _NUMBER):
         known = ", ".join(key for key in metrics if f"{key}_ci" in metrics)
         raise ValueError(f"there is no metric {name}: known are {known}, each also with _low and "
                          "_high")
     return None if value is None or value != value else float(value)
+
+
+_NUMBER = (int, float, type(None))
+
+
+def _ends(metrics: dict[str, Any], metric: str) -> Sequence[float | None]:
+    """Both ends of an interval."""
+    ends = metrics[f"{metric}_ci"] or [None, None]
+    fits = isinstance(ends, (list, tuple)) and len(ends) == 2
+    if not fits or not all(isinstance(one, _NUMBER) for one in ends):
+        raise ValueError(f"the metrics are damaged: {metric}_ci needs two numbers, got "
+                         f"{str(ends)[:40]}; evaluate again")
+    return ends

@@ -23,7 +23,7 @@ from ..config import Config, differences
 from ..data.collection.recordings import Recordings
 from ..data.collection.splitting import Split, fold_numbers, split_recordings
 from ..evaluation.evaluation import evaluate, own_recordings
-from ..files import write_json, write_text
+from ..files import sweep, write_json, write_text
 from ..foreign_text import csv_text
 from sounddetect.runs.run_folder import (
     Run,
@@ -305,6 +305,7 @@ def cross_validate(
     parts = fold_splits(recordings, config, len(Run(run).data["split"]) if goes_on else folds)
     path = _checked(Run(run), config, parts) if goes_on else _begun(run, config, parts)
     if not Run(path).finished:
+        sweep(path)
         with stoppable():
             if _all_trained(path, config, parts, progress, listeners, is_new=not goes_on):
                 _judge_all(path, config, parts)

@@ -128,6 +128,19 @@ def test_decimal_commas_are_no_second_channel(data, scale, form, n_lines):
     assert "decimal comma" in said["table.csv"]
 
 
+@pytest.mark.parametrize("form", [".1f", ",.1f", ",.2f"])
+def test_decimal_commas_of_large_numbers_are_no_second_channel(data, form):
+    value = 800 * np.random.default_rng(0).standard_normal(400)
+    said = written(data, [f"{v:{form}}".translate(str.maketrans(",.", ".,")) for v in value])
+    assert "decimal comma" in said["table.csv"]
+
+
+def test_three_digits_behind_a_point_are_no_thousands(data):
+    rng = np.random.default_rng(0)
+    for scale in (0.5, 800):
+        assert not written(data, [f"{scale * v:.3f},{k}" for v, k in zip(rng.standard_normal(400), rng.integers(0, 4096, 400))])
+
+
 @pytest.mark.parametrize("separator", [",", ", "])
 def test_decimal_commas_between_commas(data, separator):
     values = 0.3 * np.random.default_rng(0).standard_normal((400, 2))

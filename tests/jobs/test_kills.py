@@ -103,5 +103,6 @@ def test_killed_at_a_call_it_ends_with_the_same_files(root, command, fraction):
     wanted, found = outcome(whole), outcome(folder)
     differing = sorted(name for name in wanted | found if wanted.get(name) != found.get(name) or (name in wanted) != (name in found))
     assert not differing, f"{where}: {differing}"
-    assert not list(folder.rglob("*.tmp")), f"{where}: drafts are left"
+    drafts = [path for path in folder.rglob("*.tmp") if "cache" not in path.parts]  # where they go after ten minutes
+    assert not drafts, f"{where}: {drafts}"
     shutil.rmtree(folder)

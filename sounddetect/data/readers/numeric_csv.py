@@ -187,6 +187,7 @@ def _parse(lines: list[str], number: int, separator: str | None, n_columns: int)
 # %% ../../../nbs/01_data/1_readers/05_numeric_csv.ipynb #2b0b0fff
 _LOOKED_AT = 2000      # lines
 _WHOLE, _DIGITS = re.compile("[+-]?[0-9]+"), re.compile("[0-9]+([eE][+-]?[0-9]+)?")
+_THOUSANDS = re.compile(r"[+-]?(0|[1-9][0-9]{0,2}(\.[0-9]{3})*)")
 
 
 def table_columns(
@@ -230,12 +231,16 @@ def _have_decimal_commas(cells: list[list[str]], n_columns: int) -> bool:
     if not cells or any(len(line) != n_columns for line in cells):
         return False
     pairs = [pair for line in cells for pair in zip(line[::2], line[1::2])]
-    if not all(_WHOLE.fullmatch(high) and _DIGITS.fullmatch(low) for high, low in pairs):
+    if not all(_DIGITS.fullmatch(low) for _, low in pairs):
         return False
+    if not all(_WHOLE.fullmatch(high) for high, _ in pairs):
+        return (all(_THOUSANDS.fullmatch(high) for high, _ in pairs)
+                and any("." not in high for high, _ in pairs))
     of_zero = any(high == "-0" or re.match("0[0-9]", low) for high, low in pairs)
     with_exponent = all("e" in low.lower() for _, low in pairs)
+    is_any_digit = {low for _, low in pairs} == set("0123456789")
     is_small = max(abs(int(high)) for high, _ in pairs) <= 9
-    return of_zero or with_exponent or is_small and len(cells) >= FEWEST_ROWS
+    return of_zero or with_exponent or is_any_digit or is_small and len(cells) >= FEWEST_ROWS
 
 # %% ../../../nbs/01_data/1_readers/05_numeric_csv.ipynb #eb9b4115
 _BLOCK_LINES = 1 << 14
