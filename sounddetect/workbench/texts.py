@@ -22,45 +22,84 @@ LANGUAGE_NAMES = {"en": "English", "ja": "日本語"}
 
 _COMMON = {
     "workbench.title": ("SoundDetect workbench", "SoundDetect ワークベンチ"),
-    "workbench.about": ("From recordings to a detector of machine faults, step by step. Every step shows the code that does the same.",
-                        "録音データから機械の異常検出器を作るまでを、順を追って行います。各ステップで、同じことを行うコードも表示できます。"),
+    "workbench.about": (
+        "From recordings to a detector of machine faults, step by step. Every step shows the code "
+        "that does the same.",
+        "録音データから機械の異常検出器を作るまでを、順を追って行います。各ステップで、"
+        "同じことを行うコードも表示できます。",
+    ),
     "code.show": ("Show as code", "コードを表示"),
     "code.hide": ("Hide the code", "コードを隠す"),
-    "player.faster": ("Played {faster} times faster ({octaves} octaves higher): as it was recorded, loudspeakers hardly give it.",
-                      "録音のままでは低すぎて聞こえにくいため、{faster} 倍速（{octaves} オクターブ高く）で再生します。"),
-    "panel.busy": ("Still at work on what was asked before: wait for its end, then click again.", "前の処理を実行中です。終わってから、もう一度押してください。"),
+    "player.faster": (
+        "Played {faster} times faster ({octaves} octaves higher): as it was recorded, "
+        "loudspeakers hardly give it.",
+        "録音のままでは低すぎて聞こえにくいため、{faster} 倍速（{octaves} "
+        "オクターブ高く）で再生します。",
+    ),
+    "panel.busy": (
+        "Still at work on what was asked before: wait for its end, then click again.",
+        "前の処理を実行中です。終わってから、もう一度押してください。",
+    ),
     "error.memory": ("Memory does not suffice: {detail}", "メモリが足りません。\n詳細：{detail}"),
     "error.missing": ("Not found: {detail}", "ファイルまたはフォルダーが見つかりません。パスを確認してください。\n詳細：{detail}"),
-    "error.disk": ("A file or folder cannot be used: {detail}", "ファイルまたはフォルダーを読み書きできません。\n詳細：{detail}"),
+    "error.disk": (
+        "A file or folder cannot be used: {detail}",
+        "ファイルまたはフォルダーを読み書きできません。\n詳細：{detail}",
+    ),
     "error.value": ("{detail}", "このままでは実行できません。次の内容を確認してください。\n{detail}"),
     "error.simulate": ("“Simulated machine” in step 3", "ステップ 3 の「模擬録音」"),
-    "error.unexpected": ("Something unforeseen happened ({detail}). Try again; if it stays, please report it with the code shown by the button above.",
-                         "予期しないエラーが発生しました（{detail}）。もう一度お試しください。繰り返す場合は、上のボタンで表示されるコードを添えてご報告ください。"),
+    "error.unexpected": (
+        "Something unforeseen happened ({detail}). Try again; if it stays, please report it with "
+        "the code shown by the button above.",
+        "予期しないエラーが発生しました（{detail}）。もう一度お試しください。繰り返す場合は、"
+        "上のボタンで表示されるコードを添えてご報告ください。",
+    ),
 }
 
 # %% ../../nbs/11b_workbench/00_texts.ipynb #436fd409
 _MACHINE = {
     "machine.title": ("The machine", "計算環境"),
-    "machine.about": ("What this machine has. Steps 3 to 5 need no GPU, so a session with one can wait until step 6.",
-                      "この計算環境の構成です。ステップ 3～5 に GPU は不要なので、GPU の使用枠はステップ 6 まで温存できます。"),
+    "machine.about": (
+        "What this machine has. Steps 3 to 5 need no GPU, so a session with one can wait until "
+        "step 6.",
+        "この計算環境の構成です。ステップ 3～5 に GPU は不要なので、GPU の使用枠はステップ 6 "
+        "まで温存できます。",
+    ),
     "machine.gpu": ("GPU", "GPU"),
     "machine.none": ("none", "なし"),
     "machine.memory": ("free memory", "空きメモリ"),
     "machine.processors": ("processors", "CPU 数"),
     "machine.ready": ("Ready: training will run on the GPU.", "準備ができました。学習は GPU で実行されます。"),
-    "machine.no_gpu": ("There is no GPU here. Everything works, only training takes longer: a few minutes for small data, hours for large ones.",
-                       "GPU がありません。すべての機能を使えますが、学習に時間がかかります（小さなデータで数分、大きなデータでは数時間）。"),
-    "machine.no_gpu.colab": ("NO GPU. Everything works, but training takes longer. To get one: menu Runtime > Change runtime type > T4 GPU > Save, then Runtime > Run all.",
-                             "GPU がありません。このままでも動作しますが、学習に時間がかかります。GPU を使うには、メニューの「ランタイム > ランタイムのタイプを変更 > T4 GPU > 保存」を選び、「ランタイム > すべてのセルを実行」をやり直してください。"),
-    "machine.restart": ("Restart needed: {listed}. The installation exchanged what was loaded already. Menu Runtime (or Kernel) > Restart, then run all again; nothing is lost.",
-                        "再起動が必要です（{listed}）。読み込み済みのライブラリがインストールによって置き換わりました。メニューの「ランタイム（カーネル）> 再起動」を選び、すべてのセルを再実行してください。データは失われません。"),
+    "machine.no_gpu": (
+        "There is no GPU here. Everything works, only training takes longer: a few minutes for "
+        "small data, hours for large ones.",
+        "GPU がありません。すべての機能を使えますが、学習に時間がかかります（小さなデータで数分、"
+        "大きなデータでは数時間）。",
+    ),
+    "machine.no_gpu.colab": (
+        "NO GPU. Everything works, but training takes longer. To get one: menu Runtime > Change "
+        "runtime type > T4 GPU > Save, then Runtime > Run all.",
+        "GPU がありません。このままでも動作しますが、学習に時間がかかります。GPU を使うには、"
+        "メニューの「ランタイム > ランタイムのタイプを変更 > T4 GPU > 保存」を選び、「ランタイム "
+        "> すべてのセルを実行」をやり直してください。",
+    ),
+    "machine.restart": (
+        "Restart needed: {listed}. The installation exchanged what was loaded already. Menu "
+        "Runtime (or Kernel) > Restart, then run all again; nothing is lost.",
+        "再起動が必要です（{listed}）。読み込み済みのライブラリがインストールによって置き換わりま"
+        "した。メニューの「ランタイム（カーネル）> 再起動」を選び、"
+        "すべてのセルを再実行してください。データは失われません。",
+    ),
 }
 
 # %% ../../nbs/11b_workbench/00_texts.ipynb #9ba47d08
 _DATA = {
     "data.title": ("Recordings", "録音データ"),
-    "data.about": ("Choose where your recordings are and load them. Simulated recordings let you try everything first.",
-                   "録音データの場所を選んで読み込みます。まずは模擬録音ですべての手順を試すこともできます。"),
+    "data.about": (
+        "Choose where your recordings are and load them. Simulated recordings let you try "
+        "everything first.",
+        "録音データの場所を選んで読み込みます。まずは模擬録音ですべての手順を試すこともできます。",
+    ),
     "data.source.simulated": ("Simulated machine", "模擬録音"),
     "data.source.browse": ("Choose a folder", "フォルダーを選択"),
     "data.source.drive": ("Google Drive", "Google ドライブ"),
@@ -74,30 +113,65 @@ _DATA = {
     "data.rate": ("Rate if unknown (Hz)", "不明時の周波数 (Hz)"),
     "data.labels": ("Other label names", "ラベルの別名"),
     "data.clip": ("Cut into clips (s)", "分割の長さ（秒）"),
-    "data.clip.about": ("0: recordings stay whole. Clips of one file stay together when it is split; where a class has fewer than three files, stretches of each file count as sources of their own, and the result then says how well this very machine is known, not others.",
-                        "0：分割しません。1 つのファイルから切り出した部分は、分割後も同じ側（学習または評価）にまとめます。ファイルが 3 個未満のクラスがある場合は、各ファイルの時間区間を別々の録音元とみなします。その結果はこの機械についてのもので、別の機械での性能を示しません。"),
-    "data.stretches": ("Because there are fewer than three files of a class, stretches of each file count as sources of their own: the result says how well these very machines are known.",
-                       "ファイルが 3 個未満のクラスがあるため、各ファイルの時間区間を別々の録音元とみなします。結果はこの機械についてのものです。"),
-    "data.clip_wrong": ("Clips need to be 0.05 s or longer, or 0 for none, got {value}.", "分割の長さは 0.05 秒以上、または 0（分割しない）にしてください（入力値：{value}）。"),
-    "data.rate_wrong": ("The rate needs to be 1 Hz or more, got {value}.", "周波数には 1 Hz 以上を指定してください（入力値：{value}）。"),
+    "data.clip.about": (
+        "0: recordings stay whole. Clips of one file stay together when it is split; where a "
+        "class has fewer than three files, stretches of each file count as sources of their own, "
+        "and the result then says how well this very machine is known, not others.",
+        "0：分割しません。1 つのファイルから切り出した部分は、分割後も同じ側（学習または評価）にま"
+        "とめます。ファイルが 3 個未満のクラスがある場合は、各ファイルの時間区間を別々の録音元とみ"
+        "なします。その結果はこの機械についてのもので、別の機械での性能を示しません。",
+    ),
+    "data.stretches": (
+        "Because there are fewer than three files of a class, stretches of each file count as "
+        "sources of their own: the result says how well these very machines are known.",
+        "ファイルが 3 個未満のクラスがあるため、各ファイルの時間区間を別々の録音元とみなします。"
+        "結果はこの機械についてのものです。",
+    ),
+    "data.clip_wrong": (
+        "Clips need to be 0.05 s or longer, or 0 for none, got {value}.",
+        "分割の長さは 0.05 秒以上、または 0（分割しない）にしてください（入力値：{value}）。",
+    ),
+    "data.rate_wrong": (
+        "The rate needs to be 1 Hz or more, got {value}.",
+        "周波数には 1 Hz 以上を指定してください（入力値：{value}）。",
+    ),
     "data.all_good": ("All of these are of a good machine", "すべて正常な機械の録音です"),
     "data.load": ("Load", "読み込む"),
     "data.loading": ("Loading…", "読み込んでいます…"),
     "data.unlabelled": ("without label", "ラベルなし"),
     "data.choose_path": ("Choose a folder or type a path first.", "先にフォルダーを選ぶか、パスを入力してください。"),
-    "data.choose_upload": ("Choose files to upload first. Large ones (over 100 MB) are better put on Drive or into a folder.",
-                           "先にアップロードするファイルを選んでください。100 MB を超える場合は、ドライブやフォルダーに置くことをお勧めします。"),
-    "data.found": ("{path}: {n} recordings: {counts}. {groups} sources, files: {forms}, {rates}.{warned}", "{path}：{n} 件の録音を読み込みました：{counts}。録音元 {groups} 個、ファイル：{forms}、{rates}。{warned}"),
-    "data.found.problems": ("{path}: {n} recordings: {counts}. {groups} sources, files: {forms}, {rates}. {problems} could not be used; step 4 lists them.{warned}",
-                            "{path}：{n} 件の録音を読み込みました：{counts}。録音元 {groups} 個、ファイル：{forms}、{rates}。{problems} 件は使用できません（ステップ 4 に一覧があります）。{warned}"),
-    "data.nothing": ("No recording at {path} can be used. {problem}", "{path} に使用できる録音がありません。{problem}"),
+    "data.choose_upload": (
+        "Choose files to upload first. Large ones (over 100 MB) are better put on Drive or into a "
+        "folder.",
+        "先にアップロードするファイルを選んでください。100 MB を超える場合は、"
+        "ドライブやフォルダーに置くことをお勧めします。",
+    ),
+    "data.found": (
+        "{path}: {n} recordings: {counts}. {groups} sources, files: {forms}, {rates}.{warned}",
+        "{path}：{n} 件の録音を読み込みました：{counts}。録音元 {groups} 個、ファイル：{forms}、"
+        "{rates}。{warned}",
+    ),
+    "data.found.problems": (
+        "{path}: {n} recordings: {counts}. {groups} sources, files: {forms}, {rates}. {problems} "
+        "could not be used; step 4 lists them.{warned}",
+        "{path}：{n} 件の録音を読み込みました：{counts}。録音元 {groups} 個、ファイル：{forms}、"
+        "{rates}。{problems} 件は使用できません（ステップ 4 に一覧があります）。{warned}",
+    ),
+    "data.nothing": (
+        "No recording at {path} can be used. {problem}",
+        "{path} に使用できる録音がありません。{problem}",
+    ),
 }
 
 # %% ../../nbs/11b_workbench/00_texts.ipynb #06941ff0
 _CHOICES = {
     "labels.change": ("Change the labels", "ラベルを変更"),
-    "labels.about": ("What does each name mean? Choose a class for it, or leave it out. The choice is written to a list of files (manifest) that can be loaded again.",
-                     "それぞれの名前が何を表すかを選んでください。使わないものは除外できます。選んだ内容は一覧表（マニフェスト）に保存され、次回はそのまま読み込めます。"),
+    "labels.about": (
+        "What does each name mean? Choose a class for it, or leave it out. The choice is written "
+        "to a list of files (manifest) that can be loaded again.",
+        "それぞれの名前が何を表すかを選んでください。使わないものは除外できます。"
+        "選んだ内容は一覧表（マニフェスト）に保存され、次回はそのまま読み込めます。",
+    ),
     "labels.by": ("Labels from", "ラベルの手がかり"),
     "labels.by.folder": ("folder, level {place}", "フォルダー（{place} 階層目）"),
     "labels.by.word": ("file name, word {place}", "ファイル名（{place} 番目の語）"),
@@ -107,34 +181,64 @@ _CHOICES = {
     "labels.waits": ("not chosen yet", "未選択"),
     "labels.each": ("A class for each name", "名前ごとに 1 つのクラスにする"),
     "labels.use": ("Use these labels", "このラベルを使う"),
-    "columns.time": ("Columns of the tables: “{name}” is the time and gives the rate, {rate} Hz. Tick what is to be learnt from.",
-                     "表の列：「{name}」は時間の列で、サンプリング周波数は {rate} Hz です。学習に使う列にチェックを入れてください。"),
-    "columns.no_time": ("Columns of the tables: none of them is a time, so the rate is as typed above. Tick what is to be learnt from.",
-                        "表の列：時間の列がないため、サンプリング周波数は上の入力値を使います。学習に使う列にチェックを入れてください。"),
+    "columns.time": (
+        "Columns of the tables: “{name}” is the time and gives the rate, {rate} Hz. Tick what is "
+        "to be learnt from.",
+        "表の列：「{name}」は時間の列で、サンプリング周波数は {rate} Hz です。"
+        "学習に使う列にチェックを入れてください。",
+    ),
+    "columns.no_time": (
+        "Columns of the tables: none of them is a time, so the rate is as typed above. Tick what "
+        "is to be learnt from.",
+        "表の列：時間の列がないため、サンプリング周波数は上の入力値を使います。"
+        "学習に使う列にチェックを入れてください。",
+    ),
     "columns.together": ("Several columns", "複数の列"),
     "columns.all": ("each by itself", "それぞれ別のチャンネルとして"),
     "columns.mean": ("their mean", "平均して 1 つに"),
     "columns.use": ("Use these columns", "この列を使う"),
     "columns.taken.one": ("Learnt from: column {names}.", "学習に使う列：{names}。"),
-    "columns.taken.all": ("Learnt from: columns {names}, each by itself.", "学習に使う列：{names}（それぞれ別のチャンネル）。"),
+    "columns.taken.all": (
+        "Learnt from: columns {names}, each by itself.",
+        "学習に使う列：{names}（それぞれ別のチャンネル）。",
+    ),
     "columns.taken.mean": ("Learnt from: the mean of the columns {names}.", "学習に使う列：{names} の平均。"),
-    "columns.rate": (" The rate, {rate} Hz, comes from {name}.", "サンプリング周波数 {rate} Hz は「{name}」から求めました。"),
+    "columns.rate": (
+        " The rate, {rate} Hz, comes from {name}.",
+        "サンプリング周波数 {rate} Hz は「{name}」から求めました。",
+    ),
 }
 
 # %% ../../nbs/11b_workbench/00_texts.ipynb #13e95c91
 _CHECK = {
     "check.title": ("Check", "データの確認"),
-    "check.about": ("What is wrong with the recordings, the worst first, and what they look and sound like.", "録音データの問題点を重大な順に示します。あわせて、波形やスペクトルの様子も確認してください。"),
+    "check.about": (
+        "What is wrong with the recordings, the worst first, and what they look and sound like.",
+        "録音データの問題点を重大な順に示します。あわせて、波形やスペクトルの様子も確認してくださ"
+        "い。",
+    ),
     "check.run": ("Check again", "もう一度確認"),
     "check.skip": ("Skip the bad ones: train without what cannot be used", "使用できない録音を除いて学習する"),
     "check.checking": ("Checking…", "確認しています…"),
     "check.load_first": ("Load recordings in step 3 first.", "先にステップ 3 で録音を読み込んでください。"),
     "check.good": ("{path}: nothing is wrong with these recordings.", "{path}：問題は見つかりませんでした。"),
-    "check.warnings": ("{path}: training can begin, but read the warnings ({warning}): they say what may make the result look better than it is.",
-                       "{path}：学習を始められますが、警告（{warning} 件）を確認してください。結果が実際より良く見える原因になることがあります。"),
-    "check.errors": ("{path}: training would refuse: {error} errors. Fix them as the table says, or tick the box to leave these recordings out.",
-                     "{path}：このままでは学習できません（エラー {error} 件）。表の対処に従って修正するか、チェックを入れて該当する録音を除いてください。"),
-    "check.errors.skip": ("{path}: the recordings with errors ({error} findings) will be left out where that is possible.", "{path}：エラーのある録音（{error} 件）は、可能なかぎり除外して学習します。"),
+    "check.warnings": (
+        "{path}: training can begin, but read the warnings ({warning}): they say what may make "
+        "the result look better than it is.",
+        "{path}：学習を始められますが、警告（{warning} 件）を確認してください。"
+        "結果が実際より良く見える原因になることがあります。",
+    ),
+    "check.errors": (
+        "{path}: training would refuse: {error} errors. Fix them as the table says, or tick the "
+        "box to leave these recordings out.",
+        "{path}：このままでは学習できません（エラー {error} 件）。表の対処に従って修正するか、"
+        "チェックを入れて該当する録音を除いてください。",
+    ),
+    "check.errors.skip": (
+        "{path}: the recordings with errors ({error} findings) will be left out where that is "
+        "possible.",
+        "{path}：エラーのある録音（{error} 件）は、可能なかぎり除外して学習します。",
+    ),
     "check.severity.error": ("error", "エラー"),
     "check.severity.warning": ("warning", "警告"),
     "check.severity.note": ("note", "参考"),
@@ -148,7 +252,11 @@ _CHECK = {
 # %% ../../nbs/11b_workbench/00_texts.ipynb #6e6d7337
 _PLAN = {
     "plan.title": ("Plan", "学習計画"),
-    "plan.about": ("Choose size and length of the training, and see what it will take of memory and time here.", "モデルの大きさと学習の長さを選び、この環境で必要なメモリと時間を確認します。"),
+    "plan.about": (
+        "Choose size and length of the training, and see what it will take of memory and time "
+        "here.",
+        "モデルの大きさと学習の長さを選び、この環境で必要なメモリと時間を確認します。",
+    ),
     "plan.size": ("Network", "モデルの大きさ"),
     "plan.size.n": ("n: tiny, for a first look", "n：最小（動作確認向け）"),
     "plan.size.s": ("s: small, good for most", "s：小（通常はこれで十分）"),
@@ -157,7 +265,10 @@ _PLAN = {
     "plan.size.x": ("x: very large, wants a good GPU", "x：特大（高性能 GPU 推奨）"),
     "plan.epochs": ("Epochs", "エポック数"),
     "plan.batch": ("Batch size", "バッチサイズ"),
-    "plan.batch_wrong": ("The batch size needs to be auto or a whole number of 1 or more, got {value}.", "バッチサイズには auto または 1 以上の整数を指定してください（入力値：{value}）。"),
+    "plan.batch_wrong": (
+        "The batch size needs to be auto or a whole number of 1 or more, got {value}.",
+        "バッチサイズには auto または 1 以上の整数を指定してください（入力値：{value}）。",
+    ),
     "plan.window": ("Window (s)", "窓の長さ（秒）"),
     "plan.hours": ("Session (hours)", "セッション時間（時間）"),
     "plan.make": ("Forecast", "見積もる"),
@@ -173,22 +284,53 @@ _PLAN = {
     "plan.time.epochs": ("{time} for {epochs} epochs", "{epochs} エポックで {time}"),
     "plan.time.unknown": ("told after the first steps of the training", "学習開始後、最初の数ステップで表示します"),
     "plan.fits": ("{path}: this fits into memory and session.", "{path}：メモリ、セッション時間とも足ります。"),
-    "plan.normal": ("{path}: only good recordings, so the detector learns what is normal. This fits into memory and session.",
-                    "{path}：正常な録音だけなので、検出器は正常な音を学習します。メモリ、セッション時間とも足ります。"),
-    "plan.changed": ("The settings were changed: “Forecast” tells what they take. Training uses them in any case.", "設定が変更されました。「見積もる」で必要なメモリと時間を確認できます。学習には変更後の設定が使われます。"),
-    "plan.window_wrong": ("A window needs to be {least} s or more at {rate} Hz, got {value} s.", "{rate} Hz では、窓の長さは {least} 秒以上にしてください（入力値：{value} 秒）。"),
-    "plan.epochs_wrong": ("The number of epochs needs to be 1 or more, got {value}.", "エポック数には 1 以上を指定してください（入力値：{value}）。"),
-    "plan.hours_wrong": ("A session needs to have more than 0 hours, got {value}.", "セッション時間には 0 より大きい値を指定してください（入力値：{value}）。"),
-    "plan.too_large": ("This batch does not fit into memory: take auto, or at most {largest}.", "このバッチサイズはメモリに収まりません。auto にするか、{largest} 以下にしてください。"),
-    "plan.too_long": ("About {epochs} epochs fit into a session of {hours} hours. The training will stop in time and can go on in the next session.",
-                      "{hours} 時間のセッションでは約 {epochs} エポックまでです。時間内に自動で停止し、次のセッションで続きから再開できます。"),
+    "plan.normal": (
+        "{path}: only good recordings, so the detector learns what is normal. This fits into "
+        "memory and session.",
+        "{path}：正常な録音だけなので、検出器は正常な音を学習します。メモリ、"
+        "セッション時間とも足ります。",
+    ),
+    "plan.changed": (
+        "The settings were changed: “Forecast” tells what they take. Training uses them in any "
+        "case.",
+        "設定が変更されました。「見積もる」で必要なメモリと時間を確認できます。"
+        "学習には変更後の設定が使われます。",
+    ),
+    "plan.window_wrong": (
+        "A window needs to be {least} s or more at {rate} Hz, got {value} s.",
+        "{rate} Hz では、窓の長さは {least} 秒以上にしてください（入力値：{value} 秒）。",
+    ),
+    "plan.epochs_wrong": (
+        "The number of epochs needs to be 1 or more, got {value}.",
+        "エポック数には 1 以上を指定してください（入力値：{value}）。",
+    ),
+    "plan.hours_wrong": (
+        "A session needs to have more than 0 hours, got {value}.",
+        "セッション時間には 0 より大きい値を指定してください（入力値：{value}）。",
+    ),
+    "plan.too_large": (
+        "This batch does not fit into memory: take auto, or at most {largest}.",
+        "このバッチサイズはメモリに収まりません。auto にするか、{largest} 以下にしてください。",
+    ),
+    "plan.too_long": (
+        "About {epochs} epochs fit into a session of {hours} hours. The training will stop in "
+        "time and can go on in the next session.",
+        "{hours} 時間のセッションでは約 {epochs} エポックまでです。時間内に自動で停止し、"
+        "次のセッションで続きから再開できます。",
+    ),
 }
 
 # %% ../../nbs/11b_workbench/00_texts.ipynb #261fa8a3
 _TRAINING = {
     "train.title": ("Train", "学習"),
-    "train.about": ("Training runs in the background: go on reading, or stop it. In a notebook it goes on when the page is closed; the page of sounddetect app saves its state and stops then. “Go on” continues from there.",
-                    "学習はバックグラウンドで実行され、いつでも停止できます。ノートブックではページを閉じても学習は続きます。sounddetect app のページを閉じると、状態を保存して停止します。「再開」で続きから再開できます。"),
+    "train.about": (
+        "Training runs in the background: go on reading, or stop it. In a notebook it goes on "
+        "when the page is closed; the page of sounddetect app saves its state and stops then. “Go "
+        "on” continues from there.",
+        "学習はバックグラウンドで実行され、いつでも停止できます。"
+        "ノートブックではページを閉じても学習は続きます。sounddetect app のページを閉じると、"
+        "状態を保存して停止します。「再開」で続きから再開できます。",
+    ),
     "train.start": ("Start", "学習開始"),
     "train.stop": ("Stop", "停止"),
     "train.resume": ("Go on", "再開"),
@@ -205,7 +347,10 @@ _TRAINING = {
     "train.state.preparing": ("Preparing…", "準備しています…"),
     "train.state.running": ("Training: epoch {epoch} of {epochs}", "学習中：{epoch} / {epochs} エポック"),
     "train.state.stopping": ("Stopping after this step…", "このステップの終了後に停止します…"),
-    "train.state.stopped": ("Stopped in epoch {epoch} of {epochs}", "停止しました：{epoch} / {epochs} エポック"),
+    "train.state.stopped": (
+        "Stopped in epoch {epoch} of {epochs}",
+        "停止しました：{epoch} / {epochs} エポック",
+    ),
     "train.state.finished": ("Finished", "学習が終了しました"),
     "train.state.failed": ("Failed", "失敗しました"),
 }
@@ -213,59 +358,154 @@ _TRAINING = {
 # %% ../../nbs/11b_workbench/00_texts.ipynb #0aad4d7c
 _TRAINING_SAID = {
     "train.load_first": ("Load recordings in step 3 first.", "先にステップ 3 で録音を読み込んでください。"),
-    "train.running_already": ("A training is running already: wait for its end, or stop it first.", "学習はすでに実行中です。終了を待つか、先に停止してください。"),
-    "train.extra_wrong": ("More epochs need to be 1 or more, got {value}.", "追加エポック数には 1 以上を指定してください（入力値：{value}）。"),
+    "train.running_already": (
+        "A training is running already: wait for its end, or stop it first.",
+        "学習はすでに実行中です。終了を待つか、先に停止してください。",
+    ),
+    "train.extra_wrong": (
+        "More epochs need to be 1 or more, got {value}.",
+        "追加エポック数には 1 以上を指定してください（入力値：{value}）。",
+    ),
     "train.not_running": ("Nothing is running.", "実行中の学習はありません。"),
     "train.nothing_to_resume": ("There is no unfinished training to go on with.", "再開できる学習はありません。"),
-    "train.nothing_to_extend": ("Only a finished training can be made longer.", "延長できるのは終了した学習だけです。"),
-    "train.found": ("An unfinished training was found: {name}, {done} of {epochs} epochs are done. “Go on” continues exactly where it stopped; “Start” begins a new one.",
-                    "未完了の学習が見つかりました：{name}（{done} / {epochs} エポック完了）。「再開」で中断した箇所から続けます。「学習開始」では新しい学習を始めます。"),
-    "train.stopped": ("Stopped and saved ({name}). “Go on” continues exactly from here, also in another session.", "停止し、状態を保存しました（{name}）。「再開」で続きから学習できます。別のセッションからでも再開できます。"),
-    "train.stopped.session": ("The session is about to end, so the training was stopped and saved ({name}). Open this notebook in a new session and click “Go on”.",
-                              "セッションの終了が近いため、学習を停止して状態を保存しました（{name}）。新しいセッションでこのノートブックを開き、「再開」を押してください。"),
-    "train.finished": ("Done: {epochs} epochs, the weights of epoch {best} are kept ({name}). Steps 7 to 9 show what came out.", "学習が終了しました：{epochs} エポック中、エポック {best} の重みを採用しました（{name}）。ステップ 7～9 で結果を確認できます。"),
+    "train.nothing_to_extend": (
+        "Only a finished training can be made longer.",
+        "延長できるのは終了した学習だけです。",
+    ),
+    "train.found": (
+        "An unfinished training was found: {name}, {done} of {epochs} epochs are done. “Go on” "
+        "continues exactly where it stopped; “Start” begins a new one.",
+        "未完了の学習が見つかりました：{name}（{done} / {epochs} エポック完了）。"
+        "「再開」で中断した箇所から続けます。「学習開始」では新しい学習を始めます。",
+    ),
+    "train.stopped": (
+        "Stopped and saved ({name}). “Go on” continues exactly from here, also in another session.",
+        "停止し、状態を保存しました（{name}）。「再開」で続きから学習できます。"
+        "別のセッションからでも再開できます。",
+    ),
+    "train.stopped.session": (
+        "The session is about to end, so the training was stopped and saved ({name}). Open this "
+        "notebook in a new session and click “Go on”.",
+        "セッションの終了が近いため、学習を停止して状態を保存しました（{name}）。"
+        "新しいセッションでこのノートブックを開き、「再開」を押してください。",
+    ),
+    "train.finished": (
+        "Done: {epochs} epochs, the weights of epoch {best} are kept ({name}). Steps 7 to 9 show "
+        "what came out.",
+        "学習が終了しました：{epochs} エポック中、エポック {best} の重みを採用しました（{name}）。"
+        "ステップ 7～9 で結果を確認できます。",
+    ),
 }
 
 # %% ../../nbs/11b_workbench/00_texts.ipynb #07b4dfc7
 _RESULTS = {
     "results.title": ("Results", "結果"),
-    "results.about": ("How the detector does on recordings from sources that it never met. Low and high bound a 95 % interval over sources.",
-                      "学習に使っていない録音元に対する検出器の性能です。下限と上限は、録音元を単位とした 95 % 信頼区間を示します。"),
+    "results.about": (
+        "How the detector does on recordings from sources that it never met. Low and high bound a "
+        "95 % interval over sources.",
+        "学習に使っていない録音元に対する検出器の性能です。下限と上限は、録音元を単位とした 95 % "
+        "信頼区間を示します。",
+    ),
     "results.evaluate": ("Evaluate again", "もう一度評価"),
-    "results.wait": ("This fills when a training has ended (step 6).", "学習（ステップ 6）が終わると、ここに結果が表示されます。"),
-    "results.last": ("A finished training was found: {name}. “Evaluate again” shows its results; steps 8 and 9 use it too.", "終了した学習が見つかりました：{name}。「もう一度評価」で結果を表示できます。ステップ 8 と 9 でも使えます。"),
+    "results.wait": (
+        "This fills when a training has ended (step 6).",
+        "学習（ステップ 6）が終わると、ここに結果が表示されます。",
+    ),
+    "results.last": (
+        "A finished training was found: {name}. “Evaluate again” shows its results; steps 8 and 9 "
+        "use it too.",
+        "終了した学習が見つかりました：{name}。「もう一度評価」で結果を表示できます。ステップ 8 "
+        "と 9 でも使えます。",
+    ),
     "results.evaluating": ("Evaluating…", "評価しています…"),
-    "results.promise": ("{metric} of at least {low} may be promised (95 % confidence), judged on {n} recordings from {groups} sources that were kept apart ({name}).",
-                        "95 % の信頼度で {metric} {low} 以上と言えます。学習に使わずに取り分けた {groups} 個の録音元、{n} 件の録音で評価しました（{name}）。"),
-    "results.alarms": ("At most {alarms} false alarms in 1000 good recordings may be promised (95 % confidence), judged on {n} recordings from {groups} sources ({name}). Nothing is known of faults: none was recorded.",
-                       "95 % の信頼度で、誤報は正常な録音 1000 件あたり {alarms} 件以下と言えます。{groups} 個の録音元、{n} 件の録音で評価しました（{name}）。異常の録音がないため、異常をどれだけ見つけられるかは不明です。"),
-    "results.few": ("Judged on only {n} recordings from {groups} sources ({name}): too few to promise anything. Record more machines or days.",
-                    "評価に使えた録音は {groups} 個の録音元の {n} 件だけです（{name}）。性能を保証するには足りません。機械や録音日を増やしてください。"),
+    "results.promise": (
+        "{metric} of at least {low} may be promised (95 % confidence), judged on {n} recordings "
+        "from {groups} sources that were kept apart ({name}).",
+        "95 % の信頼度で {metric} {low} 以上と言えます。学習に使わずに取り分けた {groups} "
+        "個の録音元、{n} 件の録音で評価しました（{name}）。",
+    ),
+    "results.alarms": (
+        "At most {alarms} false alarms in 1000 good recordings may be promised (95 % confidence), "
+        "judged on {n} recordings from {groups} sources ({name}). Nothing is known of faults: "
+        "none was recorded.",
+        "95 % の信頼度で、誤報は正常な録音 1000 件あたり {alarms} 件以下と言えます。{groups} "
+        "個の録音元、{n} 件の録音で評価しました（{name}）。異常の録音がないため、"
+        "異常をどれだけ見つけられるかは不明です。",
+    ),
+    "results.few": (
+        "Judged on only {n} recordings from {groups} sources ({name}): too few to promise "
+        "anything. Record more machines or days.",
+        "評価に使えた録音は {groups} 個の録音元の {n} 件だけです（{name}）。"
+        "性能を保証するには足りません。機械や録音日を増やしてください。",
+    ),
     "results.threshold": ("Threshold", "しきい値"),
-    "results.chosen": ("Validation part (the histogram), on which the threshold is chosen: missed faults {misses} of {faults}, false alarms {alarms} of {healthy}",
-                       "検証データ（ヒストグラム。しきい値はここで決めます）：見逃し {faults} 件中 {misses} 件、誤報 {healthy} 件中 {alarms} 件"),
-    "results.effect": ("Test part, which only looks on: missed faults: {misses} of {faults} — false alarms: {alarms} of {healthy}", "評価データ（確認用）：見逃し：{faults} 件中 {misses} 件　／　誤報：{healthy} 件中 {alarms} 件"),
+    "results.chosen": (
+        "Validation part (the histogram), on which the threshold is chosen: missed faults "
+        "{misses} of {faults}, false alarms {alarms} of {healthy}",
+        "検証データ（ヒストグラム。しきい値はここで決めます）：見逃し {faults} 件中 {misses} 件、"
+        "誤報 {healthy} 件中 {alarms} 件",
+    ),
+    "results.effect": (
+        "Test part, which only looks on: missed faults: {misses} of {faults} — false alarms: "
+        "{alarms} of {healthy}",
+        "評価データ（確認用）：見逃し：{faults} 件中 {misses} 件　／　誤報：{healthy} 件中 "
+        "{alarms} 件",
+    ),
     "results.runs": ("Finished runs", "終了した学習"),
     "results.runs.choose": ("open another…", "選んで開く"),
     "results.keep": ("Keep this threshold", "このしきい値に決める"),
     "results.rate": ("False alarms at most (%)", "誤報率の上限 (%)"),
     "results.choose": ("Choose by this limit", "上限から決める"),
     "results.setting": ("Setting the threshold…", "しきい値を設定しています…"),
-    "results.set": ("The threshold is now {value}. On the validation part, {alarms} of {good} good recordings raise an alarm and {found} of {bad} bad ones are found; at most {bound} false alarms can be promised with 95 % confidence.",
-                    "しきい値を {value} に設定しました。検証データでは、正常 {good} 件中 {alarms} 件が誤報となり、異常 {bad} 件中 {found} 件を検出します。95 % の信頼度で保証できる誤報率の上限は {bound} です。"),
-    "results.rate_wrong": ("A limit for false alarms lies between 0 and 100 %, got {value}.", "誤報率の上限は 0 より大きく 100 未満の値にしてください（入力値：{value}）。"),
+    "results.set": (
+        "The threshold is now {value}. On the validation part, {alarms} of {good} good recordings "
+        "raise an alarm and {found} of {bad} bad ones are found; at most {bound} false alarms can "
+        "be promised with 95 % confidence.",
+        "しきい値を {value} に設定しました。検証データでは、正常 {good} 件中 {alarms} "
+        "件が誤報となり、異常 {bad} 件中 {found} 件を検出します。95 % "
+        "の信頼度で保証できる誤報率の上限は {bound} です。",
+    ),
+    "results.rate_wrong": (
+        "A limit for false alarms lies between 0 and 100 %, got {value}.",
+        "誤報率の上限は 0 より大きく 100 未満の値にしてください（入力値：{value}）。",
+    ),
     "results.cross": ("Judge on all recordings (cross-validation)", "全録音で評価する（交差検証）"),
     "results.cross.stop": ("Stop the cross-validation", "交差検証を停止"),
-    "results.cross.stopped": ("The cross-validation was stopped. The detector is as it was.", "交差検証を停止しました。検出器は変わっていません。"),
+    "results.cross.stopped": (
+        "The cross-validation was stopped. The detector is as it was.",
+        "交差検証を停止しました。検出器は変わっていません。",
+    ),
     "results.cross.reading": ("Reading the recordings…", "録音を読み込んでいます…"),
-    "results.cross.fold": ("Cross-validation: training {fold} of {folds}…", "交差検証：{folds} 回中 {fold} 回目の学習中…"),
-    "results.cross.few": ("Cross-validation needs three sources (files, machines or days) of each class. Record more.", "交差検証には、各クラスに 3 個以上の録音元（ファイル、機械、録音日）が必要です。録音を増やしてください。"),
-    "results.cross.promise": ("{metric} of at least {low} may be promised (95 % confidence) for detectors trained like this one: all {n} recordings from {groups} sources were judged, each by one of {folds} detectors that had not learnt from its source ({name}). The detector itself is unchanged.",
-                              "95 % の信頼度で、同じ条件で学習した検出器の {metric} は {low} 以上と言えます。{groups} 個の録音元、{n} 件すべての録音を、その録音元で学習していない {folds} 個の検出器のいずれかで評価しました（{name}）。検出器自体は変わっていません。"),
-    "results.cross.nothing": ("Even with all {n} recordings from {groups} sources judged ({folds} trainings, {name}), nothing can be promised: record more machines or days. The detector itself is unchanged.",
-                              "{groups} 個の録音元、{n} 件すべての録音で評価しましたが（{folds} 回の学習、{name}）、性能を保証するには足りません。機械や録音日を増やしてください。検出器自体は変わっていません。"),
+    "results.cross.fold": (
+        "Cross-validation: training {fold} of {folds}…",
+        "交差検証：{folds} 回中 {fold} 回目の学習中…",
+    ),
+    "results.cross.few": (
+        "Cross-validation needs three sources (files, machines or days) of each class. Record "
+        "more.",
+        "交差検証には、各クラスに 3 個以上の録音元（ファイル、機械、録音日）が必要です。"
+        "録音を増やしてください。",
+    ),
+    "results.cross.promise": (
+        "{metric} of at least {low} may be promised (95 % confidence) for detectors trained like "
+        "this one: all {n} recordings from {groups} sources were judged, each by one of {folds} "
+        "detectors that had not learnt from its source ({name}). The detector itself is unchanged.",
+        "95 % の信頼度で、同じ条件で学習した検出器の {metric} は {low} 以上と言えます。{groups} "
+        "個の録音元、{n} 件すべての録音を、その録音元で学習していない {folds} "
+        "個の検出器のいずれかで評価しました（{name}）。検出器自体は変わっていません。",
+    ),
+    "results.cross.nothing": (
+        "Even with all {n} recordings from {groups} sources judged ({folds} trainings, {name}), "
+        "nothing can be promised: record more machines or days. The detector itself is unchanged.",
+        "{groups} 個の録音元、{n} 件すべての録音で評価しましたが（{folds} 回の学習、{name}）、"
+        "性能を保証するには足りません。機械や録音日を増やしてください。"
+        "検出器自体は変わっていません。",
+    ),
     "results.errors": ("Wrong ones", "誤判定"),
-    "results.error": ("{key}: is {label}, judged {decision} (score {score})", "{key}：正解 {label}、判定 {decision}（スコア {score}）"),
+    "results.error": (
+        "{key}: is {label}, judged {decision} (score {score})",
+        "{key}：正解 {label}、判定 {decision}（スコア {score}）",
+    ),
     "results.column.metric": ("metric", "指標"),
     "results.column.value": ("value", "値"),
     "results.column.low": ("low", "下限"),
@@ -275,14 +515,23 @@ _RESULTS = {
 # %% ../../nbs/11b_workbench/00_texts.ipynb #c58450ae
 _TRY = {
     "try.title": ("Try it", "判定を試す"),
-    "try.about": ("Score recordings that the detector has not seen. The higher the score, the more suspicious; from the threshold on it is NG. Below: the most suspicious stretch of one recording, and what made the detector suspect it, where its model can tell.",
-                  "新しい録音を判定します。スコアが高いほど異常が疑われ、しきい値以上は NG です。下の図は、最も異常らしい区間です。判定の根拠を示せるモデルでは、その箇所も表示します。"),
+    "try.about": (
+        "Score recordings that the detector has not seen. The higher the score, the more "
+        "suspicious; from the threshold on it is NG. Below: the most suspicious stretch of one "
+        "recording, and what made the detector suspect it, where its model can tell.",
+        "新しい録音を判定します。スコアが高いほど異常が疑われ、しきい値以上は NG です。下の図は、"
+        "最も異常らしい区間です。判定の根拠を示せるモデルでは、その箇所も表示します。",
+    ),
     "try.path": ("File or folder", "ファイル／フォルダー"),
     "try.upload": ("Upload", "アップロード"),
     "try.score": ("Score", "判定する"),
     "try.record": ("Record 3 s", "3 秒録音する"),
     "try.wait": ("This works when a training has ended (step 6).", "学習（ステップ 6）が終わると使えるようになります。"),
-    "try.offer": ("The path is that of a file kept for the test. Give your own, or try this one.", "評価用に取り分けたファイルのパスを入れてあります。このまま試すか、ご自分のファイルを指定してください。"),
+    "try.offer": (
+        "The path is that of a file kept for the test. Give your own, or try this one.",
+        "評価用に取り分けたファイルのパスを入れてあります。このまま試すか、"
+        "ご自分のファイルを指定してください。",
+    ),
     "try.choose": ("Give a file or folder first.", "先にファイルまたはフォルダーを指定してください。"),
     "try.scoring": ("Scoring…", "判定しています…"),
     "try.recording": ("Recording {seconds} s…", "{seconds} 秒間録音しています…"),
@@ -291,15 +540,29 @@ _TRY = {
     "try.column.decision": ("decision", "判定"),
     "try.column.label": ("label", "ラベル"),
     "try.done.foreign": (
-        "Scored by {name}: {path} (recordings: {n}). The picture is of {key}. Recordings unlike anything learnt: {n_foreign} ({names}): what is decided of them is worth little. Good ones of a new condition? Ten such re-aim the detector: detector.adapt(PATH).",
-        "{path} の {n} 件を {name} で判定しました。図は {key} のものです。そのうち {n_foreign} 件（{names}）は、学習したどの録音とも似ていないため、判定は当てになりません。新しい条件の良品であれば、そのような録音 10 件で検出器を合わせ直せます：detector.adapt(PATH)"),
+        "Scored by {name}: {path} (recordings: {n}). The picture is of {key}. Recordings unlike "
+        "anything learnt: {n_foreign} ({names}): what is decided of them is worth little. Good "
+        "ones of a new condition? Ten such re-aim the detector: detector.adapt(PATH).",
+        "{path} の {n} 件を {name} で判定しました。図は {key} のものです。そのうち {n_foreign} "
+        "件（{names}）は、学習したどの録音とも似ていないため、判定は当てになりません。"
+        "新しい条件の良品であれば、そのような録音 10 件で検出器を合わせ直せます："
+        "detector.adapt(PATH)",
+    ),
     "try.column.familiarity": ("familiarity", "学習データとの近さ"),
     "try.column.familiar": ("familiar", "学習範囲内"),
     "try.familiar.yes": ("yes", "はい"), "try.familiar.no": ("no", "いいえ"),
-    "try.done": ("Scored by {name}: {path} (recordings: {n}). The picture is of {key}.", "{path} の {n} 件を {name} で判定しました。図は {key} のものです。"),
+    "try.done": (
+        "Scored by {name}: {path} (recordings: {n}). The picture is of {key}.",
+        "{path} の {n} 件を {name} で判定しました。図は {key} のものです。",
+    ),
     "home.title": ("Take it home", "保存・ダウンロード"),
-    "home.about": ("The detector with its report in one ZIP file. At home: unpack it, read README.txt, and drop a folder with recordings on score.bat; the scores are the same as here.",
-                   "検出器とレポートを 1 つの ZIP ファイルにまとめます。展開したら README.txt をお読みください。録音のフォルダーを score.bat にドロップすると、ここと同じスコアが得られます。"),
+    "home.about": (
+        "The detector with its report in one ZIP file. At home: unpack it, read README.txt, and "
+        "drop a folder with recordings on score.bat; the scores are the same as here.",
+        "検出器とレポートを 1 つの ZIP ファイルにまとめます。展開したら README.txt "
+        "をお読みください。録音のフォルダーを score.bat にドロップすると、"
+        "ここと同じスコアが得られます。",
+    ),
     "home.download": ("Download", "ダウンロード"),
     "home.report": ("Report", "レポート"),
     "home.onnx": ("Export ONNX", "ONNX に書き出す"),
@@ -313,11 +576,20 @@ _TRY = {
 }
 
 _METRICS = {f"results.metric.{name}": texts for name, texts in {
-    "accuracy": ("accuracy", "正解率"), "precision": ("precision", "適合率"), "recall": ("recall", "再現率"), "f1": ("F1", "F1"),
-    "auc": ("AUC", "AUC"), "p_auc": ("pAUC (few false alarms)", "pAUC（誤報の少ない範囲）"), "p_auc_plain": ("pAUC, plain (chance 0.05)", "pAUC（補正なし、偶然 0.05）"),
-    "specificity": ("specificity", "特異度"), "false_alarms_per_1000": ("false alarms per 1000", "1000 件あたりの誤報"), "average_precision": ("average precision", "平均適合率")}.items()}
+    "accuracy": ("accuracy", "正解率"),
+    "precision": ("precision", "適合率"),
+    "recall": ("recall", "再現率"),
+    "f1": ("F1", "F1"),
+    "auc": ("AUC", "AUC"),
+    "p_auc": ("pAUC (few false alarms)", "pAUC（誤報の少ない範囲）"),
+    "p_auc_plain": ("pAUC, plain (chance 0.05)", "pAUC（補正なし、偶然 0.05）"),
+    "specificity": ("specificity", "特異度"),
+    "false_alarms_per_1000": ("false alarms per 1000", "1000 件あたりの誤報"),
+    "average_precision": ("average precision", "平均適合率")}.items()}
 
-TEXTS = {**_COMMON, **_MACHINE, **_DATA, **_CHOICES, **_CHECK, **_PLAN, **_TRAINING, **_TRAINING_SAID, **_RESULTS, **_TRY, **_METRICS}
+TEXTS = {
+    **_COMMON, **_MACHINE, **_DATA, **_CHOICES, **_CHECK, **_PLAN, **_TRAINING, **_TRAINING_SAID,
+    **_RESULTS, **_TRY, **_METRICS}
 
 # %% ../../nbs/11b_workbench/00_texts.ipynb #5e2de583
 def text(
@@ -326,7 +598,10 @@ def text(
     /,
     **values,         # what is filled in
 ) -> str:
-    """A text of the table. Raises `KeyError` for a key or a value that is missing: both are mistakes of this package."""
+    """A text of the table.
+
+    Raises `KeyError` for a key or a value that is missing: both are mistakes of this package.
+    """
     english, japanese = TEXTS[key]
     return (japanese if lang == "ja" else english).format(**values)
 
@@ -339,79 +614,117 @@ def placeholders(template: str) -> set[str]:
 _FINDINGS = {
     "Training refuses": "このままでは学習できません",
     "Training refuses; --skip-bad leaves these recordings out": "このままでは学習できません。該当する録音は除外できます",
-    "fix or remove it, or skip it with --skip-bad (data.skip_bad: true)": "修正または削除するか、上のチェックを入れて除外してください",
+    "fix or remove it, or skip it with --skip-bad (data.skip_bad: true)":
+        "修正または削除するか、上のチェックを入れて除外してください",
     "the label {} is not known": "ラベル {} は未知です",
-    "it looks like {0}; if it is, set data.labels: {{1}: {2}}": "{0} と思われます。そうであれば、ステップ 3 の「ラベルの別名」に {1}={2} と入力してください",
-    "say what it is in data.labels, such as {{0}: {1}}, or add it to data.classes": "ステップ 3 の「ラベルの別名」で意味を指定してください（例：{0}={1}）",
+    "it looks like {0}; if it is, set data.labels: {{1}: {2}}":
+        "{0} と思われます。そうであれば、ステップ 3 の「ラベルの別名」に {1}={2} "
+        "と入力してください",
+    "say what it is in data.labels, such as {{0}: {1}}, or add it to data.classes":
+        "ステップ 3 の「ラベルの別名」で意味を指定してください（例：{0}={1}）",
     "there is no label": "ラベルがありません",
     "It counts as good": "正常な録音として扱います",
-    "none, if the machine was; otherwise put it into a folder NG": "正常な機械の録音であれば対処は不要です。そうでなければ NG フォルダーに入れてください",
+    "none, if the machine was; otherwise put it into a folder NG":
+        "正常な機械の録音であれば対処は不要です。そうでなければ NG フォルダーに入れてください",
     "It can be scored, but training refuses": "判定はできますが、学習には使えません",
-    "say what the folders mean, such as --set \"data.labels={{0}}\", or write a manifest": "ステップ 3 の「ラベルの別名」で各フォルダーの意味を指定するか（{0}）、一覧表（マニフェスト）を用意してください",
-    "put them into folders OK and NG, or write a manifest": "OK と NG のフォルダーに分けるか、一覧表（マニフェスト）を用意してください",
+    "say what the folders mean, such as --set \"data.labels={{0}}\", or write a manifest":
+        "ステップ 3 の「ラベルの別名」で各フォルダーの意味を指定するか（{0}）、"
+        "一覧表（マニフェスト）を用意してください",
+    "put them into folders OK and NG, or write a manifest":
+        "OK と NG のフォルダーに分けるか、一覧表（マニフェスト）を用意してください",
     "{0} {1} {2} not read": "{1} ファイル {0} 個は読み込まれませんでした",
     "What is in there is missing": "その内容は学習に使われません",
     "{0} is spelt {1}": "{0} の表記が複数あります：{1}",
     "All count as one class": "すべて同じクラスとして扱われます",
-    "none, if this is meant; otherwise give them classes of their own in data.labels": "意図どおりなら対処は不要です。そうでなければ、ステップ 3 の「ラベルの別名」で別のクラスを割り当ててください",
-    "each recording counts as a source of its own, because there are too few files to keep files together": "ファイル数が少ないため、録音ごとに別の録音元とみなします",
+    "none, if this is meant; otherwise give them classes of their own in data.labels":
+        "意図どおりなら対処は不要です。そうでなければ、ステップ 3 "
+        "の「ラベルの別名」で別のクラスを割り当ててください",
+    "each recording counts as a source of its own, because there are too few files to keep files "
+    "together":
+        "ファイル数が少ないため、録音ごとに別の録音元とみなします",
     "If neighbouring recordings are alike, the score is too good": "隣り合う録音が似ている場合、評価が実際より良く見えます",
-    "record more files, or say what belongs together: groups in JSON, group in a manifest, groups= for arrays": "録音ファイルを増やすか、まとまりを指定してください（JSON の groups、またはマニフェストの group）",
+    "record more files, or say what belongs together: groups in JSON, group in a manifest, "
+    "groups= for arrays":
+        "録音ファイルを増やすか、まとまりを指定してください（JSON の groups、またはマニフェストの "
+        "group）",
     "the test part has {0} groups": "評価用データの録音元が {0} 個しかありません",
     "Five are needed for intervals, so none are given": "信頼区間には 5 個以上必要なため、計算されません",
-    "record more machines or days, or raise data.test_split": "機械や録音日の数を増やしてください。ステップ 7 の交差検証では、すべての録音を評価に使います",
+    "record more machines or days, or raise data.test_split":
+        "機械や録音日の数を増やしてください。ステップ 7 の交差検証では、"
+        "すべての録音を評価に使います",
     "stretches of each file count as sources of their own": "各ファイルの時間区間を別々の録音元とみなします",
-    "The result says how well these very machines are known, and nothing of others": "結果はこの機械についてのもので、別の機械での性能を示しません",
+    "The result says how well these very machines are known, and nothing of others":
+        "結果はこの機械についてのもので、別の機械での性能を示しません",
     "record more machines or days, one file each": "機械や録音日を増やし、それぞれ別のファイルに録音してください",
     "{0} are {1}, only {2} are {3}": "{1} が {0} 件に対し、{3} は {2} 件しかありません",
     "A detector that always says {0} would be right in {1}": "常に {0} と答えるだけで正解率が {1} になります",
-    "record more of the rare class; training.loss_function.pos_weight: auto weighs it up; look at AUC and recall, not at accuracy":
+    "record more of the rare class; training.loss_function.pos_weight: auto weighs it up; look "
+    "at AUC and recall, not at accuracy":
         "少ない方のクラスの録音を増やしてください。正解率ではなく AUC と再現率を見てください",
     "{0} recordings do not say their sample rate": "{0} 件の録音にサンプリング周波数の情報がありません",
-    "They are taken to have {0} Hz (audio.sample_rate); if that is wrong, so is every frequency": "{0} Hz とみなします。違っている場合、周波数がすべて誤ります",
-    "set audio.sample_rate, or write the rate into the files (fs) or a manifest (sample_rate)": "ステップ 3 で周波数を指定するか、ファイル（fs）またはマニフェスト（sample_rate）に記入してください",
+    "They are taken to have {0} Hz (audio.sample_rate); if that is wrong, so is every frequency":
+        "{0} Hz とみなします。違っている場合、周波数がすべて誤ります",
+    "set audio.sample_rate, or write the rate into the files (fs) or a manifest (sample_rate)":
+        "ステップ 3 で周波数を指定するか、ファイル（fs）またはマニフェスト（sample_rate）に記入し"
+        "てください",
     "rates are mixed: {0}": "サンプリング周波数が混在しています：{0}",
-    "none, if the rates are right; otherwise correct them by a manifest (sample_rate)": "周波数が正しければ対処は不要です。誤りはマニフェスト（sample_rate）で修正してください",
+    "none, if the rates are right; otherwise correct them by a manifest (sample_rate)":
+        "周波数が正しければ対処は不要です。誤りはマニフェスト（sample_rate）で修正してください",
 }
 
 # %% ../../nbs/11b_workbench/00_texts.ipynb #0559942d
 _FINDINGS_OF_SOUND = {
-    "All are resampled to {0} Hz (audio.sample_rate); those of lower rate have nothing above half of theirs": "すべて {0} Hz に変換します。元の周波数が低い録音には、その半分より上の成分がありません",
-    "recordings at {0} Hz hold nothing above {1} Hz, audio.sample_rate is {2} Hz": "{0} Hz の録音には {1} Hz より上の成分がありません（設定は {2} Hz）",
+    "All are resampled to {0} Hz (audio.sample_rate); those of lower rate have nothing above "
+    "half of theirs":
+        "すべて {0} Hz に変換します。元の周波数が低い録音には、その半分より上の成分がありません",
+    "recordings at {0} Hz hold nothing above {1} Hz, audio.sample_rate is {2} Hz":
+        "{0} Hz の録音には {1} Hz より上の成分がありません（設定は {2} Hz）",
     "Computing is spent on an empty band": "成分のない帯域に計算を費やします",
-    "Computing is spent on an empty band, and its emptiness tells the rates apart": "成分のない帯域に計算を費やし、その有無で周波数の違いを見分けてしまいます",
-    "set audio.sample_rate: {0}, or lower preprocessing.filter_params.high_freq": "意図どおりなら対処は不要です。そうでなければ、すべて {0} Hz で録り直してください",
+    "Computing is spent on an empty band, and its emptiness tells the rates apart":
+        "成分のない帯域に計算を費やし、その有無で周波数の違いを見分けてしまいます",
+    "set audio.sample_rate: {0}, or lower preprocessing.filter_params.high_freq":
+        "意図どおりなら対処は不要です。そうでなければ、すべて {0} Hz で録り直してください",
     "loudness alone tells {0} from {1} (AUC {2})": "音量だけで {0} と {1} を区別できます（AUC {2}）",
     "length alone tells {0} from {1} (AUC {2})": "長さだけで {0} と {1} を区別できます（AUC {2}）",
     "sample rate alone tells {0} from {1} (AUC {2})": "サンプリング周波数だけで {0} と {1} を区別できます（AUC {2}）",
     "{0} alone tells {1} from {2} (AUC {3})": "{0} だけで {1} と {2} を区別できます（AUC {3}）",
     "A detector may learn this and not the fault": "異常ではなく、この違いを学習するおそれがあります",
-    "record all classes under the same conditions; preprocessing.normalize: true (the default) takes it away; keep it so":
+    "record all classes under the same conditions; preprocessing.normalize: true (the default) "
+    "takes it away; keep it so":
         "全クラスを同じ条件で録音してください。音量の違いは既定の正規化で取り除かれます",
     "record all classes under the same conditions; cut them to one length by data.clip_duration":
         "全クラスを同じ条件で録音するか、ステップ 3 の「分割の長さ」で長さをそろえてください",
-    "record all classes under the same conditions; bring all to the lowest rate by audio.sample_rate":
+    "record all classes under the same conditions; bring all to the lowest rate by "
+    "audio.sample_rate":
         "全クラスを同じサンプリング周波数で録音してください",
-    "it is shorter than a window of {0} samples at {1} Hz (model.input_length)": "窓の長さ（{1} Hz で {0} サンプル）より短い録音です",
+    "it is shorter than a window of {0} samples at {1} Hz (model.input_length)":
+        "窓の長さ（{1} Hz で {0} サンプル）より短い録音です",
     "Short ones are filled up with zeros": "不足分はゼロで埋められます",
     "the mean of its columns {0} is learnt from": "列 {0} の平均から学習します",
     "What one of them shows alone is lost in the mean": "1 つの列だけに表れる特徴は、平均すると失われます",
     "name those to take in data.columns, or learn from each: audio.channel: all":
         "ステップ 3 で、学習に使う列を選ぶか、「それぞれ別のチャンネルとして」を選んでください",
     "lower model.input_length to {0} or less": "ステップ 5 の「窓の長さ」を {0} サンプル以下に相当する秒数にしてください",
-    "remove those that are too short to be of use, or lower model.input_length": "短すぎる録音を除くか、窓を短くしてください",
+    "remove those that are too short to be of use, or lower model.input_length":
+        "短すぎる録音を除くか、窓を短くしてください",
     "a channel holds one and the same value throughout": "値が終始変わらないチャンネルがあります",
     "There is nothing to learn from it": "学習できる情報がありません",
-    "check cable and amplifier; take another channel by audio.channel or a manifest": "ケーブルとアンプを確認するか、マニフェスト（channel）で別のチャンネルを選んでください",
+    "check cable and amplifier; take another channel by audio.channel or a manifest":
+        "ケーブルとアンプを確認するか、マニフェスト（channel）で別のチャンネルを選んでください",
     "{0} of the samples are clipped": "サンプルの {0} が振り切れています（クリッピング）",
     "Clipping adds overtones that no machine made": "実際の機械にはない高調波が加わります",
-    "record again with less gain; if only one class is clipped, the detector may learn the clipping": "ゲインを下げて録り直してください。一方のクラスだけが振り切れていると、それを学習するおそれがあります",
+    "record again with less gain; if only one class is clipped, the detector may learn the "
+    "clipping":
+        "ゲインを下げて録り直してください。一方のクラスだけが振り切れていると、"
+        "それを学習するおそれがあります",
     "the signal stands still for {0} s": "信号が {0} 秒間変化していません",
     "The sensor or the link failed there, or it was filled up": "センサーや通信の不具合、または穴埋めが考えられます",
-    "cut this part out by a manifest (start_s, end_s), or record again": "マニフェスト（start_s, end_s）でその区間を除くか、録り直してください",
+    "cut this part out by a manifest (start_s, end_s), or record again":
+        "マニフェスト（start_s, end_s）でその区間を除くか、録り直してください",
     "{0} of the level is a constant offset": "レベルの {0} は直流成分です",
     "The mean of each window is removed, nothing happens": "窓ごとに平均を除くため、影響はありません",
-    "none; if it should not be there, check the sensor's supply": "対処は不要です。本来ないはずの場合は、センサーの電源を確認してください",
+    "none; if it should not be there, check the sensor's supply":
+        "対処は不要です。本来ないはずの場合は、センサーの電源を確認してください",
     "the same samples as {0}": "{0} と同じ波形です",
     "the same samples as {0}, but another label": "{0} と同じ波形なのにラベルが異なります",
     "One of the labels is wrong; training refuses": "どちらかのラベルが誤りです。このままでは学習できません",
@@ -419,107 +732,179 @@ _FINDINGS_OF_SOUND = {
     "Copies count twice; they are kept in one part of the split": "重複は二重に数えられます（分割時には同じ側にまとめます）",
     "remove the copies": "重複を削除してください",
     "it holds the same sound as {0} (similarity {1}": "{0} と同じ音を含みます（類似度 {1}",
-    "One may be trained on and the other tested on: the test then measures memory": "一方を学習に、他方を評価に使うと、評価が記憶力の測定になってしまいます",
-    "give them the same group, in JSON (groups) or a manifest (group), or remove all but one": "同じグループにするか（JSON の groups、マニフェストの group）、1 つだけ残してください",
+    "One may be trained on and the other tested on: the test then measures memory":
+        "一方を学習に、他方を評価に使うと、評価が記憶力の測定になってしまいます",
+    "give them the same group, in JSON (groups) or a manifest (group), or remove all but one":
+        "同じグループにするか（JSON の groups、マニフェストの group）、1 つだけ残してください",
 }
 
 # %% ../../nbs/11b_workbench/00_texts.ipynb #9bd3689e
 _REFUSALS = {
-    "{0} recordings or files cannot be used:\n{1}\nFix them, or skip them with --skip-bad (data.skip_bad: true)":
-        "{0} 件の録音またはファイルを使用できません：\n{1}\n修正するか、ステップ 4 の「使用できない録音を除いて学習する」にチェックを入れてください",
-    "{0} recordings do not say their sample rate and are taken to have {1} Hz (audio.sample_rate)": "{0} 件の録音にサンプリング周波数の情報がないため、{1} Hz とみなします",
-    "column {0} rises evenly from line to line, as no sound does": "列 {0} は一定の割合で増えており、音や振動の信号ではありません",
-    "column {0} falls evenly from line to line, as no sound does": "列 {0} は一定の割合で減っており、音や振動の信号ではありません",
+    "{0} recordings or files cannot be used:\n{1}\nFix them, or skip them with --skip-bad "
+    "(data.skip_bad: true)":
+        "{0} 件の録音またはファイルを使用できません：\n{1}\n修正するか、ステップ 4 "
+        "の「使用できない録音を除いて学習する」にチェックを入れてください",
+    "{0} recordings do not say their sample rate and are taken to have {1} Hz (audio.sample_rate)":
+        "{0} 件の録音にサンプリング周波数の情報がないため、{1} Hz とみなします",
+    "column {0} rises evenly from line to line, as no sound does":
+        "列 {0} は一定の割合で増えており、音や振動の信号ではありません",
+    "column {0} falls evenly from line to line, as no sound does":
+        "列 {0} は一定の割合で減っており、音や振動の信号ではありません",
     "name the columns to take with data.columns, or remove this one": "下で、学習に使う列にチェックを入れてください",
     "column {0} is a time that does not rise evenly": "列 {0} は時間ですが、間隔が一定ではありません",
-    "resample the recording, or name its channels with data.columns": "一定の間隔に変換し直すか、下で学習に使う列にチェックを入れてください",
-    "line {0}: the time jumps by {1} where {2} is usual: cut the file there, so that each part is a recording":
-        "{0} 行目で時間が {1} 飛んでいます（通常の間隔は {2}）。そこでファイルを分け、それぞれを 1 つの録音にしてください",
-    "training needs labels; without one are {0} recordings: {1}. Put audio files into folders OK and NG, or name their folders in data.labels":
-        "学習にはラベルが必要です。{0} 件の録音にラベルがありません：{1}。OK と NG のフォルダーに分けるか、ステップ 3 の「ラベルの別名」でフォルダーの意味を指定してください",
-    "training needs recordings of two classes, all {0} are {1}": "学習には 2 つ以上のクラスの録音が必要ですが、{0} 件すべてが {1} です",
+    "resample the recording, or name its channels with data.columns":
+        "一定の間隔に変換し直すか、下で学習に使う列にチェックを入れてください",
+    "line {0}: the time jumps by {1} where {2} is usual: cut the file there, so that each part "
+    "is a recording":
+        "{0} 行目で時間が {1} 飛んでいます（通常の間隔は {2}）。そこでファイルを分け、それぞれを "
+        "1 つの録音にしてください",
+    "training needs labels; without one are {0} recordings: {1}. Put audio files into folders OK "
+    "and NG, or name their folders in data.labels":
+        "学習にはラベルが必要です。{0} 件の録音にラベルがありません：{1}。OK と NG "
+        "のフォルダーに分けるか、ステップ 3 の「ラベルの別名」でフォルダーの意味を指定してください",
+    "training needs recordings of two classes, all {0} are {1}":
+        "学習には 2 つ以上のクラスの録音が必要ですが、{0} 件すべてが {1} です",
     "record what is missing, or correct the labels": "足りない録音を追加するか、ラベルを修正してください",
-    "{0} comes from {1} groups: lower data.test_split or training.validation_split": "{0} の録音元が {1} 個しかありません：録音を増やしてください",
-    "{0} comes from {1} group, a split into {2} parts needs {3} or more of each class": "{0} の録音元は {1} 個だけです。{2} つに分けるには、各クラスに {3} 個以上必要です",
-    "{0} comes from {1} groups, a split into {2} parts needs {3} or more of each class": "{0} の録音元は {1} 個だけです。{2} つに分けるには、各クラスに {3} 個以上必要です",
-    "{0} comes from {1} group, a split into {2} parts needs {3} or more": "{0} の録音元は {1} 個だけです。{2} つに分けるには {3} 個以上必要です",
-    "{0} comes from {1} groups, a split into {2} parts needs {3} or more": "{0} の録音元は {1} 個だけです。{2} つに分けるには {3} 個以上必要です",
-    "what is good comes from {0} groups, a split into {1} parts needs {2} or more": "正常な録音の録音元は {0} 個だけです。{1} つに分けるには {2} 個以上必要です",
-    "record more, or cut long recordings into clips by data.clip_duration and data.group_by: stretch (the score will then be optimistic)":
-        "録音を増やすか、ステップ 3 の「分割の長さ」で長い録音を短く分けてください（評価は実際より良く見えます）",
-    "no good recording is left for {0}: record more, or lower data.test_split": "{0} に使う正常な録音が残りません：録音を増やしてください",
-    "only one recording is good, and one does not tell how much good ones differ: record ten or more, or cut it into clips by data.clip_duration and data.group_by: stretch":
-        "正常な録音が 1 件しかなく、正常どうしの違いがわかりません：10 件以上録音するか、ステップ 3 の「分割の長さ」で短く分けてください",
-    "no recording is good, and from good ones alone is learnt what is usual: record some, or say which labels mean good, such as data.labels: {fine: OK}":
-        "正常な録音がありません。正常な音は正常な録音だけから学習します：録音を追加するか、正常を表すラベルをステップ 3 の「ラベルの別名」で指定してください（例：fine=OK）",
+    "{0} comes from {1} groups: lower data.test_split or training.validation_split":
+        "{0} の録音元が {1} 個しかありません：録音を増やしてください",
+    "{0} comes from {1} group, a split into {2} parts needs {3} or more of each class":
+        "{0} の録音元は {1} 個だけです。{2} つに分けるには、各クラスに {3} 個以上必要です",
+    "{0} comes from {1} groups, a split into {2} parts needs {3} or more of each class":
+        "{0} の録音元は {1} 個だけです。{2} つに分けるには、各クラスに {3} 個以上必要です",
+    "{0} comes from {1} group, a split into {2} parts needs {3} or more":
+        "{0} の録音元は {1} 個だけです。{2} つに分けるには {3} 個以上必要です",
+    "{0} comes from {1} groups, a split into {2} parts needs {3} or more":
+        "{0} の録音元は {1} 個だけです。{2} つに分けるには {3} 個以上必要です",
+    "what is good comes from {0} groups, a split into {1} parts needs {2} or more":
+        "正常な録音の録音元は {0} 個だけです。{1} つに分けるには {2} 個以上必要です",
+    "record more, or cut long recordings into clips by data.clip_duration and data.group_by: "
+    "stretch (the score will then be optimistic)":
+        "録音を増やすか、ステップ 3 の「分割の長さ」で長い録音を短く分けてください（評価は実際より"
+        "良く見えます）",
+    "no good recording is left for {0}: record more, or lower data.test_split":
+        "{0} に使う正常な録音が残りません：録音を増やしてください",
+    "only one recording is good, and one does not tell how much good ones differ: record ten or "
+    "more, or cut it into clips by data.clip_duration and data.group_by: stretch":
+        "正常な録音が 1 件しかなく、正常どうしの違いがわかりません：10 件以上録音するか、ステップ "
+        "3 の「分割の長さ」で短く分けてください",
+    "no recording is good, and from good ones alone is learnt what is usual: record some, or say "
+    "which labels mean good, such as data.labels: {fine: OK}":
+        "正常な録音がありません。正常な音は正常な録音だけから学習します：録音を追加するか、"
+        "正常を表すラベルをステップ 3 の「ラベルの別名」で指定してください（例：fine=OK）",
 }
 
 # %% ../../nbs/11b_workbench/00_texts.ipynb #0dda0c34
 _BY_MOUSE = {
-    "Training refuses; --skip-bad leaves these recordings out": "Training refuses; the box above leaves these recordings out",
-    "fix or remove it, or skip it with --skip-bad (data.skip_bad: true)": "fix or remove it, or tick the box above to leave it out",
-    "it looks like {0}; if it is, set data.labels: {{1}: {2}}": "it looks like {0}; if it is, write {1}={2} into “Other label names” in step 3",
-    "say what it is in data.labels, such as {{0}: {1}}, or add it to data.classes": "say what it is in “Other label names” in step 3, such as {0}={1}",
+    "Training refuses; --skip-bad leaves these recordings out":
+        "Training refuses; the box above leaves these recordings out",
+    "fix or remove it, or skip it with --skip-bad (data.skip_bad: true)":
+        "fix or remove it, or tick the box above to leave it out",
+    "it looks like {0}; if it is, set data.labels: {{1}: {2}}":
+        "it looks like {0}; if it is, write {1}={2} into “Other label names” in step 3",
+    "say what it is in data.labels, such as {{0}: {1}}, or add it to data.classes":
+        "say what it is in “Other label names” in step 3, such as {0}={1}",
     "say what the folders mean, such as --set \"data.labels={{0}}\", or write a manifest":
-        "say what the folders mean in “Other label names” in step 3 ({0}), or write a list of files with their labels (manifest)",
-    "none, if this is meant; otherwise give them classes of their own in data.labels": "none, if this is meant; otherwise say what they are in “Other label names” in step 3",
-    "record more files, or say what belongs together: groups in JSON, group in a manifest, groups= for arrays":
+        "say what the folders mean in “Other label names” in step 3 ({0}), or write a list of "
+        "files with their labels (manifest)",
+    "none, if this is meant; otherwise give them classes of their own in data.labels":
+        "none, if this is meant; otherwise say what they are in “Other label names” in step 3",
+    "record more files, or say what belongs together: groups in JSON, group in a manifest, "
+    "groups= for arrays":
         "record more files, or say what belongs together: groups in JSON, group in a manifest",
-    "record more machines or days, or raise data.test_split": "record more machines or days; cross-validation in step 7 judges on all recordings",
-    "record more of the rare class; training.loss_function.pos_weight: auto weighs it up; look at AUC and recall, not at accuracy":
+    "record more machines or days, or raise data.test_split":
+        "record more machines or days; cross-validation in step 7 judges on all recordings",
+    "record more of the rare class; training.loss_function.pos_weight: auto weighs it up; look "
+    "at AUC and recall, not at accuracy":
         "record more of the rare class; look at AUC and recall, not at accuracy",
-    "They are taken to have {0} Hz (audio.sample_rate); if that is wrong, so is every frequency": "They are taken to have {0} Hz; if that is wrong, so is every frequency",
+    "They are taken to have {0} Hz (audio.sample_rate); if that is wrong, so is every frequency":
+        "They are taken to have {0} Hz; if that is wrong, so is every frequency",
     "set audio.sample_rate, or write the rate into the files (fs) or a manifest (sample_rate)":
-        "say it in “Rate if unknown” in step 3, or write it into the files (fs) or a manifest (sample_rate)",
-    "All are resampled to {0} Hz (audio.sample_rate); those of lower rate have nothing above half of theirs":
+        "say it in “Rate if unknown” in step 3, or write it into the files (fs) or a manifest "
+        "(sample_rate)",
+    "All are resampled to {0} Hz (audio.sample_rate); those of lower rate have nothing above "
+    "half of theirs":
         "All are resampled to {0} Hz; those of lower rate have nothing above half of theirs",
-    "recordings at {0} Hz hold nothing above {1} Hz, audio.sample_rate is {2} Hz": "recordings at {0} Hz hold nothing above {1} Hz, but all are brought to {2} Hz",
-    "set audio.sample_rate: {0}, or lower preprocessing.filter_params.high_freq": "none, if this is meant; otherwise record all at {0} Hz",
-    "record all classes under the same conditions; preprocessing.normalize: true (the default) takes it away; keep it so":
-        "record all classes under the same conditions; loudness itself is taken away before training",
+    "recordings at {0} Hz hold nothing above {1} Hz, audio.sample_rate is {2} Hz":
+        "recordings at {0} Hz hold nothing above {1} Hz, but all are brought to {2} Hz",
+    "set audio.sample_rate: {0}, or lower preprocessing.filter_params.high_freq":
+        "none, if this is meant; otherwise record all at {0} Hz",
+    "record all classes under the same conditions; preprocessing.normalize: true (the default) "
+    "takes it away; keep it so":
+        "record all classes under the same conditions; loudness itself is taken away before "
+        "training",
     "record all classes under the same conditions; cut them to one length by data.clip_duration":
-        "record all classes under the same conditions, or bring them to one length by “Cut into clips” in step 3",
-    "record all classes under the same conditions; bring all to the lowest rate by audio.sample_rate": "record all classes at the same rate",
-    "it is shorter than a window of {0} samples at {1} Hz (model.input_length)": "it is shorter than a window of {0} samples at {1} Hz",
+        "record all classes under the same conditions, or bring them to one length by “Cut into "
+        "clips” in step 3",
+    "record all classes under the same conditions; bring all to the lowest rate by "
+    "audio.sample_rate":
+        "record all classes at the same rate",
+    "it is shorter than a window of {0} samples at {1} Hz (model.input_length)":
+        "it is shorter than a window of {0} samples at {1} Hz",
     "lower model.input_length to {0} or less": "shorten “Window” in step 5 to {0} samples or less",
-    "remove those that are too short to be of use, or lower model.input_length": "remove those that are too short to be of use, or shorten “Window” in step 5",
-    "check cable and amplifier; take another channel by audio.channel or a manifest": "check cable and amplifier, or take another channel by a manifest",
-    "name those to take in data.columns, or learn from each: audio.channel: all": "tick those to take in step 3, or choose “each by itself” there",
-    "name the columns to take with data.columns, or remove this one": "tick the columns to take below",
-    "resample the recording, or name its channels with data.columns": "resample the recording, or tick the columns to take below",
-    "{0} recordings or files cannot be used:\n{1}\nFix them, or skip them with --skip-bad (data.skip_bad: true)":
-        "{0} recordings or files cannot be used:\n{1}\nFix them, or tick the box in step 4 to leave them out",
+    "remove those that are too short to be of use, or lower model.input_length":
+        "remove those that are too short to be of use, or shorten “Window” in step 5",
+    "check cable and amplifier; take another channel by audio.channel or a manifest":
+        "check cable and amplifier, or take another channel by a manifest",
+    "name those to take in data.columns, or learn from each: audio.channel: all":
+        "tick those to take in step 3, or choose “each by itself” there",
+    "name the columns to take with data.columns, or remove this one":
+        "tick the columns to take below",
+    "resample the recording, or name its channels with data.columns":
+        "resample the recording, or tick the columns to take below",
+    "{0} recordings or files cannot be used:\n{1}\nFix them, or skip them with --skip-bad "
+    "(data.skip_bad: true)":
+        "{0} recordings or files cannot be used:\n{1}\nFix them, or tick the box in step 4 to "
+        "leave them out",
     "{0} recordings do not say their sample rate and are taken to have {1} Hz (audio.sample_rate)":
-        "{0} recordings do not say their sample rate and are taken to have {1} Hz, as “Rate if unknown” says",
-    "training needs labels; without one are {0} recordings: {1}. Put audio files into folders OK and NG, or name their folders in data.labels":
-        "training needs labels; without one are {0} recordings: {1}. Put them into folders OK and NG, or say what their folders mean in “Other label names” in step 3",
-    "{0} comes from {1} groups: lower data.test_split or training.validation_split": "{0} comes from {1} sources: record more",
-    "record more, or cut long recordings into clips by data.clip_duration and data.group_by: stretch (the score will then be optimistic)":
-        "record more, or cut long recordings by “Cut into clips” in step 3 (the score will then be optimistic)",
-    "no good recording is left for {0}: record more, or lower data.test_split": "no good recording is left for {0}: record more",
-    "only one recording is good, and one does not tell how much good ones differ: record ten or more, or cut it into clips by data.clip_duration and data.group_by: stretch":
-        "only one recording is good, and one does not tell how much good ones differ: record ten or more, or cut it by “Cut into clips” in step 3",
-    "no recording is good, and from good ones alone is learnt what is usual: record some, or say which labels mean good, such as data.labels: {fine: OK}":
-        "no recording is good, and from good ones alone is learnt what is usual: record some, or say in “Other label names” in step 3 which labels mean good, such as fine=OK",
+        "{0} recordings do not say their sample rate and are taken to have {1} Hz, as “Rate if "
+        "unknown” says",
+    "training needs labels; without one are {0} recordings: {1}. Put audio files into folders OK "
+    "and NG, or name their folders in data.labels":
+        "training needs labels; without one are {0} recordings: {1}. Put them into folders OK and "
+        "NG, or say what their folders mean in “Other label names” in step 3",
+    "{0} comes from {1} groups: lower data.test_split or training.validation_split":
+        "{0} comes from {1} sources: record more",
+    "record more, or cut long recordings into clips by data.clip_duration and data.group_by: "
+    "stretch (the score will then be optimistic)":
+        "record more, or cut long recordings by “Cut into clips” in step 3 (the score will then "
+        "be optimistic)",
+    "no good recording is left for {0}: record more, or lower data.test_split":
+        "no good recording is left for {0}: record more",
+    "only one recording is good, and one does not tell how much good ones differ: record ten or "
+    "more, or cut it into clips by data.clip_duration and data.group_by: stretch":
+        "only one recording is good, and one does not tell how much good ones differ: record ten "
+        "or more, or cut it by “Cut into clips” in step 3",
+    "no recording is good, and from good ones alone is learnt what is usual: record some, or say "
+    "which labels mean good, such as data.labels: {fine: OK}":
+        "no recording is good, and from good ones alone is learnt what is usual: record some, or "
+        "say in “Other label names” in step 3 which labels mean good, such as fine=OK",
 }
 
 # %% ../../nbs/11b_workbench/00_texts.ipynb #680e8272
 _HOLE = re.compile(r"\{\d?\}")
 
 
+def _matching(pieces: list[str]) -> re.Pattern:
+    """A pattern for a whole sentence, of which these pieces are known."""
+    return re.compile("(.+?)".join(map(re.escape, pieces)) + "$", re.S)
+
+
 @cache
 def _patterns(lang: str) -> list[tuple[re.Pattern, str]]:
-    """Each sentence of the check as a pattern, with what a panel says instead; the longest first."""
+    """Each sentence of the check as a pattern, with what a panel says instead.
+
+    The longest comes first.
+    """
     said = {**_FINDINGS, **_FINDINGS_OF_SOUND, **_REFUSALS} if lang == "ja" else _BY_MOUSE
     ordered = sorted(said, key=len, reverse=True)
-    return [(re.compile("(.+?)".join(map(re.escape, _HOLE.split(english))) + "$", re.S), said[english]) for english in ordered]
+    return [(_matching(_HOLE.split(english)), said[english]) for english in ordered]
 
 
 def translate_finding(
     sentence: str,       # problem, consequence or remedy of a `Finding`
     lang: str,
 ) -> str:                # the same where there is nothing else to say
-    """What the check says, in the language of the user and with the fields of the panels for remedies."""
+    """What the check says, in the user's language, with fields of the panels for remedies."""
     for pattern, said in _patterns(lang):
         match = pattern.match(sentence)
         if match:
@@ -539,17 +924,25 @@ def translate_refusal(
 
 # %% ../../nbs/11b_workbench/00_texts.ipynb #91a84597
 _LOG = {
-    "task {0}, {1} on {2}; training on {3} in {4}: {5} recordings, {6} for validation, batches of {7} ({8}), from epoch {9} of {10}":
-        "タスク {0}、モデル {1}（入力 {2}）。{3}（{4}）で学習：録音 {5} 件、検証用 {6} 件、バッチサイズ {7}（自動）、エポック {9} / {10} から",
-    "task {0}, {1} on {2}; training on {3} in {4}: {5} recordings, {6} for validation, batches of {7}, from epoch {8} of {9}":
-        "タスク {0}、モデル {1}（入力 {2}）。{3}（{4}）で学習：録音 {5} 件、検証用 {6} 件、バッチサイズ {7}、エポック {8} / {9} から",
-    "epoch {0}: {1}; best is epoch {2}, patience {3} of {4}": "エポック {0}：{1}。最良はエポック {2}（{3} 回続けて改善なし、{4} 回で終了）",
+    "task {0}, {1} on {2}; training on {3} in {4}: {5} recordings, {6} for validation, batches "
+    "of {7} ({8}), from epoch {9} of {10}":
+        "タスク {0}、モデル {1}（入力 {2}）。{3}（{4}）で学習：録音 {5} 件、検証用 {6} 件、"
+        "バッチサイズ {7}（自動）、エポック {9} / {10} から",
+    "task {0}, {1} on {2}; training on {3} in {4}: {5} recordings, {6} for validation, batches "
+    "of {7}, from epoch {8} of {9}":
+        "タスク {0}、モデル {1}（入力 {2}）。{3}（{4}）で学習：録音 {5} 件、検証用 {6} 件、"
+        "バッチサイズ {7}、エポック {8} / {9} から",
+    "epoch {0}: {1}; best is epoch {2}, patience {3} of {4}":
+        "エポック {0}：{1}。最良はエポック {2}（{3} 回続けて改善なし、{4} 回で終了）",
     "epoch {0}: {1}; best is epoch {2}": "エポック {0}：{1}。最良はエポック {2}",
     "about {0} for all epochs, {1} s each": "全エポックで約 {0}、1 エポックあたり {1} 秒",
     "{0} for all epochs, {1} s each": "全エポックで {0}、1 エポックあたり {1} 秒",
-    "Early stopping triggered after epoch {0}: no better validation loss since epoch {1}, whose weights are kept":
-        "エポック {0} で早期終了：エポック {1} 以降、検証損失が改善していないため、その重みを採用しました",
-    "finished after epoch {0}; the weights of epoch {1} are kept": "エポック {0} で終了しました。エポック {1} の重みを採用しました",
+    "Early stopping triggered after epoch {0}: no better validation loss since epoch {1}, whose "
+    "weights are kept":
+        "エポック {0} で早期終了：エポック {1} 以降、検証損失が改善していないため、"
+        "その重みを採用しました",
+    "finished after epoch {0}; the weights of epoch {1} are kept":
+        "エポック {0} で終了しました。エポック {1} の重みを採用しました",
     "stopped: {0}": "停止しました（{0}）",
     "warning: {0}": "警告：{0}",
 }
@@ -571,16 +964,69 @@ def translate_log(
 
 # %% ../../nbs/11b_workbench/00_texts.ipynb #50594370
 _WORDS = {
-    "loss": "損失", "training": "学習", "validation": "検証", "validation score (0 to 1)": "検証スコア (0～1)", "accuracy": "正解率", "learning rate": "学習率", "epoch": "エポック",
-    "lowest: {}": "最小：{}", "best epoch: {}": "最良エポック：{}", "decision": "判定", "true class": "正解クラス", "recordings": "録音数", "class": "クラス", "group": "録音元",
-    "false alarm rate (0 to 1)": "誤報率 (0～1)", "detection rate of {} (0 to 1)": "{} の検出率 (0～1)", "chance, AUC = {}": "ランダム, AUC = {}", "detector, AUC = {}": "検出器, AUC = {}", "pAUC to {} = {}, plain {}": "pAUC（誤報率 {} まで）= {}、補正なし {}", "threshold {}: {} at {}": "しきい値 {}：検出率 {}、誤報率 {}",
-    "recall of {} (0 to 1)": "{} の再現率 (0～1)", "precision (0 to 1)": "適合率 (0～1)", "{}: missed {} of {} ({})": "{}：見逃し {} / {} 件（{}）", "{}: false alarms {} of {} ({})": "{}：誤報 {} / {} 件（{}）",
-    "right: {}": "正判定：{}", "missed: {}": "見逃し：{}", "false alarms: {}": "誤報：{}", "anomaly score (line: threshold {})": "異常スコア（縦線：しきい値 {}）", "time (s)": "時間 (秒)",
-    "amplitude (full scale 1)": "振幅 (最大 1)", "amplitude\n(full scale 1)": "振幅\n(最大 1)", "frequency (kHz)": "周波数 (kHz)", "frequency (Hz)": "周波数 (Hz)", "level (dB re full scale)": "レベル (dB)",
-    "duration (s)": "長さ (秒)", "level (dB)": "レベル (dB)", "mean spectrum": "平均スペクトル", "mean spectrum, band 10-90 %": "平均スペクトルと 10～90 % の範囲",
-    "{} recordings, {} s": "録音 {} 件、{} 秒", "{} recordings, {} min": "録音 {} 件、{} 分", "{} recordings, {} h": "録音 {} 件、{} 時間", "{} class": "{} クラス", "{} classes": "{} クラス", "{} group": "録音元 {} 個",
-    "{} groups": "録音元 {} 個", "{} clipped": "振り切れ {} 件", "{} with a silent channel": "無音チャンネルあり {} 件", "{} mostly offset": "直流成分が大きい {} 件", "power (dB re 1/Hz)": "パワー (dB)", "attention\n(1 = even)": "注目度\n(1 = 均等)", "evidence\nfor {}": "{} の\n根拠", "for {}": "{} の根拠", "against {}": "{} でない根拠", "score {}, {} from {}": "スコア {0}（{2} 以上で {1}）", "probability {}": "確率 {}", "mean {}: above 0": "平均 {}：0 より上", "mean {}: below 0": "平均 {}：0 より下", "time (s), the whole recording": "時間 (秒)、録音全体", "frequency\n(kHz)": "周波数\n(kHz)",
-    "time (s), from {} s of the recording on": "時間 (秒)、録音の {} 秒目から", "by class": "クラス別", "by group": "録音元別", "mean, band 10-90 %": "平均と 10～90 % の範囲",
+    "loss": "損失",
+    "training": "学習",
+    "validation": "検証",
+    "validation score (0 to 1)": "検証スコア (0～1)",
+    "accuracy": "正解率",
+    "learning rate": "学習率",
+    "epoch": "エポック",
+    "lowest: {}": "最小：{}",
+    "best epoch: {}": "最良エポック：{}",
+    "decision": "判定",
+    "true class": "正解クラス",
+    "recordings": "録音数",
+    "class": "クラス",
+    "group": "録音元",
+    "false alarm rate (0 to 1)": "誤報率 (0～1)",
+    "detection rate of {} (0 to 1)": "{} の検出率 (0～1)",
+    "chance, AUC = {}": "ランダム, AUC = {}",
+    "detector, AUC = {}": "検出器, AUC = {}",
+    "pAUC to {} = {}, plain {}": "pAUC（誤報率 {} まで）= {}、補正なし {}",
+    "threshold {}: {} at {}": "しきい値 {}：検出率 {}、誤報率 {}",
+    "recall of {} (0 to 1)": "{} の再現率 (0～1)",
+    "precision (0 to 1)": "適合率 (0～1)",
+    "{}: missed {} of {} ({})": "{}：見逃し {} / {} 件（{}）",
+    "{}: false alarms {} of {} ({})": "{}：誤報 {} / {} 件（{}）",
+    "right: {}": "正判定：{}",
+    "missed: {}": "見逃し：{}",
+    "false alarms: {}": "誤報：{}",
+    "anomaly score (line: threshold {})": "異常スコア（縦線：しきい値 {}）",
+    "time (s)": "時間 (秒)",
+    "amplitude (full scale 1)": "振幅 (最大 1)",
+    "amplitude\n(full scale 1)": "振幅\n(最大 1)",
+    "frequency (kHz)": "周波数 (kHz)",
+    "frequency (Hz)": "周波数 (Hz)",
+    "level (dB re full scale)": "レベル (dB)",
+    "duration (s)": "長さ (秒)",
+    "level (dB)": "レベル (dB)",
+    "mean spectrum": "平均スペクトル",
+    "mean spectrum, band 10-90 %": "平均スペクトルと 10～90 % の範囲",
+    "{} recordings, {} s": "録音 {} 件、{} 秒",
+    "{} recordings, {} min": "録音 {} 件、{} 分",
+    "{} recordings, {} h": "録音 {} 件、{} 時間",
+    "{} class": "{} クラス",
+    "{} classes": "{} クラス",
+    "{} group": "録音元 {} 個",
+    "{} groups": "録音元 {} 個",
+    "{} clipped": "振り切れ {} 件",
+    "{} with a silent channel": "無音チャンネルあり {} 件",
+    "{} mostly offset": "直流成分が大きい {} 件",
+    "power (dB re 1/Hz)": "パワー (dB)",
+    "attention\n(1 = even)": "注目度\n(1 = 均等)",
+    "evidence\nfor {}": "{} の\n根拠",
+    "for {}": "{} の根拠",
+    "against {}": "{} でない根拠",
+    "score {}, {} from {}": "スコア {0}（{2} 以上で {1}）",
+    "probability {}": "確率 {}",
+    "mean {}: above 0": "平均 {}：0 より上",
+    "mean {}: below 0": "平均 {}：0 より下",
+    "time (s), the whole recording": "時間 (秒)、録音全体",
+    "frequency\n(kHz)": "周波数\n(kHz)",
+    "time (s), from {} s of the recording on": "時間 (秒)、録音の {} 秒目から",
+    "by class": "クラス別",
+    "by group": "録音元別",
+    "mean, band 10-90 %": "平均と 10～90 % の範囲",
 }
 
 
@@ -595,7 +1041,7 @@ def translate_picture(figure: Figure, lang: str, installed: Iterable | None = No
 
 @cache
 def _word_patterns() -> list[tuple[re.Pattern, str]]:
-    return [(re.compile("(.+?)".join(map(re.escape, english.split("{}"))) + "$", re.S), japanese) for english, japanese in _WORDS.items()]
+    return [(_matching(english.split("{}")), japanese) for english, japanese in _WORDS.items()]
 
 
 def _translated(written: str) -> str:
