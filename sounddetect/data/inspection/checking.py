@@ -687,7 +687,7 @@ def check_recordings(
         ValueError: when there is no file that could hold recordings, and for a condition that
             fits no recording.
     """
-    config = config or Config.load()
+    config = Config.given(config)
     if source is None and config.data.signal is not None:
         source = load_roles(config)
     if isinstance(source, Recordings):
