@@ -27,7 +27,8 @@ from starlette.exceptions import HTTPException
 from .. import __version__
 from ..data.readers.reading import suffixes
 from ..html import render
-from .answers import BusyError, Desk
+from .answers import Desk
+from .datasets import BusyError
 from sounddetect.service.insights import (
     add_version, comparison_of, forecast_of, keep_threshold, log_of, models_of, promote_version,
     roll_back, versions_of)
@@ -100,7 +101,7 @@ async def received(desk: Desk, request: Request, name: str) -> AsyncIterator[Pat
     suffix = Path(name).suffix.lower()
     if suffix not in suffixes():
         raise ValueError(f"name needs to end in one of {', '.join(suffixes())}, got {name[-60:]!r}")
-    folder = desk.roots.first / PRIVATE / "uploads" / secrets.token_hex(8)
+    folder = desk.workspace.roots.first / PRIVATE / "uploads" / secrets.token_hex(8)
     folder.mkdir(mode=0o700, parents=True)
     file = folder / f"{folder.name}{suffix}"
     try:
@@ -154,28 +155,28 @@ def _add_service(app: FastAPI, desk: Desk) -> None:
 
     @app.post(f"{PREFIX}/dataset/validate", summary="What is wrong with recordings")
     def validate_dataset(request: DatasetRequest) -> dict[str, Any]:
-        return desk.check(request)
+        return desk.datasets.check(request)
 
     @app.post(f"{PREFIX}/training/start", summary="Put a training into the queue")
     def start(request: TrainingRequest) -> dict[str, Any]:
-        return desk.start(request)
+        return desk.trainings.start(request)
 
     @app.get(f"{PREFIX}/training/status", summary="All trainings, the newest first")
     def statuses(name: Annotated[str, Query(max_length=100)] = "", status: Status = "",
                  skip: Skip = 0, limit: Limit = None) -> dict[str, Any]:
-        return desk.statuses(name, status, skip, limit)
+        return desk.statuses.page(name, status, skip, limit)
 
     @app.get(f"{PREFIX}/training/status/{{training_id}}", summary="How far a training is")
     def status_of(training_id: Name) -> dict[str, Any]:
-        return desk.status(training_id)
+        return desk.statuses.of(training_id)
 
     @app.post(f"{PREFIX}/model/visualize", summary="Pictures and tables of a run")
     def visualize(request: ModelRequest) -> dict[str, Any]:
-        return desk.visualize(request)
+        return desk.evaluations.visualize(request)
 
     @app.post(f"{PREFIX}/model/validate", summary="Judge a model on recordings")
     def validate(request: ValidationRequest) -> dict[str, Any]:
-        return desk.validate(request)
+        return desk.evaluations.validate(request)
 
 
 def _add_resources(app: FastAPI, desk: Desk) -> None:
@@ -183,32 +184,32 @@ def _add_resources(app: FastAPI, desk: Desk) -> None:
 
     @app.get(f"{PREFIX}/runs", summary="All run folders with their metrics, the newest first")
     def runs(skip: Skip = 0, limit: Limit = None) -> dict[str, Any]:
-        return desk.list_runs(skip, limit)
+        return desk.statuses.runs(skip, limit)
 
     @app.get(f"{PREFIX}/runs/{{training_id}}/results", summary="A row an epoch")
     def results(training_id: Name) -> dict[str, Any]:
-        return desk.results(training_id)
+        return desk.statuses.results(training_id)
 
     @app.get(f"{PREFIX}/runs/{{training_id}}/pictures/{{kind}}", summary="A picture, PNG",
              response_class=Response, responses={200: {"content": {"image/png": {}}}})
     def picture(training_id: Name, kind: Name) -> Response:
-        return Response(desk.picture(training_id, kind), media_type="image/png")
+        return Response(desk.evaluations.picture(training_id, kind), media_type="image/png")
 
     @app.post(f"{PREFIX}/jobs/{{training_id}}/stop", summary="Stop after the step, and save")
     def stop(training_id: Name) -> dict[str, Any]:
-        return desk.stop(training_id)
+        return desk.trainings.stop(training_id)
 
     @app.post(f"{PREFIX}/jobs/{{training_id}}/resume", summary="Go on where it was stopped")
     def resume(training_id: Name) -> dict[str, Any]:
-        return desk.resume(training_id)
+        return desk.trainings.resume(training_id)
 
     @app.post(f"{PREFIX}/jobs/{{training_id}}/extend", summary="Train for more epochs")
     def extend(training_id: Name, request: ExtendRequest) -> dict[str, Any]:
-        return desk.extend(training_id, request.epochs)
+        return desk.trainings.extend(training_id, request.epochs)
 
     @app.post(f"{PREFIX}/predictions", summary="Scores of recordings below a root")
     def predict(request: PredictionRequest) -> dict[str, Any]:
-        return desk.predict(request)
+        return desk.predictions.predict(request)
 
     @app.post(f"{PREFIX}/predictions/upload", summary="Scores of a file: the body is its content",
               openapi_extra={"requestBody": {"content": {"application/octet-stream": {
@@ -216,7 +217,7 @@ def _add_resources(app: FastAPI, desk: Desk) -> None:
     async def upload(request: Request, model_path: Annotated[Path_, Query()],
                      name: Annotated[str, Query(min_length=1, max_length=200)]) -> dict[str, Any]:
         async with received(desk, request, name) as file:
-            answer = await run_in_threadpool(desk.score, model_path, file)
+            answer = await run_in_threadpool(desk.predictions.score, model_path, file)
         for row in answer["predictions"]:
             row["key"] = str(row["key"]).replace(file.name, name)
         return answer

@@ -479,8 +479,9 @@ class Loading:
     @classmethod
     def of(cls, config: Config | None = None, **options) -> "Loading":
         """What a configuration says (None: the defaults), but for the options that are not None."""
-        several = config is None or config.task in ("auto", "multilabel")
-        config = config or Config()
+        is_open = config is None
+        config = Config() if config is None else Config.given(config)
+        several = is_open or config.task in ("auto", "multilabel")
         in_data = set(cls.__dataclass_fields__) - {"sample_rate", "unknown_labels", "several"}
         said = {name: getattr(config.data, name) for name in in_data} | {"several": several}
         said["sample_rate"] = config.audio.sample_rate
