@@ -48,6 +48,8 @@ def settings_of_model(config: Config) -> dict:
             | {"data": {"classes": list(config.data.classes), "labels": dict(config.data.labels),
                         **({"columns": config.data.columns} if config.data.columns else {})},
                "inference": {"threshold": inference.working_threshold,
+                             **({"thresholds": inference.thresholds} if inference.thresholds
+                                else {}),
                              "temperature": inference.working_temperature,
                              "familiarity": inference.familiarity},
                "memory": {"efficient_attention": memory.efficient_attention}}}
