@@ -6,6 +6,7 @@
 __all__ = ['FEW_SOURCES', 'FEW_RECORDINGS', 'RARE', 'Findings', 'verdict', 'limits']
 
 # %% ../../nbs/09c_evaluation/01_findings.ipynb #cf45bdab
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -17,6 +18,7 @@ from ..html import render
 from ..runs.run_folder import Run
 from ..detector.detector import Detector, foreign_note
 from ..judging.intervals import MIN_GROUPS
+from ..settings.several_labels import labels_in
 from ..tasks.results import Scores
 
 # %% ../../nbs/09c_evaluation/01_findings.ipynb #dfa430b1
@@ -51,7 +53,7 @@ class Findings:
 
     def n_of(self, label: str) -> int:
         """Judged recordings that are really of this class."""
-        return int((self.predictions["label"] == label).sum())
+        return int(self.scores.of_class(self.predictions, label).sum())
 
 # %% ../../nbs/09c_evaluation/01_findings.ipynb #21aa9511
 def verdict(findings: Findings) -> list[Markup]:
@@ -103,12 +105,11 @@ def _in_brackets(interval):
 
 
 def _of_classes(findings):
-    found = findings.predictions["label"] == findings.predictions["decision"]
-    by_class = found.groupby(findings.predictions["label"]).agg(["sum", "size", "mean"])
-    worst = by_class.sort_values(["mean", "size"], kind="stable").iloc[0]
-    if worst["mean"] < 1:
-        found, n = int(worst["sum"]), int(worst["size"])
-        yield f"The class it finds least is {worst.name}: {found} of {n}."
+    by_class = findings.scores.per_class(findings.predictions).query("n > 0").sort_index()
+    worst = by_class.sort_values(["recall", "n"], kind="stable").iloc[:1]
+    for name, recall, n in zip(worst.index, worst["recall"], worst["n"]):
+        if recall < 1:
+            yield f"The class it finds least is {name}: {round(recall * n)} of {n}."
 
 # %% ../../nbs/09c_evaluation/01_findings.ipynb #4873469c
 FEW_SOURCES, FEW_RECORDINGS = 20, 30    # below which a report warns: sources, recordings of a class
@@ -167,10 +168,13 @@ def _limits_of_training(findings):
     if findings.run is None:
         return
     data = findings.run.data
-    counts = data["counts"]["train"]
+    counts, n_all = Counter[str](), sum(data["counts"]["train"].values())
+    for label, n in data["counts"]["train"].items():
+        counts.update(dict.fromkeys(labels_in(label), n))
     if not counts:                                        # recordings without labels, all good
-        counts = {"recordings without a label": len(data["split"]["train"])}
-    rarest, n_all = min(counts, key=counts.get), sum(counts.values())
+        counts["recordings without a label"] = len(data["split"]["train"])
+        n_all = len(data["split"]["train"])
+    rarest = min(counts, key=counts.__getitem__)
     n = counts[rarest]
     if n < RARE * n_all:
         yield "Unequal classes", (f"It learnt from {n} {rarest} and {n_all - n} others: the rare "

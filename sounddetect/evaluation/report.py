@@ -43,6 +43,9 @@ NAMES = {   # how a reader calls a metric, and what it is
     "p_auc_plain": ("pAUC, plain", f"mean recall where false alarms are below {MAX_FPR:g}; "
                                    f"{MAX_FPR / 2:g} is guessing"),
     "average_precision": ("Average precision", "mean precision over the recall gained"),
+    "mean_average_precision": ("mAP", "mean precision over the recall gained, mean over classes; "
+                                      "guessing gives the fraction that has the label"),
+    "f1_micro": ("F1, micro", "joins precision and recall over all labels of all recordings"),
 }
 OF_CLASSES = {   # the same where there is no class to be found: means over classes
     "precision": "fraction of decisions for a class that are right, mean over classes",
@@ -54,7 +57,8 @@ OF_CLASSES = {   # the same where there is no class to be found: means over clas
 
 # %% ../../nbs/09c_evaluation/03_report.ipynb #aa20d08c
 _TILES = (("accuracy", "Judged right", "percent"), ("recall", "Found (recall)", "percent"),
-          ("false_alarms_per_1000", "False alarms per 1000", "thousand"), ("auc", "AUC", "plain"))
+          ("false_alarms_per_1000", "False alarms per 1000", "thousand"),
+          ("mean_average_precision", "mAP", "plain"), ("auc", "AUC", "plain"))
 _TILE = """
 <div class="tile"><b>{{ value }}</b><span>{{ title }}</span>
 <small>{% if interval %}95 %: {{ interval }}{% else %}no interval{% endif %}</small></div>
@@ -91,6 +95,8 @@ CAPTIONS = {
     "roc_curve": "How many are found at which rate of false alarms. The shaded strip is what pAUC "
                  "measures, the dot is the threshold in use, the pale band holds 95 % of the "
                  "curves that other sources might have given.",
+    "label_curves": "Fraction of the decisions for each class that are right when so much of it is "
+                    "found; the dot is the threshold in use, the dashed line guessing.",
     "pr_curve": "Fraction of the alarms that is true when so many are found.",
     "f1_curve": "Whether another threshold would do better. A broad top forgives a threshold that "
                 "is a little off.",
