@@ -257,6 +257,24 @@ class Config(_Sections):
         return _checked(settings, source)
 
     @classmethod
+    def given(cls, config: "Config | None") -> "Config":
+        """A configuration that may have been left out.
+
+        Args:
+            config: the settings. None: the defaults of `config.yaml`.
+
+        Raises:
+            TypeError: for anything else.
+        """
+        if config is None:
+            return cls.load()
+        if not isinstance(config, cls):
+            raise TypeError(
+                f"config needs to be a Config, got {type(config).__name__}: make one by "
+                'sd.Config.load("config.yaml") or sd.Config.load(None, {"training.epochs": 5})')
+        return config
+
+    @classmethod
     def from_yaml(cls, text: str) -> "Config":
         """Settings from text.
 

@@ -23,7 +23,7 @@ import torch
 from ..config import Config
 from ..data.collection.loading import (
     Loading, Noticed, load_in_parts, load_recordings)
-from ..data.collection.recordings import Recordings
+from ..data.collection.recordings import Recording, Recordings
 from ..data.readers.rows import check_rate, check_samples
 from .model_folder import WEIGHTS, read_model, refuse_other_weights, write_model
 from .cleaning import Cleaner, process
@@ -49,7 +49,7 @@ from ..signal.resampling import as_samples
 
 # %% ../../nbs/06_detector/02_detector.ipynb #5e603ebf
 # what can be scored
-Source = str | os.PathLike | Sequence | np.ndarray | torch.Tensor | Recordings
+Source = str | os.PathLike | Sequence | np.ndarray | torch.Tensor | Recording | Recordings
 
 
 class Judged(NamedTuple):
@@ -267,7 +267,7 @@ class Scorer:
 
         Args:
             source: a file or folder or several, a waveform `(time,)` or `(channel, time)`, or
-                `Recordings`.
+                `Recordings` or one of them.
             sample_rate: sample rate of a waveform (Hz); files and `Recordings` say theirs.
             per: `"recording"`, or `"window"` for a row for each window.
             batch_size: windows at a time; does not change a score.
@@ -520,6 +520,10 @@ def _rows_of(detector, source, sample_rate, per, batch_size=32, progress=None):
         return _rows(detector, answered, source.table[["key", "label"]], per)
     if isinstance(source, np.ndarray) or torch.is_tensor(source):
         return _predict_waveform(detector, as_samples(source), sample_rate, per, batch_size)
+    if isinstance(source, Recording):
+        alone = Recordings.from_arrays([source.waveform], source.sample_rate, [source.label],
+                                       [source.group or None], [source.key or "recording"])
+        return _rows_of(detector, alone, None, per, batch_size, progress)
     return _predict_paths(detector, source, per, batch_size, progress)
 
 # %% ../../nbs/06_detector/02_detector.ipynb #77f18a0b

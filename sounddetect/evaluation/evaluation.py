@@ -22,7 +22,7 @@ from ..files import sweep, write_bytes, write_json, write_text
 from ..foreign_text import csv_text
 from ..languages import check_language
 from ..data.collection.loading import load_recordings
-from ..data.collection.recordings import Recordings
+from ..data.collection.recordings import Recordings, need_recordings
 from ..data.collection.roles import load_roles
 from ..plotting.style import Picture
 from ..plotting.views import DRAWERS, draw
@@ -37,7 +37,7 @@ from ..runs.run_folder import CONDITIONS, Run, read_table
 from ..tracking.run_tracking import track_evaluation
 from ..judging.calibration import calibration_error, reliability_bins
 from ..judging.metrics import confusion, per_class_table
-from ..detector.detector import Detector
+from ..detector.detector import Detector, Scorer
 from ..tasks.protocol import AnswersWaveforms, LearnsFromGood, task_of
 from ..tasks.results import Scores, n_bins_of, surest_errors
 
@@ -325,9 +325,15 @@ def evaluate(
 
     Raises:
         ValueError: when nothing is left to judge, and for a language without texts.
+        TypeError: for a path in place of a run, a detector, or recordings.
     """
     if lang is not None:
         check_language(lang)
+    if not isinstance(source, (Run, Scorer)):
+        raise TypeError(f"a run or a detector is judged, got {type(source).__name__}: open one by "
+                        "sd.Run(path) or sd.Detector.load(path)")
+    if recordings is not None:
+        need_recordings(recordings)
     if part not in ("test", "all"):
         raise ValueError(f"part needs to be test or all, got {part!r}")
     run = source if isinstance(source, Run) else None

@@ -296,9 +296,10 @@ def cross_validate(
             recordings are not those that the folder was begun with.
     """
     goes_on = run is not None and (Path(run) / "folds.csv").exists()
-    config = config or (Run(run).config if goes_on else Config.load())
-    if recordings is None:
-        recordings = own_recordings(Run(run)) if goes_on else recordings_of(config)
+    own = Run(run) if goes_on else None
+    config = Config.given(own.config if own and config is None else config)
+    recordings = (own_recordings(own) if own and recordings is None
+                  else recordings_of(config, recordings))
     refuse_damaged(recordings, config.data.skip_bad)
     config = config.resolve(recordings)
     recordings = arranged(task_of(config), recordings)

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
-from ..data.collection.recordings import Recordings
+from ..data.collection.recordings import Recordings, need_recordings
 from ..data.inspection.quality import mean_spectra
 from ..evaluation.errors import SECONDS, times_faster, wav_bytes
 from ..evaluation.page import counted, page_of, section
@@ -59,6 +59,9 @@ class Exploration:
 
     recordings: Recordings
     max_kinds: int = 6
+
+    def __post_init__(self):
+        need_recordings(self.recordings)
 
     @cached_property
     def kinds(self) -> pd.Series:

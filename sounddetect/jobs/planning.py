@@ -13,7 +13,7 @@ import numpy as np
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from ..config import Config
-from ..data.collection.recordings import Recordings
+from ..data.collection.recordings import Recordings, need_recordings
 from ..runs.listeners import in_words
 from ..training.batch_size import BatchSize, divide_step, windows_per_step
 from ..training.forecast import NoForecast, fake_model, forecast
@@ -91,7 +91,8 @@ def plan(
         ValueError: for an unknown GPU, or a network whose memory cannot be forecast.
         MemoryError: when not even one window fits.
     """
-    config = (config or Config.load()).resolve(recordings, strict=False)
+    recordings = None if recordings is None else need_recordings(recordings)
+    config = Config.given(config).resolve(recordings, strict=False)
     budget = gpu_budget(gpu) if gpu else memory_budget(config)
     prediction = forecast(config, gpu or config.device)
     try:

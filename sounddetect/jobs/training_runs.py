@@ -23,7 +23,7 @@ import torch
 
 from ..config import Config
 from ..data.collection.loading import load_recordings
-from ..data.collection.recordings import Recordings
+from ..data.collection.recordings import Recordings, need_recordings
 from ..data.collection.roles import load_roles
 from ..data.collection.splitting import Split
 from ..data.inspection.checking import averaged_columns
@@ -54,8 +54,13 @@ from ..tasks.protocol import AnswersWaveforms, arranged, task_of
 from ..training.trainer import MACHINE_COLUMNS, Trainer
 
 # %% ../../nbs/10_jobs/01_training_runs.ipynb #14a1d7df
-def recordings_of(config: Config) -> Recordings:
-    """The recordings at `data.path`, read as the configuration says."""
+def recordings_of(config: Config, given: Recordings | None = None) -> Recordings:
+    """What to train on: `given`, or else what is at `data.path`, read as the configuration says.
+
+    Raises `TypeError` when `given` is something else, such as a path.
+    """
+    if given is not None:
+        return need_recordings(given)
     return (load_recordings(config.data.path, config) if config.data.signal is None
             else load_roles(config))
 
@@ -194,8 +199,8 @@ def prepare_training(
     Raises:
         FileExistsError, MemoryError, ValueError: as `train` does.
     """
-    config = config or Config.load()
-    recordings = recordings_of(config) if recordings is None else recordings
+    config = Config.given(config)
+    recordings = recordings_of(config, recordings)
     refuse_damaged(recordings, config.data.skip_bad)
     _refuse_foreign_labels(recordings, config)
     config = config.resolve(recordings)

@@ -479,7 +479,7 @@ def tune(
     trials = 30 if trials is None and hours is None else trials
     deadline = math.inf if hours is None else time.time() + 3600 * hours
     if resume:
-        study = Study(out or _newest_unfinished((config or Config.load()).output.dir))
+        study = Study(out or _newest_unfinished(Config.given(config).output.dir))
         if study.about["shared"] and storage is None:
             raise ValueError(f"{study.path} is kept in a database: give its address by --storage")
         recordings = own_recordings(Run(study.path)) if recordings is None else recordings
@@ -489,8 +489,8 @@ def tune(
         if out is not None and (Path(out) / "study.json").exists():
             raise FileExistsError(f"{out} is a search already: go on with it by --resume "
                                   "(resume=True), or give another folder")
-        config = config or Config.load()
-        recordings = recordings_of(config) if recordings is None else recordings
+        config = Config.given(config)
+        recordings = recordings_of(config, recordings)
         refuse_damaged(recordings, config.data.skip_bad)
         known = config.resolve(recordings)
         base = config.replace({"task": known.task, "data.classes": known.data.classes})

@@ -135,6 +135,9 @@ class Run:
             raise FileNotFoundError(f"{path} is no run: needs a folder with config.yaml, as "
                                     "`sounddetect train` makes it")
 
+    def __fspath__(self) -> str:                    # so that a run serves wherever its path does
+        return os.fspath(self.path)
+
     def __repr__(self) -> str:
         state = "finished" if self.finished else "unfinished"
         return f"Run({self.path.as_posix()}: {state}, {len(self.results)} epochs)"

@@ -18,7 +18,6 @@ import pandas as pd
 import soundfile
 
 from ..config import Config
-from ..data.collection.loading import load_recordings
 from ..detector.detector import Detector
 from ..evaluation.errors import judged_case, rows_of, wav_bytes
 from ..evaluation.evaluation import Evaluation
@@ -31,7 +30,6 @@ from ..runs.run_folder import Run
 from .answers import Desk
 from .drawings import spectrogram_png
 from .requests import TrainingRequest, settings_of_request
-from .roots import refuse_foreign_sources
 from .worker import judge_once
 from ..tasks.results import OneScore, surest_errors
 
@@ -39,16 +37,15 @@ from ..tasks.results import OneScore, surest_errors
 def forecast_of(desk: Desk, request: TrainingRequest) -> dict[str, Any]:
     """What a training would take of memory and time; `text` says it in a few lines.
 
-    Raises what `Desk.start` does, and `MemoryError` when not one window fits.
+    Raises what `Trainings.start` does, and `MemoryError` when not one window fits.
     """
-    path = desk.dataset(request.dataset_path or "")
+    path = desk.datasets.path(request.dataset_path or "")
     config = Config.load(None, settings_of_request(request) | {
-        "data.path": str(path), "data.cache_dir": str(desk.cache)})
-    with desk.turn():
-        recordings = load_recordings(path, config)
-        refuse_foreign_sources(desk.roots, recordings)
-        made = plan(config, recordings)
-    return without_nan({"dataset_path": desk.roots.name(path), **made.to_dict(), "text": str(made)})
+        "data.path": str(path), "data.cache_dir": str(desk.workspace.cache)})
+    with desk.workspace.turn():
+        made = plan(config, desk.datasets.recordings(path, config))
+    return without_nan({"dataset_path": desk.workspace.roots.name(path), **made.to_dict(),
+                        "text": str(made)})
 
 
 LOG_BYTES = 20_000                          # of the end of a log
@@ -56,9 +53,9 @@ LOG_BYTES = 20_000                          # of the end of a log
 
 def log_of(desk: Desk, training_id: str) -> dict[str, Any]:
     """The end of what a training has said, and of what its process has."""
-    desk.status(training_id)
+    desk.statuses.of(training_id)
     said = []
-    for file in (desk.runs / training_id / "log.txt", desk.keeper.log_of(training_id)):
+    for file in (desk.workspace.runs / training_id / "log.txt", desk.keeper.log_of(training_id)):
         if file.is_file():
             with open(file, "rb") as log:
                 log.seek(max(0, file.stat().st_size - LOG_BYTES))
@@ -102,14 +99,14 @@ def keep_threshold(desk: Desk, training_id: str, value: float) -> dict[str, Any]
     Raises `FileExistsError` while the training is not completed, `ValueError` for a run without a
     threshold and for a value that is none.
     """
-    status = desk.status(training_id)["status"]
+    status = desk.statuses.of(training_id)["status"]
     if status != "completed":
         raise FileExistsError(f"{training_id} is {status}: a threshold can be set when it is "
                               "completed")
     if not np.isfinite(value):
         raise ValueError(f"threshold needs to be a finite number, got {value}")
-    run = desk.run(training_id)
-    with desk.turn():
+    run = desk.workspace.run(training_id)
+    with desk.workspace.turn():
         choice = set_threshold(run, float(value))
         said = judge_once(run)
     return without_nan({"training_id": training_id, **choice.to_dict(), "message": said})
@@ -118,14 +115,15 @@ def keep_threshold(desk: Desk, training_id: str, value: float) -> dict[str, Any]
 def models_of(desk: Desk) -> list[dict[str, Any]]:
     """Detectors of finished runs, the newest first."""
     found: list[dict[str, Any]] = []
-    for file in sorted(desk.runs.glob("*/model/model.json"), reverse=True):
+    for file in sorted(desk.workspace.runs.glob("*/model/model.json"), reverse=True):
         try:
             said = Detector.load(file.parent)
         except (ValueError, OSError) as error:
             found.append({"training_id": file.parent.parent.name, "message": str(error)})
             continue
         found.append({"training_id": file.parent.parent.name,
-                      "model_path": desk.roots.name(file.parent), "task": said.config.task,
+                      "model_path": desk.workspace.roots.name(file.parent),
+                      "task": said.config.task,
                       "architecture": said.config.model.architecture,
                       "threshold": getattr(said.scores, "threshold", None)})
     return without_nan(found)
@@ -133,36 +131,36 @@ def models_of(desk: Desk) -> list[dict[str, Any]]:
 
 def versions_of(desk: Desk, name: str | None = None) -> dict[str, Any]:
     """Versions in the registry, the newest first."""
-    found = [_version(desk, one) for one in desk.registry.versions(name)]
+    found = [_version(desk, one) for one in desk.models.registry.versions(name)]
     return {"count": len(found), "versions": found}
 
 
 def add_version(desk: Desk, name: str, training_id: str, notes: str = "") -> dict[str, Any]:
     """A finished run becomes the next version. Raises what `Registry.add` does."""
-    return _version(desk, desk.registry.add(name, desk.run(training_id), notes))
+    return _version(desk, desk.models.registry.add(name, desk.workspace.run(training_id), notes))
 
 
 def promote_version(desk: Desk, name: str, version: int, alias: str,
                     require: Iterable[str] = ()) -> dict[str, Any]:
     """A version plays a part from now on. Raises what `Registry.promote` does."""
-    return _version(desk, desk.registry.promote(name, version, alias, list(require)))
+    return _version(desk, desk.models.registry.promote(name, version, alias, list(require)))
 
 
 def roll_back(desk: Desk, name: str, alias: str) -> dict[str, Any]:
     """A part goes back to who had it before. Raises what `Registry.rollback` does."""
-    return _version(desk, desk.registry.rollback(name, alias))
+    return _version(desk, desk.models.registry.rollback(name, alias))
 
 
 def _version(desk: Desk, one: Version) -> dict[str, Any]:
     return without_nan({**one.about, "name": one.name, "version": one.number,
                         "aliases": list(one.aliases), "model_path": f"models:/{one.name}/"
-                        f"{one.number}", "path": desk.roots.name(one.path)})
+                        f"{one.number}", "path": desk.workspace.roots.name(one.path)})
 
 
 def comparison_of(desk: Desk, names: Iterable[str]) -> dict[str, Any]:
     """Runs side by side, each tested against the first; raises what `compare` does."""
-    with desk.turn():
-        return compare(*(desk.run(name) for name in names)).to_dict()
+    with desk.workspace.turn():
+        return compare(*(desk.workspace.run(name) for name in names)).to_dict()
 
 # %% ../../nbs/11d_service/08d_insights.ipynb #1471de2e
 MOST_ERRORS = 50
@@ -177,8 +175,8 @@ def wrong_ones(evaluation: Evaluation) -> list[dict[str, Any]]:
 
 def sound_of_error(desk: Desk, training_id: str, number: int) -> bytes:
     """WAV of the part of an error that decided. Raises `FileNotFoundError` where there is none."""
-    with desk.turn():
-        evaluation = desk.evaluation(desk.run(training_id))
+    with desk.workspace.turn():
+        evaluation = desk.evaluations.of(desk.workspace.run(training_id))
         wrong = surest_errors(evaluation.predictions, evaluation.scores)[:MOST_ERRORS]
         if evaluation.recordings is None or evaluation.detector is None or number >= len(wrong):
             raise FileNotFoundError(f"{training_id} has no error {number} that can be played")
@@ -190,13 +188,12 @@ def sound_of_error(desk: Desk, training_id: str, number: int) -> bytes:
 def sound_of_recording(desk: Desk, path: str, number: int, seconds: float = 10.0) -> bytes:
     """WAV of the first seconds of a recording of a data set.
 
-    Raises `FileNotFoundError` where there is none, and what `Desk.check` does.
+    Raises `FileNotFoundError` where there is none, and what `Datasets.check` does.
     """
-    found = desk.dataset(path)
-    with desk.turn():
-        config = Config.load(None, {"data.path": str(found), "data.cache_dir": str(desk.cache)})
-        recordings = load_recordings(found, config, unknown_labels="ignore")
-        refuse_foreign_sources(desk.roots, recordings)
+    found = desk.datasets.path(path)
+    with desk.workspace.turn():
+        config = Config.load(None, {"data.path": str(found)})
+        recordings = desk.datasets.recordings(found, config, unknown_labels="ignore")
         if number >= len(recordings):
             raise FileNotFoundError(f"{path!r} has no recording {number}")
         row = recordings.table.iloc[number]

@@ -23,8 +23,8 @@ from starlette.concurrency import run_in_threadpool
 
 from ..detector.streaming import Stream
 from ..files import without_nan
-from .answers import STATUS, BusyError, Desk
-from ..runs.index import state_of
+from .answers import Desk
+from .datasets import BusyError
 from .requests import Name, Path_, Request
 from .rest import PREFIX, STATUS_OF_ERRORS, sentence_of
 
@@ -89,10 +89,10 @@ class LiveRequest(Request):
 
 
 class LiveScores:
-    """Scores blocks of sound as they come. Raises what `Desk.detector` does."""
+    """Scores blocks of sound as they come. Raises what `Models.detector` does."""
 
     def __init__(self, desk: Desk, asked: LiveRequest):
-        self.asked, self.detector = asked, desk.detector(asked.model_path)
+        self.asked, self.detector = asked, desk.models.detector(asked.model_path)
         self._rate = asked.sample_rate
         self._stream: Stream | None = None
         if asked.form != "wav":
@@ -204,11 +204,11 @@ async def _score(websocket: WebSocket, desk: Desk) -> None:
 async def _tell_events(websocket: WebSocket, desk: Desk, training_id: str, after: int) -> None:
     """Send events until the training is in a state in which there will be none."""
     try:
-        last = (await run_in_threadpool(desk.status, training_id))["status"]
-        tail = EventTail(desk.runs / training_id / "events.jsonl", after)
+        last = (await run_in_threadpool(desk.statuses.of, training_id))["status"]
+        tail = EventTail(desk.workspace.runs / training_id / "events.jsonl", after)
         await websocket.send_json({"event": "status", "status": last})
         while True:
-            now = _status_of(desk, training_id)
+            now = desk.statuses.state(training_id)
             for event in await run_in_threadpool(tail.read):
                 await websocket.send_json(event)
             if now != last:
@@ -220,12 +220,6 @@ async def _tell_events(websocket: WebSocket, desk: Desk, training_id: str, after
             await asyncio.sleep(EVENTS_EVERY)
     except FileNotFoundError as error:
         await _end(websocket, error)
-
-
-def _status_of(desk: Desk, training_id: str) -> str:
-    """Status of a training, without all that `Desk.status` looks up."""
-    training = desk.queue.get(training_id)
-    return training.status if training else STATUS[state_of(desk.runs / training_id)]
 
 
 async def _until_one_ends(websocket: WebSocket, telling) -> None:

@@ -177,7 +177,7 @@ def _add_sounds(app: FastAPI, desk: Desk) -> None:
 
     @app.get(f"{UI}/runs/{{training_id}}/pictures/{{kind}}.png", include_in_schema=False)
     def picture(training_id: Name, kind: Name) -> Response:
-        return Response(desk.picture(training_id, kind), media_type="image/png")
+        return Response(desk.evaluations.picture(training_id, kind), media_type="image/png")
 
     def answer(wav: bytes, form: str) -> Response:
         if form == "wav":
@@ -213,7 +213,7 @@ def _add_training(app: FastAPI, desk: Desk) -> None:
     @app.post(f"{UI}/new", include_in_schema=False)
     def start(look: Reader, form: Form) -> Response:
         try:
-            made = desk.start(request_of_form(form))
+            made = desk.trainings.start(request_of_form(form))
         except MISTAKES as error:
             return _html(new_page(desk, look, form, _said(look, error)), _status(error))
         return _go(look, f"/runs/{made['training_id']}")
@@ -240,15 +240,15 @@ def _add_deeds(app: FastAPI, desk: Desk) -> None:
 
     @app.post(f"{UI}/runs/{{training_id}}/stop", include_in_schema=False)
     def stop(look: Reader, training_id: Name, form: Form) -> Response:
-        return done(look, lambda: desk.stop(training_id), f"/runs/{training_id}")
+        return done(look, lambda: desk.trainings.stop(training_id), f"/runs/{training_id}")
 
     @app.post(f"{UI}/runs/{{training_id}}/resume", include_in_schema=False)
     def resume(look: Reader, training_id: Name, form: Form) -> Response:
-        return done(look, lambda: desk.resume(training_id), f"/runs/{training_id}")
+        return done(look, lambda: desk.trainings.resume(training_id), f"/runs/{training_id}")
 
     @app.post(f"{UI}/runs/{{training_id}}/extend", include_in_schema=False)
     def extend(look: Reader, training_id: Name, form: Form) -> Response:
-        return done(look, lambda: desk.extend(training_id, _whole(form, "epochs")),
+        return done(look, lambda: desk.trainings.extend(training_id, _whole(form, "epochs")),
                     f"/runs/{training_id}")
 
     @app.post(f"{UI}/runs/{{training_id}}/threshold", include_in_schema=False)
@@ -262,7 +262,7 @@ def _add_deeds(app: FastAPI, desk: Desk) -> None:
         try:
             _check_word(request, request.headers.get("x-form", ""))
             async with received(desk, request, name) as file:
-                answer = await run_in_threadpool(desk.score, model, file)
+                answer = await run_in_threadpool(desk.predictions.score, model, file)
         except MISTAKES as error:
             told = str(framed(look, "", look.link_back, said=_said(look, error), kind="error"))
             return _html(told[told.index('<p class="message error"'):told.index("</div>")],
@@ -289,7 +289,8 @@ def _add_registry(app: FastAPI, desk: Desk) -> None:
         def deed() -> Version:
             asked = VersionRequest.model_validate(
                 {"training_id": form.get("training_id", ""), "notes": form.get("notes", "")})
-            return desk.registry.add(form.get("name", ""), desk.run(asked.training_id), asked.notes)
+            run = desk.workspace.run(asked.training_id)
+            return desk.models.registry.add(form.get("name", ""), run, asked.notes)
         return done(look, deed)
 
     @app.post(f"{UI}/registry/{{name}}/promote", include_in_schema=False)
@@ -298,12 +299,12 @@ def _add_registry(app: FastAPI, desk: Desk) -> None:
             asked = PromotionRequest.model_validate({
                 "version": form.get("version", ""), "alias": form.get("alias", ""),
                 "require": [text for text in [form.get("require", "").strip()] if text]})
-            return desk.registry.promote(name, asked.version, asked.alias, asked.require)
+            return desk.models.registry.promote(name, asked.version, asked.alias, asked.require)
         return done(look, deed)
 
     @app.post(f"{UI}/registry/{{name}}/rollback", include_in_schema=False)
     def rollback(look: Reader, name: Name, form: Form) -> Response:
-        return done(look, lambda: desk.registry.rollback(name))
+        return done(look, lambda: desk.models.registry.rollback(name))
 
 
 def _number(form: Mapping[str, str], name: str) -> float:

@@ -74,7 +74,7 @@ value="{{ row.training_id }}" aria-label="{{ look("choose_one", name=row.trainin
 def overview_page(desk: Desk, look: Look, query: str = "", state: str = "all",
                   skip: int = 0) -> Markup:
     """The machine, the queue and the trainings."""
-    found = desk.statuses(query, "" if state == "all" else state, skip, A_PAGE)
+    found = desk.statuses.page(query, "" if state == "all" else state, skip, A_PAGE)
     shown = [_row(desk, look, status) for status in found["trainings"]]
     more = found["count"] > skip + A_PAGE
     older = (f"?skip={skip + A_PAGE}&state={state}" if more and not query else
@@ -116,7 +116,7 @@ def _row(desk: Desk, look: Look, status: dict[str, Any]) -> dict[str, Any]:
 def _results(desk: Desk, training_id: str) -> pd.DataFrame:
     """A row an epoch; none before the first and for a file that is being written."""
     try:
-        return Run(desk.runs / training_id).results
+        return Run(desk.workspace.runs / training_id).results
     except (ValueError, OSError):
         return pd.DataFrame()
 
@@ -163,9 +163,9 @@ aria-label="{{ look("data.findings") }}"><table><tr>{% for name in columns %}
 
 
 def data_page(desk: Desk, look: Look, path: str = "", said: str = "") -> Markup:
-    """Check a folder of recordings. Raises what `Desk.check` does."""
+    """Check a folder of recordings. Raises what `Datasets.check` does."""
     asked = DatasetRequest.model_validate({"dataset_path": path}) if path else None
-    report = desk.check(asked) if asked else None
+    report = desk.datasets.check(asked) if asked else None
     tiles, sounds = [], []
     if report is not None:
         classes = ", ".join(f"{name} {n}" for name, n in report["classes"].items())
@@ -187,9 +187,10 @@ def data_page(desk: Desk, look: Look, path: str = "", said: str = "") -> Markup:
 def folders_below(desk: Desk, most: int = 50) -> list[str]:
     """Names of folders and files right below the roots that may hold recordings."""
     own = {"runs", "validations"}
-    return [desk.roots.name(entry) for root in desk.roots.folders
+    roots = desk.workspace.roots
+    return [roots.name(entry) for root in roots.folders
             for entry in sorted(root.iterdir())
-            if entry.name[0] != "." and entry.name not in own and desk.roots.holds(entry)][:most]
+            if entry.name[0] != "." and entry.name not in own and roots.holds(entry)][:most]
 
 # %% ../../nbs/11d_service/08f_pages.ipynb #8de877fe
 FIRST = ("task", "training.epochs", "training.batch_size", "training.learning_rate",
@@ -317,7 +318,7 @@ def charts_of(results: pd.DataFrame, look: Look, best: int | None = None) -> lis
 
 def run_page(desk: Desk, look: Look, training_id: str) -> Markup:
     """A training as it is now. Raises `FileNotFoundError` for one that is not known."""
-    status = desk.status(training_id)
+    status = desk.statuses.of(training_id)
     state, left = _state_of(status), status["remaining_seconds"]
     tiles = [(look("run.epoch"), f"{status['epoch']} / {status['epochs'] or '?'}")]
     if left and state == "running":
@@ -327,7 +328,7 @@ def run_page(desk: Desk, look: Look, training_id: str) -> Markup:
     if status["queue_position"]:
         tiles.append((look("run.position"), status["queue_position"]))
     tiles += [tile for tile in _tiles(desk, look)[:3] if state == "running"]
-    known = desk.queue.get(training_id)
+    known = desk.keeper.queue.get(training_id)
     settings = {key: value for key, value in (known.work.get("settings", {}) if known else
                                               {}).items() if key != "data.cache_dir"}
     told = log_of(desk, training_id)
@@ -374,11 +375,11 @@ loading="lazy" alt="{{ look("picture." + kind) }}"></figure>{% endfor %}</div>
 
 def results_page(desk: Desk, look: Look, training_id: str, said: str = "") -> Markup:
     """How good a completed training is. Raises `FileNotFoundError` for one that is not known."""
-    status = desk.status(training_id)
+    status = desk.statuses.of(training_id)
     if status["status"] != "completed":
         return framed(look, look("results"), Markup(), look("results.not_yet"))
-    run = desk.run(training_id)
-    evaluation = desk.evaluation(run)
+    run = desk.workspace.run(training_id)
+    evaluation = desk.evaluations.of(run)
     key, kind, values = promise(evaluation)
     verdict = look.shared(key, n=len(evaluation.predictions), name=training_id,
                           groups=evaluation.predictions["group"].nunique(), **values)
@@ -561,7 +562,7 @@ def models_page(desk: Desk, look: Look, address: str = "", said: str = "") -> Ma
     models = [_Given(one) for one in models]
     first = next((one["model_path"] for one in models if one["model_path"]), "")
     named: dict[str, list[str]] = {one["training_id"]: [] for one in models}
-    for version in desk.registry.versions():
+    for version in desk.models.registry.versions():
         named.setdefault(version.about.get("run", ""), []).append(str(version))
     body = render(_MODELS, look=look, models=models, named=named,
                   registry=registry_part(desk, look, models),

@@ -54,13 +54,13 @@ def end(process, number):
     kernels = psutil.Process(process.pid).children(recursive=True)
     assert kernels
     process.send_signal(number)
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=240)
     assert process.returncode == 0 and "KeyboardInterrupt" not in err
     assert not any(kernel.is_running() and kernel.status() != psutil.STATUS_ZOMBIE for kernel in kernels)
 
 
 def ask(address, path, method="GET", **headers):
-    connection = http.client.HTTPConnection(address.hostname, address.port, timeout=60)
+    connection = http.client.HTTPConnection(address.hostname, address.port, timeout=240)
     connection.request(method, path, headers={name.replace("_", "-"): value for name, value in headers.items()})
     answer = connection.getresponse()
     answer.text = answer.read().decode("utf-8", "replace")
@@ -131,7 +131,7 @@ def test_the_page_fetches_nothing_from_elsewhere(tmp_path):
         ask(address, f"/voila/static/%00?{address.query}")
     finally:
         process.send_signal(signal.SIGINT)
-        log = process.communicate(timeout=60)[1]
+        log = process.communicate(timeout=240)[1]
     assert address.query.partition("=")[2] not in log, log
 
 

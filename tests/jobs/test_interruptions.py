@@ -104,7 +104,7 @@ def test_a_stop_file_stops_it_from_outside(whole):
     while not (folder / "outside" / "events.jsonl").exists():
         time.sleep(0.01)
     (folder / "outside" / "stop").write_text("")
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=240)
     assert process.returncode == 75 and out.strip().splitlines()[-1] == "run: outside"
     assert "stopped; go on with: sounddetect resume outside" in err
     assert not (folder / "outside" / "stop").exists()

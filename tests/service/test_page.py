@@ -5,7 +5,8 @@ import shutil
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from support.browser import SCREENSHOTS, browser
+from playwright.sync_api import expect
+from support.browser import PATIENCE, SCREENSHOTS, browser
 from support.service import SMALL, TOKEN, services_of
 from support.tiny import write_folder
 
@@ -21,7 +22,8 @@ class Tab:
         self.address = service.address
         self.context = chromium.new_context(**options)
         self.tab = self.context.new_page()
-        self.tab.set_default_timeout(60_000)
+        self.tab.set_default_timeout(PATIENCE)
+        expect.set_options(timeout=PATIENCE)
         self.wrong = []
         self.tab.on("pageerror", lambda error: self.wrong.append(str(error)))
         self.tab.on("console", lambda said: said.type == "error" and self.wrong.append(said.text))
@@ -32,11 +34,25 @@ class Tab:
 
     def log_in(self):
         self.go()
-        assert self.tab.locator("input[type=password]").count() == 1, "a page without a token shows the form and nothing else"
+        expect(self.tab.locator("input[type=password]"), "a page without a token shows the form and nothing else").to_have_count(1)
         self.wrong.clear()                                          # the browser calls a 401 an error
         self.tab.fill("input[name=token]", TOKEN)
         self.tab.keyboard.press("Enter")
-        self.tab.wait_for_selector("nav")
+        self.shows("nav")
+
+    def shows(self, name):
+        """Wait until a page has something and its script has run: before that, keys and clicks meet a page that cannot answer."""
+        self.tab.wait_for_selector(name)
+        self.tab.wait_for_load_state()
+
+    def move_threshold(self, key):
+        """To one end by keyboard, and wait until the figure beside the slider has followed. Returns the false alarms there."""
+        self.shows('[data-count="validation-alarms"]')
+        figure = self.tab.locator("output")
+        before = figure.inner_text()
+        self.tab.keyboard.press(key)
+        expect(figure).not_to_have_text(before)
+        return self.tab.inner_text('[data-count="validation-alarms"]')
 
     def picture(self, name):
         SCREENSHOTS.mkdir(parents=True, exist_ok=True)
@@ -84,26 +100,24 @@ def test_the_whole_way_by_mouse_in_both_languages(folder):
         tab.click("nav >> text=Data")
         tab.fill("#path", "dataset")
         tab.click("button >> text=Check")
-        tab.wait_for_selector(".sound audio")
+        desk.shows(".sound audio")
         tab.click("text=Train with these")
-        assert tab.input_value("#dataset_path") == "dataset"
+        expect(tab.locator("#dataset_path")).to_have_value("dataset")
+        desk.shows("#epochs")
         tab.select_option("#model_architecture", "n")
         tab.fill("#epochs", "2")
         tab.click("summary")
         for key, value in SMALL.items():
             tab.fill(f'[name="{key}"]', str(value))
         tab.click("text=Forecast")
-        assert "memory" in tab.inner_text("#forecast")
+        expect(tab.locator("#forecast")).to_contain_text("memory")
         tab.click("button.main >> text=Start")
         tab.wait_for_selector("#stop, #results")
         tab.wait_for_selector("#results")                            # by itself: the page is live
         first = tab.inner_text("h1")
         tab.click("#results")
         tab.focus("#threshold")
-        before = tab.inner_text("output")
-        tab.keyboard.press("End")
-        assert tab.inner_text("output") != before
-        alarms = tab.inner_text('[data-count="validation-alarms"]')
+        alarms = desk.move_threshold("End")
         assert alarms.startswith(("0 of", "1 of")), alarms
         tab.click("text=Keep this threshold")
         tab.wait_for_selector("#said .message")
@@ -117,7 +131,7 @@ def test_the_whole_way_by_mouse_in_both_languages(folder):
         tab.set_input_files("#file", folder / "dataset" / "machine_0.json")
         tab.click("button >> text=Try")
         tab.wait_for_selector("#scored td")
-        assert "machine_0.json" in tab.inner_text("#scored")
+        expect(tab.locator("#scored")).to_contain_text("machine_0.json")
         for number in (1, 2):
             tab.fill("#registry-name", "pump")
             tab.click("#registry-add")
@@ -139,12 +153,12 @@ def test_the_whole_way_by_mouse_in_both_languages(folder):
         assert not desk.wrong, desk.wrong
         _look_at_all(desk, "desk_en", "other", first)
         tab.select_option("select[name=lang]", "ja")
-        tab.wait_for_selector("html[lang=ja]")
+        desk.shows("html[lang=ja]")
         tab.select_option("select[name=theme]", "dark")
         tab.wait_for_selector("html[data-theme=dark]")
         phone = Tab(chromium, service, viewport={"width": 390, "height": 844}, locale="ja", color_scheme="dark", has_touch=True)
         phone.log_in()
-        assert phone.tab.get_attribute("html", "lang") == "ja"
+        expect(phone.tab.locator("html")).to_have_attribute("lang", "ja")
         _look_at_all(phone, "phone_ja", "other", first)
 
 
@@ -153,26 +167,24 @@ def by_keyboard(desk, finished):
     tab = desk.tab
     desk.log_in()
     desk.press(".skip")
-    assert tab.evaluate("document.activeElement.id") == "content"
+    expect(tab.locator("#content")).to_be_focused()
     desk.go()
     desk.press('nav a[href$="/data"]')
-    tab.wait_for_selector("#path")
+    desk.shows("#path")
     desk.press("#path", "dataset")
-    tab.wait_for_selector(".sound audio")
+    desk.shows(".sound audio")
     desk.press("main a.button.main")
-    tab.wait_for_selector("#epochs")
+    desk.shows("#epochs")
     desk.press("#epochs", "100000")
-    tab.wait_for_selector("#stop, #forecast")
+    desk.shows("#stop, #forecast")
     if tab.locator("#forecast").count():
         desk.press("button.main")
-        tab.wait_for_selector("#stop")
+        desk.shows("#stop")
     desk.press("#stop")
     tab.wait_for_selector("#resume")
     desk.go(f"/runs/{finished}/results")
     desk.reach("#threshold")
-    before = tab.inner_text("output")
-    tab.keyboard.press("Home")
-    assert tab.inner_text("output") != before
+    desk.move_threshold("Home")
     desk.go("/models")
     desk.press("#registry-name", "fan")
     tab.locator("#said", has_text="fan 1").wait_for()
@@ -185,7 +197,7 @@ def _look_at_all(tab, name, run, first):
     for number, path in enumerate(PAGES):
         tab.go(path.format(run=run, first=first))
         tab.tab.wait_for_load_state("networkidle")
-        assert tab.tab.locator("h1").count() == 1
+        expect(tab.tab.locator("h1")).to_have_count(1)
         tab.picture(f"{name}_{number}")
         tab.hold_accessible(path)
     assert not tab.wrong, tab.wrong

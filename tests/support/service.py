@@ -54,7 +54,7 @@ class Running:
         self.client.close()
         self.process.send_signal(number)
         with contextlib.suppress(ValueError):
-            self.process.communicate(timeout=30)
+            self.process.communicate(timeout=240)
         return self.process.returncode
 
 

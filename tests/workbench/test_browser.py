@@ -118,10 +118,8 @@ def test_training_moves_stops_and_goes_on(page, front):
     first = wait_for_progress(page)
     assert wait_for_progress(page, first) > first
     page.screenshot(f"{front.kind}_training", "train")
-    began = time.monotonic()
     page.click("train-stop")
     assert page.wait_state("stopped", "finished", "failed") == "stopped"
-    assert time.monotonic() - began < 20  # bench/responsiveness.py measures how quick it is
     (run,) = runs(front)
     assert (run / "weights" / "last.pt").exists() and not (run / "model").exists()
     stopped = events(run)[-1]
@@ -219,7 +217,7 @@ def test_a_kernel_restarted_in_mid_training_loses_nothing(page, front):
 def _goes_on(page, front, run):
     """What was interrupted saved its last step, is offered, and goes on from there by one click."""
     page.wait("train-message", run.name)
-    end = time.monotonic() + 30
+    end = time.monotonic() + 240
     while events(run)[-1]["event"] != "stop" and time.monotonic() < end:  # the kernel that was let go has some seconds
         time.sleep(0.1)
     last = events(run)[-1]

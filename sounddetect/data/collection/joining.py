@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from ..readers.sources import source_of
-from .recordings import Origin, Recordings
+from .recordings import Origin, Recordings, need_recordings
 
 # %% ../../../nbs/01_data/3_collection/05_joining.ipynb #db3924e0
 def _names_of_sources(recordings: Recordings, number: int, known: dict) -> dict[str, str]:
@@ -73,12 +73,8 @@ def concatenate(*collections: Recordings | Iterable[Recordings]) -> Recordings:
     """
     if len(collections) == 1 and not isinstance(collections[0], Recordings):
         collections = tuple(collections[0])
-    wrong = [type(each).__name__ for each in collections if not isinstance(each, Recordings)]
-    if wrong or not collections:
-        raise TypeError(
-            f"concatenate needs Recordings, got {', '.join(wrong) or 'none'}: "
-            "make them by load_recordings(paths) or Recordings.from_arrays(waveforms, sample_rate)"
-        )
+    for each in collections or [None]:
+        need_recordings(each)
     _refuse_different_channels(collections)
     tables, places, stores, problems = [], [], [], []
     known, sources, paths = {}, {}, {}

@@ -475,7 +475,7 @@ class Loading:
     @classmethod
     def of(cls, config: Config | None = None, **options) -> "Loading":
         """What a configuration says (None: the defaults), but for the options that are not None."""
-        config = config or Config()
+        config = Config() if config is None else Config.given(config)
         in_data = set(cls.__dataclass_fields__) - {"sample_rate", "unknown_labels"}
         said = {name: getattr(config.data, name) for name in in_data}
         said["sample_rate"] = config.audio.sample_rate

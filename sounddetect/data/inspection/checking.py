@@ -46,6 +46,7 @@ class Finding:
     consequence: str        # what happens if nothing is done
     remedy: str
     keys: tuple[str, ...] = ()      # all recordings it is about, where there are several
+    concerns: str = "recordings"    # recordings, labels (and classes, groups) or format (of files)
 
     def headline(self) -> str:
         """What and where, in one line."""
@@ -88,7 +89,8 @@ def _unreadable(checked: Checked) -> Iterator[Finding]:
     for problem in checked.loaded.recordings.problems:
         yield Finding(
             "error", problem["key"], problem["problem"], "Training refuses",
-            "fix or remove it, or skip it with --skip-bad (data.skip_bad: true)")
+            "fix or remove it, or skip it with --skip-bad (data.skip_bad: true)",
+            concerns="format")
 
 
 def _unknown_labels(checked: Checked) -> Iterator[Finding]:
@@ -114,7 +116,7 @@ def _unknown_labels(checked: Checked) -> Iterator[Finding]:
         keys = tuple(table["key"].iloc[rows])
         yield Finding(
             "error", keys[0], f"the label {spelling!r} is not known",
-            "Training refuses; --skip-bad leaves these recordings out", guess, keys)
+            "Training refuses; --skip-bad leaves these recordings out", guess, keys, "labels")
 
 
 def similar_label(spelling: str, classes: Sequence[str], labels: dict[str, str]) -> str | None:
@@ -146,7 +148,8 @@ def _other_forms(checked: Checked) -> Iterator[Finding]:
         )
         yield Finding(
             "warning" if suffix in NOT_READ else "note", "", named, "What is in there is missing",
-            NOT_READ.get(suffix, "none, unless they are recordings: convert these to WAV"))
+            NOT_READ.get(suffix, "none, unless they are recordings: convert these to WAV"),
+            concerns="format")
 
 
 def _spellings(checked: Checked) -> Iterator[Finding]:
@@ -166,7 +169,8 @@ def _spellings(checked: Checked) -> Iterator[Finding]:
             )
             yield Finding(
                 "note", "", f"{label} is spelt {listed}", "All count as one class",
-                "none, if this is meant; otherwise give them classes of their own in data.labels")
+                "none, if this is meant; otherwise give them classes of their own in data.labels",
+                concerns="labels")
 
 # %% ../../../nbs/01_data/4_inspection/02_checking.ipynb #bbddfa7d
 def _labels(checked: Checked) -> Iterator[Finding]:
@@ -174,7 +178,8 @@ def _labels(checked: Checked) -> Iterator[Finding]:
     unlabelled = tuple(table.loc[table["label"].isna(), "key"])
     if unlabelled and checked.config.task == "anomaly":
         yield Finding("note", unlabelled[0], "there is no label", "It counts as good",
-                      "none, if the machine was; otherwise put it into a folder NG", unlabelled)
+                      "none, if the machine was; otherwise put it into a folder NG", unlabelled,
+                      "labels")
     elif unlabelled:
         severity = "warning" if len(unlabelled) == len(table) else "error"
         folders = sorted({key.split("/")[-2] for key in unlabelled if "/" in key})
@@ -185,7 +190,7 @@ def _labels(checked: Checked) -> Iterator[Finding]:
         )
         yield Finding(
             severity, unlabelled[0], "there is no label", "It can be scored, but training refuses",
-            f"{named}, or write a manifest", unlabelled)
+            f"{named}, or write a manifest", unlabelled, "labels")
 
 
 def _mapping(folders: Sequence[str], n_most: int = 4) -> str:
@@ -214,7 +219,7 @@ def _split(checked: Checked) -> Iterator[Finding]:
             "warning", "",
             "stretches of each file count as sources of their own",
             "The result says how well these very machines are known, and nothing of others",
-            "record more machines or days, one file each")
+            "record more machines or days, one file each", concerns="labels")
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
         try:
@@ -224,7 +229,7 @@ def _split(checked: Checked) -> Iterator[Finding]:
                 return                                      # which the search for copies names too
             problem, _, remedy = str(error).partition(": ")
             remedy = remedy or "record what is missing, or correct the labels"
-            yield Finding("error", "", problem, "Training refuses", remedy)
+            yield Finding("error", "", problem, "Training refuses", remedy, concerns="labels")
             return
     for warning in said:
         yield Finding(
@@ -233,13 +238,13 @@ def _split(checked: Checked) -> Iterator[Finding]:
             "because there are too few files to keep files together",
             "If neighbouring recordings are alike, the score is too good",
             "record more files, or say what belongs together: "
-            "groups in JSON, group in a manifest, groups= for arrays")
+            "groups in JSON, group in a manifest, groups= for arrays", concerns="labels")
     n_groups = split.test.table["group"].nunique()
     if 0 < n_groups < 5:
         yield Finding(
             "note", "", f"the test part has {n_groups} groups",
             "Five are needed for intervals, so none are given",
-            "record more machines or days, or raise data.test_split")
+            "record more machines or days, or raise data.test_split", concerns="labels")
 
 
 def _split_roles(table: pd.DataFrame) -> Iterator[Finding]:
@@ -251,11 +256,12 @@ def _split_roles(table: pd.DataFrame) -> Iterator[Finding]:
                 "warning", part["key"].iloc[0], f"all of the {role} is of {n_groups} "
                 f"{'source' if n_groups == 1 else 'sources'}", "It is cut in time for training and "
                 "test, so the result is of this source and says nothing of others",
-                f"record {role} at three places or on three days")
+                f"record {role} at three places or on three days", concerns="labels")
     for role, any_of in (("signal", {"signal"}), ("noise", {"noise", "noisy"})):
         if not any_of & set(table["label"]):
             yield Finding("error", "", f"there is no {role}", "Training refuses",
-                          f"say where it lies, such as --set data.{role}=FOLDER")
+                          f"say where it lies, such as --set data.{role}=FOLDER",
+                          concerns="labels")
 
 
 def _divided(recordings: Recordings, config: Config) -> Split:
@@ -280,7 +286,7 @@ def _imbalance(checked: Checked) -> Iterator[Finding]:
             f"A detector that always says {counts.index[0]} would "
             f"be right in {counts.iloc[0] / counts.sum():.0%}",
             "record more of the rare class; training.loss_function.pos_weight: "
-            "auto weighs it up; look at AUC and recall, not at accuracy")
+            "auto weighs it up; look at AUC and recall, not at accuracy", concerns="labels")
 
 # %% ../../../nbs/01_data/4_inspection/02_checking.ipynb #1c8ac8f6
 def _rates(checked: Checked) -> Iterator[Finding]:
@@ -292,7 +298,7 @@ def _rates(checked: Checked) -> Iterator[Finding]:
             f"They are taken to have {rate} Hz (audio.sample_rate); "
             "if that is wrong, so is every frequency",
             "set audio.sample_rate, "
-            "or write the rate into the files (fs) or a manifest (sample_rate)")
+            "or write the rate into the files (fs) or a manifest (sample_rate)", concerns="format")
     counts = table["sample_rate"].value_counts()
     if len(counts) > 1:
         rare = tuple(table.loc[table["sample_rate"] == counts.index[-1], "key"])
@@ -302,7 +308,7 @@ def _rates(checked: Checked) -> Iterator[Finding]:
             f"All are resampled to {rate} Hz (audio.sample_rate); "
             "those of lower rate have nothing above half of theirs",
             "none, if the rates are right; otherwise correct them by a manifest (sample_rate)",
-            rare)
+            rare, "format")
     low = counts.index[counts.index < rate]
     if (
         len(low)
@@ -315,7 +321,8 @@ def _rates(checked: Checked) -> Iterator[Finding]:
             f"audio.sample_rate is {rate} Hz",
             "Computing is spent on an empty band"
             + (", and its emptiness tells the rates apart" if len(counts) > 1 else ""),
-            f"set audio.sample_rate: {low.min()}, or lower preprocessing.filter_params.high_freq")
+            f"set audio.sample_rate: {low.min()}, or lower preprocessing.filter_params.high_freq",
+            concerns="format")
 
 
 def _confounded(checked: Checked) -> Iterator[Finding]:
@@ -438,7 +445,8 @@ def _copies(checked: Checked) -> Iterator[Finding]:
         if copies["labels_differ"]:
             yield Finding(
                 "error", keys[0], f"{same}, but another label",
-                "One of the labels is wrong; training refuses", "correct or remove one", keys)
+                "One of the labels is wrong; training refuses", "correct or remove one", keys,
+                "labels")
         else:
             yield Finding(
                 "warning", keys[0], same,
@@ -465,7 +473,8 @@ def _near_copies(checked: Checked) -> Iterator[Finding]:
             f"(similarity {pair.similarity:.2f}{shifted}){differ}",
             "One may be trained on and the other tested on: the test then measures memory",
             "give them the same group, "
-            "in JSON (groups) or a manifest (group), or remove all but one", tuple(sorted(members)))
+            "in JSON (groups) or a manifest (group), or remove all but one", tuple(sorted(members)),
+            "labels" if differ else "recordings")
 
 
 def _sets(pairs: np.ndarray) -> list[set]:
@@ -678,7 +687,7 @@ def check_recordings(
         ValueError: when there is no file that could hold recordings, and for a condition that
             fits no recording.
     """
-    config = config or Config.load()
+    config = Config.given(config)
     if source is None and config.data.signal is not None:
         source = load_roles(config)
     if isinstance(source, Recordings):

@@ -9,7 +9,7 @@ __all__ = ['SIMULATE', 'NOT_READ', 'DOCUMENTS', 'as_paths', 'files_below', 'sour
 import os
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from ... import parts
@@ -57,8 +57,15 @@ DOCUMENTS = (".md", ".rst", ".pdf", ".doc", ".docx", ".html", ".htm", ".png", ".
 
 
 def as_paths(paths: str | os.PathLike | Sequence[str | os.PathLike]) -> list[Path]:
-    """One path or several as a list."""
-    return [Path(path) for path in ([paths] if isinstance(paths, (str, os.PathLike)) else paths)]
+    """One path or several as a list. Raises `TypeError` for what is no path."""
+    found, is_one = [], isinstance(paths, (str, os.PathLike))
+    several: Iterable = paths if isinstance(paths, Iterable) and not is_one else [paths]
+    for path in several:
+        if not isinstance(path, (str, os.PathLike)):
+            raise TypeError(f"a path or a list of paths is needed, got {type(path).__name__}; "
+                            "arrays become recordings by sd.Recordings.from_arrays")
+        found.append(Path(path))
+    return found
 
 
 def files_below(
