@@ -24,7 +24,7 @@ from ..data.collection.recordings import Recordings
 from ..detector.detector import Detector
 from .errors import times_faster, wav_bytes
 from .page import folded, interval_of, language_of, page_of, section
-from .report_texts import Say
+from .report_texts import Phrases
 from ..files import sweep, write_bytes, write_json, write_text
 from ..foreign_text import csv_text
 from ..html import html_table, picture, player, render
@@ -154,7 +154,7 @@ class Example(NamedTuple):
 
 def _title(row, lang="en"):
     told = {"key": row["key"], "noise": row["noise"], "ratio": f"{row['snr_db']:g}"}
-    return Say(lang).plain("denoise.example.title", **told)
+    return Phrases(lang).plain("denoise.example.title", **told)
 
 
 EXAMPLES, SHOWN_SECONDS = 4, 8.0
@@ -452,7 +452,7 @@ def denoising_report(
     lang: str = "en",
 ) -> Markup:
     """The page, self-contained: no request, no program."""
-    run, say = evaluation.run, Say(lang)
+    run, say = evaluation.run, Phrases(lang)
     examples = [_example(example, _rate(evaluation), say) for example in evaluation.examples]
     sections = {"results": _results(evaluation, pictures, say)}
     sections |= {"examples": Markup("").join(examples)} if examples else {}

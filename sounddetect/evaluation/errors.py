@@ -31,7 +31,7 @@ from ..data.collection.recordings import Recordings
 from ..plotting.errors import plot_errors_by_source, plot_judged
 from ..plotting.style import Picture
 from ..plotting.words import png_in
-from .report_texts import Say
+from .report_texts import Phrases
 from ..detector.detector import Detector
 from ..detector.explaining import adapted_condition, explain
 from ..models.capabilities import Explains
@@ -300,7 +300,7 @@ def errors_by_source(
     chance = holm(hypergeom.sf(counted["errors"] - 1, n_all, n_wrong, counted["n"]))
     table = counted.assign(rate=counted["errors"] / counted["n"], p_value=chance,
                            flagged=chance < CHANCE)
-    table["remark"] = [_remark(row, n_wrong, n_all, Say(lang)) for row in table.itertuples()]
+    table["remark"] = [_remark(row, n_wrong, n_all, Phrases(lang)) for row in table.itertuples()]
     return table.sort_values(["p_value", "rate", "n"], ascending=[True, False, False],
                              kind="stable")
 

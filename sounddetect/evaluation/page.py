@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from markupsafe import Markup
 
-from .report_texts import Say
+from .report_texts import Phrases
 from ..html import render
 from ..languages import LANGUAGE_NAMES
 
@@ -66,7 +66,7 @@ def interval_of(
     if not all(map(known, metrics.get(f"{name}_ci", [None]))):
         return ""
     low, high = (metric_of(metrics, name, spelling, end) for end in (0, 1))
-    return Say(lang)("interval", low=low, high=high)
+    return Phrases(lang)("interval", low=low, high=high)
 
 # %% ../../nbs/09c_evaluation/00_page.ipynb #c47a041d
 _INTERVAL = """

@@ -20,10 +20,10 @@ import pandas as pd
 from markupsafe import Markup
 
 from ..config import Config, differences
-from .findings import Findings, limits, name_of, verdict
+from .findings import Findings, limits, condition_name, verdict
 from .page import (
     WAYS_TO_SAY, folded, interval_drawing, interval_of, known, metric_of, page_of, section)
-from .report_texts import METRICS, Say
+from .report_texts import METRICS, Phrases
 from ..files import write_text
 from ..html import breakable, html_table, picture, player, render
 from ..judging.intervals import MIN_GROUPS
@@ -31,7 +31,7 @@ from ..judging.metrics import MAX_FPR
 from ..judging.thresholds import CONFIDENCE, ThresholdChoice, needed_for
 
 # %% ../../nbs/09c_evaluation/03_report.ipynb #a950be72
-def meaning_of(name: str, say: Say, is_mean: bool = False) -> str:
+def meaning_of(name: str, say: Phrases, is_mean: bool = False) -> str:
     """A line on what a metric is; `is_mean`: of one that is a mean over classes."""
     start = "of_classes" if is_mean else "meaning"
     if name not in METRICS:
@@ -40,7 +40,7 @@ def meaning_of(name: str, say: Say, is_mean: bool = False) -> str:
     return own or say.plain(f"meaning.{name}", rate=f"{MAX_FPR:g}", half=f"{MAX_FPR / 2:g}")
 
 
-def title_of(name: str, say: Say) -> str:
+def title_of(name: str, say: Phrases) -> str:
     """What a reader calls a metric."""
     return say.known("metric", name, name.replace("_", " "))
 
@@ -165,7 +165,7 @@ def _per_condition(findings):
     for column, rows in findings.tables.items():
         if column == "class":
             continue
-        name, means = name_of(column, say), list(_means(findings.metrics, column, say))
+        name, means = condition_name(column, say), list(_means(findings.metrics, column, say))
         means = Markup(say.plain("limit.semicolon")).join(means)
         parts.append(render(
             _CONDITION, heading=say("conditions.by", name=name),
@@ -194,7 +194,7 @@ _THRESHOLD = """
 """
 
 
-def choice_in_words(choice: ThresholdChoice, say: Say) -> str:
+def choice_in_words(choice: ThresholdChoice, say: Phrases) -> str:
     """What was chosen, what was seen, and what may be promised; in English as `str(choice)`."""
     c, asked = choice, f"{choice.asked:.1%}" if choice.asked is not None else ""
     by = "by_rate" if asked else "by_f1"

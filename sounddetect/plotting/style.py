@@ -64,8 +64,8 @@ JAPANESE_FONTS = ('Noto Sans CJK JP', 'Noto Sans JP', 'IPAexGothic', 'IPAGothic'
                   'Hiragino Maru Gothic Pro', 'Meiryo', 'MS Gothic', 'TakaoGothic', 'VL Gothic')
 
 
-_FONT_FILES = re.compile(r'notosans(cjk|jp)|ipa(ex)?g|yugoth|hiragino|meiryo|msgothic|takao\w*gothic'
-                         r'|vl-?gothic', re.I)
+_FONT_FILES = re.compile(r'notosans(cjk|jp)|ipa(ex)?g|yugoth|hiragino|meiryo|msgothic|vl-?gothic'
+                         r'|takao\w*gothic', re.I)
 
 
 @cache

@@ -8,7 +8,7 @@ __all__ = ['SCORE', 'SCORE_BAT', 'README', 'data_sheet', 'extra_files']
 # %% ../../nbs/11b_workbench/11b_take_home.ipynb #04ec2839
 import json
 
-from ..evaluation.report_texts import Say
+from ..evaluation.report_texts import Phrases
 from ..html import render
 from ..runs.run_folder import Run
 from .. import __version__
@@ -141,7 +141,7 @@ def data_sheet(
     lang: str = "en",
 ) -> str:
     """The data sheet of a finished run's detector, a page of HTML."""
-    detector, say = run.detector, Say(lang)
+    detector, say = run.detector, Phrases(lang)
     config, split = detector.config, run.data["split"]
     columns = ", ".join(map(str, config.data.columns or []))
     facts = {
@@ -158,7 +158,7 @@ def data_sheet(
     return render(_SHEET, name=name, facts=shown, lang=lang)
 
 
-def _judged(run: Run, say: Say) -> list[tuple[str, str]]:
+def _judged(run: Run, say: Phrases) -> list[tuple[str, str]]:
     """Metrics of the test part, with their intervals where there are any."""
     path = run.path / "evaluation" / "metrics.json"
     metrics = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
