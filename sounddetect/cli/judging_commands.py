@@ -54,8 +54,7 @@ def print_judged(run: "Run", result: "Evaluation | DenoisingEvaluation", errors:
     intervals = "with 95 % intervals" if n_groups >= MIN_GROUPS else few
     print(f"{len(result.predictions)} recordings from {n_groups} groups{line}; {intervals}:")
     print(result.table().to_string(float_format="{:.3f}".format, index_names=False, na_rep="-"))
-    rows, columns = ([f"{word} {name}" for name in result.classes] for word in ("really", "judged"))
-    print(pd.DataFrame(result.confusion, rows, columns).to_string())
+    print(result.scores.confusion(result.predictions).to_string())
     print_errors(run, result, errors)
     if result.detector is not None:
         note = foreign_note(result.detector, result.predictions, run.path.as_posix())

@@ -202,7 +202,7 @@ def judged_case(
     waveform = prepare(recordings.read(i), int(row["sample_rate"]), audio)
     said = detector.scores.in_words(judged)
     title = f"{row['key'][-80:]}\nreally {label}, judged {decision}: {said}"
-    shown = shown_part(detector, waveform, decision, title, seconds)
+    shown = shown_part(detector, waveform, detector.scores.about(judged), title, seconds)
     source = str(recordings.sources.get(row["source"], row["source"]))
     return ErrorCase(row["key"], label, decision, detector.scores.score_of(judged), source,
                      str(row["group"]), shown.start_s, shown.end_s,

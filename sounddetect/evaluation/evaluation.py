@@ -36,7 +36,6 @@ from .report import write_report
 from ..runs.run_folder import CONDITIONS, Run, read_table
 from ..tracking.run_tracking import track_evaluation
 from ..judging.calibration import calibration_error, reliability_bins
-from ..judging.metrics import confusion, per_class_table
 from ..detector.detector import Detector, Scorer
 from ..tasks.protocol import AnswersWaveforms, LearnsFromGood, task_of
 from ..tasks.results import Scores, n_bins_of, surest_errors
@@ -139,14 +138,15 @@ class Evaluation:
 
     @property
     def confusion(self) -> np.ndarray:
-        """Counts, int `(true class, decided class)`."""
-        return confusion(self.predictions["label"], self.predictions["decision"], self.classes)
+        """Counts, int `(true class, decided class)`; of classes that do not exclude each other
+        `(class, 4)`: found, missed, wrongly decided for, rightly not.
+        """
+        return self.scores.confusion(self.predictions).to_numpy()
 
     @property
     def per_class(self) -> pd.DataFrame:
         """Precision, recall and F1 of each class."""
-        return per_class_table(self.predictions["label"], self.predictions["decision"],
-                               self.classes)
+        return self.scores.per_class(self.predictions)
 
     @property
     def errors(self) -> pd.DataFrame:

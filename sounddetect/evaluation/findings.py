@@ -6,6 +6,7 @@
 __all__ = ['FEW_SOURCES', 'FEW_RECORDINGS', 'RARE', 'Findings', 'verdict', 'limits', 'condition_name']
 
 # %% ../../nbs/09c_evaluation/01_findings.ipynb #cf45bdab
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -18,6 +19,7 @@ from ..runs.run_folder import Run
 from ..detector.detector import Detector, foreign_note
 from ..judging.intervals import MIN_GROUPS
 from ..tasks.familiarity import MOST_NAMED, foreign_names
+from ..settings.several_labels import labels_in
 from ..tasks.results import Scores
 
 # %% ../../nbs/09c_evaluation/01_findings.ipynb #dfa430b1
@@ -58,7 +60,7 @@ class Findings:
 
     def n_of(self, label: str) -> int:
         """Judged recordings that are really of this class."""
-        return int((self.predictions["label"] == label).sum())
+        return int(self.scores.of_class(self.predictions, label).sum())
 
 # %% ../../nbs/09c_evaluation/01_findings.ipynb #21aa9511
 def verdict(findings: Findings) -> list[Markup]:
@@ -102,12 +104,11 @@ def _in_brackets(findings, name, spelling):
 
 
 def _of_classes(findings):
-    found = findings.predictions["label"] == findings.predictions["decision"]
-    by_class = found.groupby(findings.predictions["label"]).agg(["sum", "size", "mean"])
-    worst = by_class.sort_values(["mean", "size"], kind="stable").iloc[0]
-    if worst["mean"] < 1:
-        found, n = int(worst["sum"]), int(worst["size"])
-        yield findings.say("verdict.worst", name=worst.name, found=found, n=n)
+    by_class = findings.scores.per_class(findings.predictions).query("n > 0").sort_index()
+    worst = by_class.sort_values(["recall", "n"], kind="stable").iloc[:1]
+    for name, recall, n in zip(worst.index, worst["recall"], worst["n"]):
+        if recall < 1:
+            yield findings.say("verdict.worst", name=name, found=round(recall * n), n=n)
 
 
 def _of_foreign(findings):
@@ -185,10 +186,13 @@ def _limits_of_training(findings):
     if findings.run is None:
         return
     data, say = findings.run.data, findings.say
-    counts = data["counts"]["train"]
+    counts, n_all = Counter[str](), sum(data["counts"]["train"].values())
+    for label, n in data["counts"]["train"].items():
+        counts.update(dict.fromkeys(labels_in(label), n))
     if not counts:                                        # recordings without labels, all good
-        counts = {say.plain("limit.unlabelled"): len(data["split"]["train"])}
-    rarest, n_all = min(counts, key=counts.get), sum(counts.values())
+        counts[say.plain("limit.unlabelled")] = len(data["split"]["train"])
+        n_all = len(data["split"]["train"])
+    rarest = min(counts, key=counts.__getitem__)
     n = counts[rarest]
     if n < RARE * n_all:
         yield _limit(say, "unequal", n=n, rarest=rarest, others=n_all - n)

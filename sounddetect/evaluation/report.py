@@ -46,7 +46,7 @@ def title_of(name: str, say: Phrases) -> str:
 
 # %% ../../nbs/09c_evaluation/03_report.ipynb #aa20d08c
 _TILES = {"accuracy": "percent", "recall": "percent", "false_alarms_per_1000": "thousand",
-          "auc": "plain"}      # how their values are said
+          "mean_average_precision": "plain", "auc": "plain"}      # how their values are said
 _TILE = """
 <div class="tile"><b>{{ value }}</b><span>{{ title }}</span>
 <small>{{ interval }}</small></div>

@@ -25,12 +25,15 @@ METRICS = {
     "specificity": ("specificity", "特異度"),
     "false_alarms_per_1000": ("false alarms per 1000", "1000 件あたりの誤報"),
     "average_precision": ("average precision", "平均適合率"),
+    "mean_average_precision": ("mAP", "mAP"),
+    "f1_micro": ("F1, micro", "F1（全ラベル合計）"),
 }
 _TITLES = {      # as a heading in English; in Japanese there is no difference
     "accuracy": "Judged right", "precision": "Precision", "recall": "Recall", "f1": "F1",
     "specificity": "Specificity", "false_alarms_per_1000": "False alarms per 1000",
     "auc": "AUC", "p_auc": "pAUC, standardised", "p_auc_plain": "pAUC, plain",
-    "average_precision": "Average precision",
+    "average_precision": "Average precision", "mean_average_precision": "mAP",
+    "f1_micro": "F1, micro",
 }
 _MEANINGS = {
     "accuracy": ("fraction of all recordings", "全録音のうち、正しく判定した割合"),
@@ -48,6 +51,12 @@ _MEANINGS = {
                     "誤報率 {rate} 以下での再現率の平均（{half} は偶然と同じ）"),
     "average_precision": ("mean precision over the recall gained",
                           "再現率を上げていったときの適合率の平均"),
+    "mean_average_precision": (
+        "mean precision over the recall gained, mean over classes; guessing gives the fraction "
+        "that has the label",
+        "平均適合率のクラス平均（偶然なら、そのラベルが付いた録音の割合と同じ）"),
+    "f1_micro": ("joins precision and recall over all labels of all recordings",
+                 "全録音の全ラベルを合わせた適合率と再現率の調和平均"),
 }
 _OF_CLASSES = {   # where there is no class to be found
     "precision": ("fraction of decisions for a class that are right, mean over classes",
@@ -111,7 +120,7 @@ _HEAD = {
     "tile.accuracy": ("Judged right", "正解率"),
     "tile.recall": ("Found (recall)", "再現率（検出した割合）"),
     "tile.false_alarms_per_1000": ("False alarms per 1000", "1000 件あたりの誤報"),
-    "tile.auc": ("AUC", "AUC"),
+    "tile.auc": ("AUC", "AUC"), "tile.mean_average_precision": ("mAP", "mAP"),
     "tile.interval": ("95 %: {interval}", "95 % 信頼区間：{interval}"),
     "tile.no_interval": ("no interval", "信頼区間なし"),
 }
@@ -241,6 +250,10 @@ _CAPTIONS = {
         "淡い帯は、録音元が変わった場合に曲線の 95 % が入る範囲です。"),
     "pr_curve": ("Fraction of the alarms that is true when so many are found.",
                  "再現率に対する適合率（警報が正しい割合）です。"),
+    "label_curves": (
+        "Fraction of the decisions for each class that are right when so much of it is found; "
+        "the dot is the threshold in use, the dashed line guessing.",
+        "クラスごとの、再現率に対する適合率です。点は使用中のしきい値、破線は偶然の場合です。"),
     "f1_curve": (
         "Whether another threshold would do better. A broad top forgives a threshold that is a "
         "little off.",
@@ -260,6 +273,7 @@ _PICTURES = {
     "score_histogram": ("score histogram", "スコアのヒストグラム"),
     "roc_curve": ("roc curve", "ROC 曲線"), "pr_curve": ("pr curve", "適合率と再現率の曲線"),
     "f1_curve": ("f1 curve", "F1 の曲線"), "reliability": ("reliability", "スコアの信頼性"),
+    "label_curves": ("label curves", "クラス別の適合率と再現率"),
     "training_curves": ("training curves", "学習曲線"), "improvement": ("improvement", "改善量"),
 }
 

@@ -36,7 +36,7 @@ from ..data.readers.reading import kind_of, suffixes
 from ..data.readers.sources import source_of
 from ..detector.detector import Scorer
 from ..files import locked, replacing, sweep, write_json
-from ..foreign_text import escape_controls
+from ..foreign_text import escape_controls, refuse_other_encoding
 from .cross_validation import stoppable
 from .fleets import Fleet
 from ..progress import progress_bar
@@ -541,6 +541,8 @@ def score_archive(
     if n_files < 1:
         raise ValueError(f"a shard needs 1 file or more, got n_files={n_files}")
     url, out, config = os.fspath(address), Path(out), _config_of(detector)
+    for path in (shown_address(url), out):
+        refuse_other_encoding(path)             # neither archive.json nor Parquet can hold it
     if condition is not None:
         config = config.replace({"data.condition": condition})
     system, root = file_system_of(url)

@@ -85,6 +85,7 @@ WORDS = {
     "threshold {}: {} at recall {}": "しきい値 {}：適合率 {}、再現率 {}",
     "precision": "適合率",
     "recall": "再現率",
+    "recall, the worst {} of {} classes": "再現率（{1} クラスのうち、下位 {0} クラス）",
     "best F1 = {} at {}": "F1 の最大値 = {}（しきい値 {}）",
     "F1 = {} at threshold {}": "F1 = {}（しきい値 {}）",
     "threshold (anomaly score)": "しきい値（異常スコア）",
