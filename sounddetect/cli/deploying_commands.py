@@ -126,7 +126,7 @@ def _draw_explained(detector, paths: list[str], scores, folder: Path) -> None:
             found, audio = judged.loc[row["key"]], detector.config.audio
             waveform = prepare(part.recordings.read(i), int(row["sample_rate"]), audio)
             title = f"{row['key'][-60:]}\n{detector.scores.in_words(found)}"
-            shown = shown_part(detector, waveform, found["decision"], title)
+            shown = shown_part(detector, waveform, detector.scores.about(found), title)
             target = folder / (row["key"].replace("#", "_") + ".png")
             target.parent.mkdir(parents=True, exist_ok=True)
             write_bytes(target, shown.picture.to_png())

@@ -50,6 +50,8 @@ def settings_of_model(config: Config) -> dict:
                         **{name: value for name in ("columns", "variable")
                            if (value := getattr(config.data, name))}},
                "inference": {"threshold": inference.working_threshold,
+                             **({"thresholds": inference.thresholds} if inference.thresholds
+                                else {}),
                              "temperature": inference.working_temperature,
                              "familiarity": inference.familiarity},
                "memory": {"efficient_attention": memory.efficient_attention}}}
