@@ -45,6 +45,8 @@ NAMES = {   # how a reader calls a metric, and what it is
     "average_precision": ("Average precision", "mean precision over the recall gained"),
     "mean_average_precision": ("mAP", "mean precision over the recall gained, mean over classes; "
                                       "guessing gives the fraction that has the label"),
+    "top_3_accuracy": ("Among the first three", "fraction of recordings whose class has one of the "
+                                                "three highest scores"),
     "f1_micro": ("F1, micro", "joins precision and recall over all labels of all recordings"),
 }
 OF_CLASSES = {   # the same where there is no class to be found: means over classes
