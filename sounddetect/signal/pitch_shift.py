@@ -48,10 +48,9 @@ def pitch_shifted(
     if not semitones:
         return waveform
     factor, n = 2 ** (semitones / 12), waveform.shape[1]
-    margin = min(WINDOW, n - 1)                      # whose ends resampling joins, with a click
-    wide = np.pad(waveform, [(0, 0), (margin, margin)], mode="reflect")
+    wide = np.pad(waveform, [(0, 0), (WINDOW, WINDOW)])     # resampling joins both ends: in silence
     whole = [resample(_stretched(samples, factor), wide.shape[1]) for samples in wide]
-    shifted = np.stack(whole)[:, margin:margin + n]
+    shifted = np.stack(whole)[:, WINDOW:WINDOW + n]
     levels = [np.sqrt(np.square(each.astype(float)).mean(1, keepdims=True))
               for each in (waveform, shifted)]
     return (shifted * (levels[0] / np.maximum(levels[1], 1e-12))).astype(np.float32)
