@@ -223,9 +223,9 @@ def _shade_p_auc(axes, truth, scores, alarms, found):
     return axes.fill_between(x, y, color=ACCENT, alpha=.3, linewidth=0, label=label)
 
 
-def _operating_point(axes, x, y, threshold):
+def _operating_point(axes, x, y, threshold, said='{y:.3f} at {x:.3f}'):
     point, = axes.plot(x, y, 'o', color=INK, markersize=7, clip_on=False, zorder=3,
-                       label=f"threshold {threshold:.3g}: {y:.3f} at {x:.3f}")
+                       label=f"threshold {threshold:.3g}: {said.format(x=x, y=y)}")
     return point
 
 
@@ -281,7 +281,8 @@ def plot_pr_curve(
                        label=f"detector, AP = {average_precision_score(truth, scores):.3f}")
     handles,alarm = [curve], scores >= (np.inf if threshold is None else threshold)
     if alarm.any():
-        handles.append(_operating_point(axes, alarm[truth].mean(), truth[alarm].mean(), threshold))
+        handles.append(_operating_point(axes, alarm[truth].mean(), truth[alarm].mean(), threshold,
+                                        '{y:.3f} at recall {x:.3f}'))
     _unit_square(axes, f'recall of {shorten(positive)}', 'precision', [*handles, chance])
     return picture
 
