@@ -42,7 +42,8 @@ class _Sections(Section):
 
     task: Annotated[str, AfterValidator(_known_task)] = setting(
         "classify", "what is learnt: classify = tell classes apart, anomaly = what is unusual, "
-                    "from good ones, denoise = what lies under the noise; auto: by the labels")
+                    "from good ones, denoise = what lies under the noise, multilabel = classes "
+                    "that do not exclude each other; auto: by the labels")
     seed: int = setting(0, "the same seed, data and machine give the same run, bit for bit",
                         ge=0, lt=2**32)
     device: str = setting(
@@ -99,16 +100,29 @@ def _check_parts(config) -> None:
                          f"features.kind is {kind}")
 
 
+def _check_thresholds(config) -> None:
+    """Raise `ValueError` for thresholds by class that nothing decides by."""
+    thresholds, classes = config.inference.thresholds, config.data.classes
+    if thresholds and config.task not in ("auto", "multilabel"):
+        raise ValueError("inference.thresholds, one for each class, go with task: multilabel, "
+                         f"task is {config.task}: give inference.threshold")
+    foreign = [] if classes == "auto" else [name for name in thresholds if name not in classes]
+    if foreign:
+        raise ValueError(f"inference.thresholds names {foreign[0]}, which is none of the classes "
+                         f"{', '.join(classes)}")
+
+
 def _check_threshold(config) -> None:
     """Raise `ValueError` for a threshold that cannot be one of these scores."""
     threshold, classes = config.inference.threshold, config.data.classes
-    if config.task != "classify":
+    _check_thresholds(config)
+    if config.task not in ("classify", "multilabel"):
         return
     if isinstance(threshold, float) and not 0 <= threshold <= 1:
         raise ValueError(
             f"inference.threshold of a probability should be 0 to 1, got {threshold:g}")
-    if (not isinstance(threshold, float) and threshold != "auto" and classes != "auto"
-            and len(classes) > 2):
+    if (config.task == "classify" and not isinstance(threshold, float) and threshold != "auto"
+            and classes != "auto" and len(classes) > 2):
         raise ValueError("inference.threshold is chosen between two classes, data.classes has "
                          f"{len(classes)}: leave it a number, which then does nothing")
 
@@ -153,12 +167,15 @@ def _leave_open(settings: dict) -> None:
 
 
 def _leave_classes_open(settings: dict) -> None:
-    """Let folders name the classes where spectrograms are classified and nobody names them."""
+    """Let the labels name the classes where nobody does, spectrograms are classified, or a
+    recording has several.
+    """
     task, model, kind = (value_at(settings, key) or "auto" for key in DECIDING)
     is_picture = kind not in ("auto", FEATURES.fallback)
     known = [part.name for part in MODEL.known() if part.serves("classify")]
     tells_classes_apart = task in ("auto", "classify") and model in ("auto", *known)
-    if is_picture and tells_classes_apart and value_at(settings, "data.classes") is None:
+    is_open = is_picture and tells_classes_apart or task == "multilabel"
+    if is_open and value_at(settings, "data.classes") is None:
         if isinstance(settings.setdefault("data", {}), dict):
             set_value(settings, "data.classes", "auto")
 

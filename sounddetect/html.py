@@ -74,18 +74,20 @@ def picture(
 
 _PLAYER = """
 <audio controls preload="none" src="{{ uri }}"></audio>\
-{% if faster > 1 %}<small>played {{ faster }} times faster, to be heard</small>{% endif %}
+{% if faster > 1 %}<small>{{ note }}</small>{% endif %}
 """
 
 
 def player(
     wav: bytes | None,   # content of a WAV file
     faster: int = 1,     # how many times faster than recorded it plays, which is said
+    note: str = "",      # how that is said; empty: in English
 ) -> Markup:
     """A player with the sound inside; empty without one."""
     if not wav:
         return Markup()
-    return render(_PLAYER, uri=data_uri(wav, "audio/wav"), faster=faster)
+    note = note or f"played {faster} times faster, to be heard"
+    return render(_PLAYER, uri=data_uri(wav, "audio/wav"), faster=faster, note=note)
 
 # %% ../nbs/00_foundation/03_html.ipynb #f51bef51
 def breakable(text: str) -> Markup:

@@ -40,6 +40,7 @@ from .jobs.training_runs import prepare_training, resume
 from .models.capabilities import Embeds, Estimator, Explains, Transfers
 from .runs.run_folder import Run
 from .settings.automatic import USUAL_CLASSES
+from .settings.several_labels import joined_labels
 from .tasks.protocol import AnswersWaveforms
 from .tasks.waveforms import prepared_waveforms
 from .training.forecast import forecast
@@ -52,7 +53,8 @@ RATE, N_SAMPLES, LENGTH = 8000, 800, 512     # Hz; samples of a recording, of a 
 def tiny_recordings(n_channels: int = 1, seed: int = 0, task: str = "classify") -> Recordings:
     """Recordings to try parts on: noise where it is good, else noise with a tone of 1 kHz.
 
-    For `denoise` the tone itself, as `signal`, and noise.
+    For `denoise` the tone itself, as `signal`, and noise; for `multilabel` the tone is OK, NG is
+    one of 2 kHz, and there may be both or none.
     """
     rng = np.random.default_rng(seed)
     labels = [*USUAL_CLASSES, *USUAL_CLASSES] * 6
@@ -65,6 +67,13 @@ def tiny_recordings(n_channels: int = 1, seed: int = 0, task: str = "classify") 
         tones = np.tile(tone, (n_channels, 1))
         waveforms = [noise[k] if k % 2 else rising[k] * tones for k in range(len(labels))]
         labels = ["signal", "noise"] * (len(labels) // 2)
+    if task == "multilabel":
+        higher = 0.2 * np.sin(2 * np.pi * 2000 / RATE * np.arange(N_SAMPLES))
+        sets = [[name for j, name in enumerate(USUAL_CLASSES) if k >> j & 1]
+                for k in range(len(labels))]
+        labels = [joined_labels(names) for names in sets]
+        waveforms = [each + sum((one for name, one in zip(USUAL_CLASSES, (tone, higher))
+                                 if name in names), 0.0) for each, names in zip(noise, sets)]
     return Recordings.from_arrays(waveforms, RATE, labels, machines)
 
 

@@ -20,7 +20,7 @@ from . import (
     data_commands, deploying_commands, judging_commands, page_commands, registry_commands,
     service_commands, tracking_commands, training_commands, tuning_commands)
 from .commands import app
-from ..foreign_text import escape_controls, for_terminal
+from ..foreign_text import OTHER_ENCODING, escape_controls, for_terminal
 
 # %% ../../nbs/11a_cli/07_cli.ipynb #d26fe326
 def _warnings_once():
@@ -104,6 +104,8 @@ def _terminated():
 
 def _said(error: Exception) -> object:
     """What is said of an error; of one that nobody has foreseen, what to do with it."""
+    if isinstance(error, UnicodeEncodeError):
+        return f"{error.object[:300]!r}: {OTHER_ENCODING}"
     if isinstance(error, OSError) and error.filename is None and error.errno == errno.ENOSPC:
         return f"the output cannot be written: {error.strerror}; make room, or write elsewhere"
     if isinstance(error, (ValueError, OSError, MemoryError)):
@@ -113,8 +115,17 @@ def _said(error: Exception) -> object:
             "Please report it")
 
 
+def _begin_in_utf8() -> None:
+    """Start again in Python's UTF-8 mode where names of files would be read as ASCII."""
+    if sys.getfilesystemencoding() in ("ascii", "us-ascii"):
+        os.environ["PYTHONUTF8"] = "1"
+        os.execv(sys.executable, sys.orig_argv)
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Run a command; ends by `SystemExit` with the code of the table above."""
+    if arguments is None:
+        _begin_in_utf8()
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     debug = "--debug" in arguments
     # a letter that does not fit is no reason to end

@@ -18,6 +18,7 @@ import orjson
 import soundfile as sf
 
 from ..files import replacing
+from ..settings.several_labels import WITHOUT_LABEL, joined_labels, labels_in
 
 # %% ../../nbs/01_data/0_simulation.ipynb #bcc77173
 _STREAMS = ("machine", "visit", "scene", "fault")
@@ -277,7 +278,7 @@ def _recording(
     index:int,        # number of the recording, from 0
     visit:int,        # number of the visit, sets the gain
     number:int,       # number of the machine
-    fault:str|None,   # "bearing", "imbalance", "rub", or None
+    fault:str|None,   # "bearing", "imbalance", "rub", several of them ("bearing;rub"), or None
     sample_rate:int,  # samples per second (Hz)
     duration:float,   # seconds
     fault_level:float=0.,  # of the fault (dB), see `simulate_recordings`
@@ -300,9 +301,11 @@ def _sound(rng, machine, rate, fault, fault_rng, sample_rate, n_samples, fault_l
     hiss, steady, tones = _source(rng, machine, phase, sample_rate)
     body = _body(rng, machine, hiss, sample_rate)
     modulation, sound, fault_rate = 1., 0., 0.
-    if fault:
-        modulation, sound, fault_rate = _FAULTS[fault](fault_rng, machine, phase, sample_rate)
-        modulation, sound = 1 + _gain(fault_level)*(modulation - 1), _gain(fault_level)*sound
+    for name in labels_in(fault or ""):
+        swell, added, rate_of_it = _FAULTS[name](fault_rng, machine, phase, sample_rate)
+        modulation = modulation*(1 + _gain(fault_level)*(swell - 1))
+        sound = sound + _gain(fault_level)*added
+        fault_rate = fault_rate or rate_of_it
     return _through((hiss + steady)*modulation + tones + sound, body), fault_rate
 
 
@@ -386,7 +389,7 @@ def simulate_recordings(
 
 # %% ../../nbs/01_data/0_simulation.ipynb #f426757c
 _DCASE_FORMS = ("dcase", "dcase2020")
-_WAV_FORMS = ("wav", "classes", *_DCASE_FORMS, "wear")
+_WAV_FORMS = ("wav", "classes", "multilabel", *_DCASE_FORMS, "wear")
 FORMS = ("new", "legacy", *_WAV_FORMS)
 
 
@@ -512,9 +515,33 @@ def _wear_names(n_recordings):
             for index in range(n_recordings)]
 
 # %% ../../nbs/01_data/0_simulation.ipynb #17c2e47b
+_SETS = ("bearing", "rub;bearing", "", "imbalance", "bearing;imbalance", "rub", "", "rub;imbalance")
+
+
+def _plan_of_several(index:int, n_machines:int)->tuple[int, int, str|None]:
+    """As `_plan`, but one fault, two at once, or none."""
+    faults = _SETS[(index + index//n_machines) % len(_SETS)]     # a machine has all of them in time
+    return index, index % n_machines, joined_labels(labels_in(faults)) if faults else None
+
+
+def _planned(index:int, form:str, n_machines:int)->tuple[int, int, str|None]:
+    return (_plan_of_several if form == "multilabel" else _plan)(index, n_machines)
+
+
+def _manifest(path, members):
+    """The labels of `members`, `(name of the file, machine, fault)`, for files whose names and
+    folders do not tell them.
+    """
+    lines = [f"{name},{fault or WITHOUT_LABEL},machine_{number:02d}"
+             for name, number, fault in members]
+    _write(path, "\n".join(["path,label,group", *lines, ""]).encode())
+
+
 def _file(index, form, n_machines):
     """Name of the file that recording `index` goes into."""
-    visit, number, fault = _plan(index, n_machines)
+    visit, number, fault = _planned(index, form, n_machines)
+    if form == "multilabel":
+        return f"machine_{number:02d}_{index:04d}.wav"
     name, label = f"machine_{number:02d}", "NG" if fault else "OK"
     if form in _WAV_FORMS:
         return f"{label if form == 'wav' else fault or 'healthy'}/{name}_{index:04d}.wav"
@@ -554,7 +581,8 @@ def simulate(
         n_recordings: how many, at least 2; half of them NG.
         seed: the same seed gives the same bytes.
         form: `new` or `legacy` (JSON, a file a machine), `wav` (a file a recording, in folders OK
-            and NG), `classes` (in a folder for each kind of fault), `dcase` (as in DCASE Task 2
+            and NG), `classes` (in a folder for each kind of fault), `multilabel` (one fault, two
+            at once, or none, as `manifest.csv` says), `dcase` (as in DCASE Task 2
             since 2021: two machine types, sections, source and target domain, noise of another
             machine, training on normal ones alone), `dcase2020` (the same with ids) or `wear` (one
             machine over time, in folders `good` and `later`, whose bearing wears out).
@@ -583,16 +611,22 @@ def simulate(
     alone = {Path(path)/name: make for name, make in singles.items()}
     for index in range(n_recordings if not alone else 0):
         files.setdefault(Path(path)/_file(index, form, n_machines), []).append(index)
-    taken = [file for file in sorted({**files, **alone}) if file.exists()]
+    manifest = Path(path)/"manifest.csv"
+    own = [manifest] if form == "multilabel" else []
+    everything = {**files, **alone, **dict.fromkeys(own)}
+    taken = [file for file in sorted(everything) if file.exists()]
     if taken:
         raise FileExistsError(f"simulate overwrites nothing, but {taken[0]} exists "
                               f"({len(taken)} such); choose another folder or remove them")
     for file, make in alone.items():
         _write(file, _encode(_pcm(make()), [], form, sample_rate))
     for file, members in sorted(files.items()):
-        plans = [_plan(index, n_machines) for index in members]
+        plans = [_planned(index, form, n_machines) for index in members]
         pcm = _pcm(np.stack([_recording(seed, index, *plan, sample_rate, duration, fault_level)[0]
                              for index, plan in zip(members, plans)]))
         labels = ["NG" if fault else "OK" for *_, fault in plans]
         _write(file, _encode(pcm[0] if form in _WAV_FORMS else pcm, labels, form, sample_rate))
-    return sorted({**files, **alone})
+    if own:
+        _manifest(manifest, [(file.name, *_planned(index, form, n_machines)[1:])
+                             for file, (index,) in sorted(files.items())])
+    return sorted(everything)

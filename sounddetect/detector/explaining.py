@@ -22,8 +22,14 @@ from ..signal.preparation import n_channels_of
 def log_odds_of(
     logits: Tensor,    # `(batch, class)`
     target: int,       # number of the class in question
+    exclusive: bool = True,    # False: a recording may be of several classes
 ) -> Tensor:           # `(batch,)`
-    """Logit of a class less the mean of the others: of two classes, the logarithm of the odds."""
+    """Logit of a class less the mean of the others: of two classes, the logarithm of the odds.
+
+    Where classes do not exclude each other, the logit is the logarithm of the odds by itself.
+    """
+    if not exclusive:
+        return logits[:, target]
     others = (logits.sum(-1) - logits[:, target]) / (logits.shape[-1] - 1)
     return logits[:, target] - others
 
@@ -31,20 +37,24 @@ def log_odds_of(
 N_POINTS = 32    # on the way from the average window to this one
 
 
-def _evidence(network: Explains, plane: Tensor, target: int) -> tuple[Tensor, Tensor, float]:
+def _evidence(
+    network: Explains, plane: Tensor, target: int, exclusive: bool = True
+) -> tuple[Tensor, Tensor, float]:
     """Integrated gradients of the log odds, of the shape of `plane`; log odds `(batch,)`; log
     odds of the average window.
     """
+    def asked(plane):
+        return log_odds_of(network.from_time_frequency(plane), target, exclusive)
+
     with torch.no_grad():
-        log_odds = log_odds_of(network.from_time_frequency(plane), target)
-        average = log_odds_of(network.from_time_frequency(torch.zeros_like(plane[:1])), target)
+        log_odds, average = asked(plane), asked(torch.zeros_like(plane[:1]))
     points, weights = np.polynomial.legendre.leggauss(N_POINTS)
     total = torch.zeros_like(plane)
     for point, weight in zip((points + 1) / 2, weights / 2):
         on_the_way = (plane * float(point)).requires_grad_()
         # To the input alone: the gradients of the weights are neither computed nor touched.
         gradient, = torch.autograd.grad(
-            log_odds_of(network.from_time_frequency(on_the_way), target).sum(), on_the_way)
+            asked(on_the_way).sum(), on_the_way)
         total += float(weight) * gradient
     return total * plane, log_odds, float(average)
 
@@ -61,7 +71,8 @@ def _explain_windows(detector, windows, lengths, target):
             attention = detector.network.attention_map(features)
             plane = detector.network.time_frequency(features)
         with torch.enable_grad():
-            evidence, log_odds, average = _evidence(detector.network, plane, target)
+            evidence, log_odds, average = _evidence(
+                detector.network, plane, target, detector.scores.exclusive)
     return [part.float().cpu().numpy() for part in (attention, evidence, log_odds)] + [average]
 
 # %% ../../nbs/06_detector/04_explaining.ipynb #36f0ec3a

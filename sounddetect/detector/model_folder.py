@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import safetensors.torch
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from torch import Tensor
 
 from .. import parts
@@ -46,8 +46,12 @@ def settings_of_model(config: Config) -> dict:
                        "settings": settings} for part, settings in _parts_of(config)],
             "config": config.model_dump(include={"audio", "preprocessing"})
             | {"data": {"classes": list(config.data.classes), "labels": dict(config.data.labels),
-                        **({"columns": config.data.columns} if config.data.columns else {})},
+                        # how files of the plant are read, where training had to be told
+                        **{name: value for name in ("columns", "variable")
+                           if (value := getattr(config.data, name))}},
                "inference": {"threshold": inference.working_threshold,
+                             **({"thresholds": inference.thresholds} if inference.thresholds
+                                else {}),
                              "temperature": inference.working_temperature,
                              "familiarity": inference.familiarity},
                "memory": {"efficient_attention": memory.efficient_attention}}}
@@ -124,9 +128,10 @@ def _format_of(folder: Path) -> int:
 def _is_marked(path: Path) -> bool:
     """Whether `write_model` wrote this safetensors file."""
     try:
-        with safe_open(path, "pt") as file:
-            return (file.metadata() or {}).items() >= _MARK.items()
-    except (OSError, SafetensorError):
+        with open(path, "rb") as file:
+            header = file.read(min(int.from_bytes(file.read(8), "little"), 1 << 27))
+        return json.loads(header)["__metadata__"].items() >= _MARK.items()
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return False
 
 

@@ -125,6 +125,9 @@ def _metadata(detector: Scorer) -> dict[str, str]:
             "format_version": FORMAT_VERSION, "versions": detector.about.get("versions", {}),
             "training_data": detector.about.get("training_data", []),
             "sounddetect": description_of(config, detector.about)}
+    if not detector.scores.exclusive:
+        said["thresholds"] = dict(zip(
+            detector.classes, config.inference.working_thresholds(detector.classes)))
     if detector.reference is not None:
         said["familiarity"] = ({"level": config.inference.familiarity}
                                | _calibrations(detector.reference))

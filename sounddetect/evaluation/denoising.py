@@ -23,16 +23,19 @@ from ..config import Config
 from ..data.collection.recordings import Recordings
 from ..detector.detector import Detector
 from .errors import times_faster, wav_bytes
-from .page import anchor_of, folded, interval_of, page_of, section
+from .page import folded, interval_of, language_of, page_of, section
+from .report_texts import Phrases
 from ..files import sweep, write_bytes, write_json, write_text
 from ..foreign_text import csv_text
 from ..html import html_table, picture, player, render
+from ..languages import check_language
 from ..judging.beats import BEATS, beats_before_and_after
 from ..judging.denoising import before_and_after, noise_gain
 from ..judging.intervals import MIN_GROUPS
 from ..plotting.denoising import plot_denoised
 from ..plotting.style import Picture
 from ..plotting.views import draw
+from ..plotting.words import png_in
 from ..runs.run_folder import Run, read_table
 from ..tasks.waveform_results import MEASURES, Waveforms
 from ..tasks.waveforms import check_audio, prepared_waveform
@@ -149,8 +152,9 @@ class Example(NamedTuple):
         return _title(self.row)
 
 
-def _title(row):
-    return f"{row['key']} in {row['noise']} at {row['snr_db']:g} dB"
+def _title(row, lang="en"):
+    told = {"key": row["key"], "noise": row["noise"], "ratio": f"{row['snr_db']:g}"}
+    return Phrases(lang).plain("denoise.example.title", **told)
 
 
 EXAMPLES, SHOWN_SECONDS = 4, 8.0
@@ -220,16 +224,18 @@ class DenoisingEvaluation:
         for kind, arrays in self.views():
             yield kind, draw(kind, arrays)
 
-    def save(self, folder: str | Path) -> Path:
+    def save(self, folder: str | Path, lang: str | None = None) -> Path:
         """Write metrics, table, pictures, examples as WAV files and the report.
 
         Args:
             folder: the folder, made if need be; what an earlier evaluation wrote there is replaced.
+            lang: `en` or `ja`, of report and pictures. None: that of the report that is there,
+                else English.
 
         Returns:
             The folder.
         """
-        return save_denoising(self, Path(folder))
+        return save_denoising(self, Path(folder), lang)
 
 # %% ../../nbs/09c_evaluation/07_denoising.ipynb #df35c490
 def evaluate_denoising(
@@ -238,6 +244,7 @@ def evaluate_denoising(
     judged_on: str = "recordings",
     run: Run | None = None,
     like: Config | None = None,  # mix as this one says: its seed, `denoise.tested_snr_db`, `beats`
+    lang: str = "en",  # of the pictures of examples
 ) -> DenoisingEvaluation:
     """Judge a detector that removes noise. Raises `ValueError` where signal or noise is missing."""
     check_audio(recordings, detector.config)
@@ -254,7 +261,8 @@ def evaluate_denoising(
         if len(examples) < EXAMPLES:
             shown = slice(0, int(SHOWN_SECONDS * rate))
             noisy, after, clean = (np.array(x[0, shown]) for x in (each.noisy, cleaned, each.clean))
-            png = plot_denoised((noisy, after, clean), rate, _title(row)).to_png()
+            drawn = plot_denoised((noisy, after, clean), rate, _title(row, lang))
+            png = png_in(drawn, lang)
             sounds = (wav_bytes(noisy, rate), wav_bytes(after, rate), wav_bytes(clean, rate))
             examples.append(Example(row, png, sounds))
     assert isinstance(detector.scores, Waveforms)
@@ -263,23 +271,32 @@ def evaluate_denoising(
     )
 
 
-def save_denoising(evaluation: DenoisingEvaluation, folder: Path) -> Path:
-    """Write metrics, tables, pictures, examples and `report.html`."""
+def save_denoising(
+    evaluation: DenoisingEvaluation,
+    folder: Path,
+    lang: str | None = None,  # of report and pictures; None: as the report that is there
+) -> Path:
+    """Write metrics, tables, pictures, examples and `report.html`.
+
+    While `metrics.json` is there, everything else is of the same evaluation.
+    """
+    lang = language_of(folder / "report.html") if lang is None else check_language(lang)
     folder.mkdir(parents=True, exist_ok=True)
     sweep(folder)
-    write_json(folder / "metrics.json", evaluation.metrics)
+    metrics = evaluation.metrics
+    pictures = {kind: png_in(drawn, lang) for kind, drawn in evaluation.pictures()}
+    told = [folder / "metrics.json", folder / "report.html"]        # first to go, last to come
+    for left in [*told, *(file for k in range(1, EXAMPLES + 1) for file in _files_of(folder, k))]:
+        left.unlink(missing_ok=True)
     write_text(folder / "predictions.csv", csv_text(evaluation.predictions, index=False))
     write_text(folder / "by_snr.csv", evaluation.by_snr.to_csv())
-    pictures = {kind: drawn.to_png() for kind, drawn in evaluation.pictures()}
-    for k in range(1, EXAMPLES + 1):
-        for left in _files_of(folder, k):
-            left.unlink(missing_ok=True)
     for name, png in pictures.items():
         write_bytes(folder / f"{name}.png", png)
     for k, example in enumerate(evaluation.examples, 1):
         for file, content in zip(_files_of(folder, k), (example.png, *example.sounds)):
             write_bytes(file, content)
-    write_text(folder / "report.html", denoising_report(evaluation, pictures))
+    write_json(folder / "metrics.json", metrics)
+    write_text(folder / "report.html", denoising_report(evaluation, pictures, lang))
     return folder
 
 
@@ -336,122 +353,126 @@ def read_mixtures(
     return table
 
 # %% ../../nbs/09c_evaluation/07_denoising.ipynb #4f368209
-_NAMES = {
-    "si_sdr": "SI-SDR (dB)",
-    "snr": "SNR (dB)",
-    "l1": "mean absolute error",
-    "lsd": "log-spectral distance (dB)",
-    "beat_precision": "beats found that are true, within 50 ms (precision)",
-    "beat_recall": "true beats that are found (recall)",
-    "beat_f1": "both together (F1)",
-    "heart_rate_error": "error of the heart rate (1/min)",
-}
+_NAMES = ("si_sdr", "snr", "l1", "lsd", "beat_precision", "beat_recall", "beat_f1",
+          "heart_rate_error")
 _BANDS = ("si_sdr_in", "si_sdr", "si_sdr_improvement", "snr_improvement", "l1", "lsd", *BEATS[-4:])
 _HEAD = """
-<p class="run">Judged on {{ judged_on }}, <time>{{ day }}</time></p><h1>{{ title }}</h1>
+<p class="run">{{ judged_on }} <time>{{ day }}</time></p><h1>{{ title }}</h1>
 <div class="verdict"><p>{{ verdict }}</p></div>
 <nav>{% for anchor, name in links %}<a href="#{{ anchor }}">{{ name }}</a>{% endfor %}</nav>
 """
-_RESULTS = """
-<p>{{ n }} mixtures of {{ n_groups }} recordings. {% if has_intervals -%}
-Intervals are of 95 %, from a bootstrap over recordings.
-{%- else -%}
-There are no intervals, which need {{ least }} recordings.
-{%- endif %} SI-SDR leaves a wrong level out, SNR counts it.</p>{{ table }}{{ pictures }}{{ bands }}
-"""
 _EXAMPLE = """
-<h3>{{ title }}</h3><p>SI-SDR {{ before }} dB before, {{ after }} dB after. Sounds are brought to
-one loudness for listening.</p>{{ drawn }}
-<p>noisy {{ noisy }} cleaned {{ cleaned }} clean {{ clean }}</p>
+<h3>{{ title }}</h3><p>{{ said }}</p>{{ drawn }}
+<p>{% for name, sound in sounds %}{{ name }} {{ sound }} {% endfor %}</p>
 """
 _USE = """
 <pre>import sounddetect as sd
 detector = sd.Detector.load({{ path }})
 cleaned = detector.process(waveform, sample_rate)</pre>
-<p>Or on the command line, as files of the same kind:</p>
+<p>{{ command }}</p>
 <pre>sounddetect denoise {{ quoted }} noisy.wav --out cleaned</pre>
 """
 
 
-def _verdict(evaluation):
+def _verdict(evaluation, say):
     metrics = evaluation.metrics
-    interval = interval_of(metrics, "si_sdr_improvement")
-    by_ratio = evaluation.by_snr["si_sdr_improvement"]
-    said = ", ".join(f"{value:+.1f} dB at {ratio:g} dB" for ratio, value in by_ratio.items())
+    interval = interval_of(metrics, "si_sdr_improvement", lang=say.lang)
+    by_ratio = [
+        say.plain("denoise.verdict.ratio", value=f"{value:+.1f}", ratio=f"{ratio:g}")
+        for ratio, value in evaluation.by_snr["si_sdr_improvement"].items()
+    ]
     worse = float((evaluation.predictions["si_sdr_improvement"] < 0).mean())
-    harm = f" {worse:.0%} of the mixtures became worse." if worse else " No mixture became worse."
-    within = f" (95 %: {interval})" if interval else ""
-    mean = f"{metrics['si_sdr_improvement']:.1f} dB on average"
-    return f"SI-SDR improves by {mean}{within}: {said}.{harm}"
+    harm = say.plain("denoise.verdict.harm", share=f"{worse:.0%}") if worse else ""
+    return say(
+        "denoise.verdict",
+        mean=f"{metrics['si_sdr_improvement']:.1f}",
+        interval=say("in_brackets", interval=interval) if interval else "",
+        by_ratio=say.plain("limit.comma").join(by_ratio),
+        harm=harm or say.plain("denoise.verdict.no_harm"),
+    )
 
 
-def _measures(evaluation):
+def _measures(evaluation, say):
     metrics, rows = evaluation.metrics, {}
-    for name, title in ((name, title) for name, title in _NAMES.items() if name in metrics):
-        rows[title] = {
-            "noisy": metrics[f"{name}_in"],
-            "cleaned": metrics[name],
-            "95 % interval": interval_of(metrics, name) or "–",
+    for name in (name for name in _NAMES if name in metrics):
+        rows[say.plain(f"denoise.{name}")] = {
+            say("denoise.noisy"): metrics[f"{name}_in"],
+            say("denoise.cleaned"): metrics[name],
+            say("column.interval"): interval_of(metrics, name, lang=say.lang) or "–",
         }
-    return html_table(pd.DataFrame.from_dict(rows, "index", object), "measure")
+    table = pd.DataFrame.from_dict(rows, "index", object)
+    return html_table(table, say("denoise.measure"))
+
+
+def _results(evaluation, pictures, say):
+    metrics, bands = evaluation.metrics, evaluation.by_snr
+    bands = bands[[name for name in _BANDS if name in bands]]
+    bands.index = [f"{ratio:g} dB" for ratio in bands.index]
+    bands.columns = [say.known("denoise.band", name, name) for name in bands]
+    enough = metrics["n_groups"] >= MIN_GROUPS
+    intervals = (
+        say("denoise.intervals") if enough else say("denoise.no_intervals", least=MIN_GROUPS)
+    )
+    told = {"n": metrics["n"], "groups": metrics["n_groups"], "intervals": intervals}
+    intro = render("<p>{{ said }}</p>", said=say("denoise.intro", **told))
+    table = html_table(bands, say("denoise.mixture"))
+    drawn = [
+        picture(pictures[kind], say(f"picture.{kind}"))
+        for kind in ("improvement",)
+        if kind in pictures
+    ]
+    return Markup("").join([intro, _measures(evaluation, say), *drawn, table])
+
+
+def _example(example, rate, say):
+    title, faster = _title(example.row, say.lang), times_faster(rate)
+    note = say("player.faster", faster=faster)
+    before, after = (f"{example.row[name]:.1f}" for name in ("si_sdr_in", "si_sdr"))
+    sounds = [
+        (say(f"denoise.{name}"), player(wav, faster, note))
+        for name, wav in zip(SOUNDS, example.sounds)
+    ]
+    return render(
+        _EXAMPLE,
+        title=title,
+        said=say("denoise.example", before=before, after=after),
+        drawn=picture(example.png, title),
+        sounds=sounds,
+    )
+
+
+def _of_run(run, say):
+    """How to use a run, and its configuration, by anchor."""
+    path = run.path.as_posix()
+    whole = render("<pre>{{ yaml }}</pre>", yaml=run.config.to_yaml())
+    use = render(_USE, path=repr(path), quoted=shlex.quote(path), command=say("denoise.use"))
+    configuration = folded(say("configuration.whole"), whole)
+    return {"how-to-use-it": use, "configuration": configuration}
 
 
 def denoising_report(
     evaluation: DenoisingEvaluation,
     pictures: dict[str, bytes],  # of views, PNG
+    lang: str = "en",
 ) -> Markup:
     """The page, self-contained: no request, no program."""
-    metrics, run, rate = evaluation.metrics, evaluation.run, _rate(evaluation)
-    bands = evaluation.by_snr
-    bands = bands[[name for name in _BANDS if name in bands]]
-    bands.index = [f"{ratio:g} dB" for ratio in bands.index]
-    drawn = Markup("").join(
-        picture(pictures[kind], kind) for kind in ("improvement",) if kind in pictures
-    )
-    cases = Markup("").join(
-        render(
-            _EXAMPLE,
-            title=example.title,
-            before=f"{example.row['si_sdr_in']:.1f}",
-            after=f"{example.row['si_sdr']:.1f}",
-            drawn=picture(example.png, example.title),
-            **{
-                name: player(wav, times_faster(rate))
-                for name, wav in zip(SOUNDS, example.sounds)
-            },
-        )
-        for example in evaluation.examples
-    )
-    sections = {
-        "Results": render(
-            _RESULTS,
-            n=metrics["n"],
-            n_groups=metrics["n_groups"],
-            least=MIN_GROUPS,
-            has_intervals=metrics["n_groups"] >= MIN_GROUPS,
-            table=_measures(evaluation),
-            pictures=drawn,
-            bands=html_table(bands, "mixture"),
-        )
-    }
-    sections |= {"Examples": cases} if cases else {}
+    run, say = evaluation.run, Phrases(lang)
+    examples = [_example(example, _rate(evaluation), say) for example in evaluation.examples]
+    sections = {"results": _results(evaluation, pictures, say)}
+    sections |= {"examples": Markup("").join(examples)} if examples else {}
     if "training_curves" in pictures:
-        sections["Training"] = picture(pictures["training_curves"], "training curves")
-    if run is not None:
-        path = run.path.as_posix()
-        sections["How to use it"] = render(_USE, path=repr(path), quoted=shlex.quote(path))
-        sections["Configuration"] = folded(
-            "The whole configuration", render("<pre>{{ yaml }}</pre>", yaml=run.config.to_yaml())
-        )
-    title = f"Detector {run.path.name}" if run else "Detector"
+        curves = picture(pictures["training_curves"], say("picture.training_curves"))
+        sections["training"] = curves
+    sections |= _of_run(run, say) if run is not None else {}
+    title = say.plain("title", name=run.path.name) if run else say.plain("title.unnamed")
+    titles = {anchor: say(f"section.{anchor}") for anchor in sections}
     head = render(
         _HEAD,
-        judged_on=metrics["judged_on"],
+        judged_on=say("judged_on", judged_on=say.again("on", evaluation.metrics["judged_on"])),
         day=f"{datetime.now():%Y-%m-%d}",
         title=title,
-        verdict=_verdict(evaluation),
-        links=[(anchor_of(name), name) for name in sections],
+        verdict=_verdict(evaluation, say),
+        links=titles.items(),
     )
-    return page_of(
-        title, head, Markup("\n").join(section(name, inside) for name, inside in sections.items())
-    )
+    body = (section(titles[anchor], inside, anchor) for anchor, inside in sections.items())
+    return page_of(title, head, Markup("\n").join(body), lang)

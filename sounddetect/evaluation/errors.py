@@ -30,6 +30,8 @@ from ..html import data_uri, player, render
 from ..data.collection.recordings import Recordings
 from ..plotting.errors import plot_errors_by_source, plot_judged
 from ..plotting.style import Picture
+from ..plotting.words import png_in
+from .report_texts import Phrases
 from ..detector.detector import Detector
 from ..detector.explaining import adapted_condition, explain
 from ..models.capabilities import Explains
@@ -192,6 +194,7 @@ def judged_case(
     i: int,                        # which recording
     judged: pd.Series,             # its row of the predictions
     seconds: float = SECONDS,      # to show and to play, at most
+    lang: str = "en",              # of the words in the picture
 ) -> ErrorCase:
     """Picture and sound of one recording that was judged."""
     row, audio = recordings.table.iloc[i], detector.config.audio
@@ -199,10 +202,11 @@ def judged_case(
     waveform = prepare(recordings.read(i), int(row["sample_rate"]), audio)
     said = detector.scores.in_words(judged)
     title = f"{row['key'][-80:]}\nreally {label}, judged {decision}: {said}"
-    shown = shown_part(detector, waveform, decision, title, seconds)
+    shown = shown_part(detector, waveform, detector.scores.about(judged), title, seconds)
     source = str(recordings.sources.get(row["source"], row["source"]))
     return ErrorCase(row["key"], label, decision, detector.scores.score_of(judged), source,
-                     str(row["group"]), shown.start_s, shown.end_s, shown.picture.to_png(dpi=80),
+                     str(row["group"]), shown.start_s, shown.end_s,
+                     png_in(shown.picture, lang, dpi=80),
                      wav_bytes(shown.waveform, audio.sample_rate), times_faster(audio.sample_rate))
 
 # %% ../../nbs/09c_evaluation/02_errors.ipynb #3b7060fa
@@ -229,6 +233,7 @@ def error_cases(
     predictions: pd.DataFrame,
     limit: int | None = None,
     seconds: float = SECONDS,
+    lang: str = "en",
 ) -> Iterator[ErrorCase]:
     """Picture and sound of misjudged recordings, the most confident first, one at a time.
 
@@ -238,6 +243,7 @@ def error_cases(
         predictions: the `predictions` of an `Evaluation`.
         limit: the largest number of cases. None: all.
         seconds: the longest part of a recording to show and play (s).
+        lang: `en` or `ja`, of the words in the pictures.
 
     Returns:
         An iterator over the cases; in a notebook, each shows its picture and a player.
@@ -247,7 +253,7 @@ def error_cases(
     """
     wrong = surest_errors(predictions, detector.scores)[:limit]
     for i, (_, judged) in zip(rows_of(wrong, recordings), wrong.iterrows()):
-        yield judged_case(detector, recordings, i, judged, seconds)
+        yield judged_case(detector, recordings, i, judged, seconds, lang)
 
 # %% ../../nbs/09c_evaluation/02_errors.ipynb #10c8949d
 CHANCE = 0.05      # probability below which a source is flagged
@@ -267,12 +273,14 @@ def holm(
 def errors_by_source(
     predictions: pd.DataFrame,
     by: str = "group",
+    lang: str = "en",
 ) -> pd.DataFrame:
     """Count how many recordings of each source were misjudged.
 
     Args:
         predictions: the `predictions` of an `Evaluation`, with `label` and `decision`.
         by: the column to count by: `group`, `source`, or any other.
+        lang: `en` or `ja`, of the remarks.
 
     Returns:
         A row for each source, the most unlikely by chance first: `n`, `errors`, `rate`, `p_value`
@@ -292,17 +300,17 @@ def errors_by_source(
     chance = holm(hypergeom.sf(counted["errors"] - 1, n_all, n_wrong, counted["n"]))
     table = counted.assign(rate=counted["errors"] / counted["n"], p_value=chance,
                            flagged=chance < CHANCE)
-    table["remark"] = [_remark(row, n_wrong, n_all) for row in table.itertuples()]
+    table["remark"] = [_remark(row, n_wrong, n_all, Phrases(lang)) for row in table.itertuples()]
     return table.sort_values(["p_value", "rate", "n"], ascending=[True, False, False],
                              kind="stable")
 
 
-def _remark(row, n_wrong, n_all):
+def _remark(row, n_wrong, n_all, say):
     if not row.flagged:
-        return "as chance would have it" if row.errors else ""
+        return say.plain("errors.remark.chance") if row.errors else ""
     elsewhere = (n_wrong - row.errors) / max(n_all - row.n, 1)
-    return (f"misjudged in {row.rate:.0%}, others in {elsewhere:.0%}: look at this source "
-            f"(chance: {row.p_value:.2g})")
+    return say.plain("errors.remark.flagged", rate=f"{row.rate:.0%}", elsewhere=f"{elsewhere:.0%}",
+                     chance=f"{row.p_value:.2g}")
 
 # %% ../../nbs/09c_evaluation/02_errors.ipynb #2158628d
 LIMIT = 50     # pictures that are drawn
@@ -334,6 +342,7 @@ def collect_errors(
     folder: str | os.PathLike,         # of a run: `evaluation/errors`
     limit: int = LIMIT,                # pictures, the most confident errors first
     keep: list[ErrorCase] | None = None,     # gets the cases that were drawn
+    lang: str = "en",                  # of the words in pictures
 ) -> pd.DataFrame:                     # a row an error, as `predictions`, with `picture`
     """Write `errors.csv`, `errors_by_source.csv` and a picture of each of the first errors.
 
@@ -344,11 +353,11 @@ def collect_errors(
     origin = recordings.table.iloc[rows_of(wrong, recordings)]
     sources = [str(recordings.sources.get(source, source)) for source in origin["source"]]
     table = wrong.assign(group=origin["group"].to_numpy(), source=sources, picture="")
-    cases = error_cases(detector, recordings, predictions, limit)
+    cases = error_cases(detector, recordings, predictions, limit, lang=lang)
     names = write_cases(_kept(cases, keep), folder)
     table.loc[:len(names) - 1, "picture"] = names
     write_text(folder / "errors.csv", csv_text(table, index=False))
-    _write_by_source(predictions, folder)
+    _write_by_source(predictions, folder, lang)
     return table
 
 
@@ -359,13 +368,13 @@ def _kept(cases, keep):
         yield case
 
 # %% ../../nbs/09c_evaluation/02_errors.ipynb #e1b14378
-def _write_by_source(predictions, folder):
+def _write_by_source(predictions, folder, lang):
     picture = folder / "errors_by_source.png"
     picture.unlink(missing_ok=True)
     table = errors_by_source(predictions)
     write_text(folder / "errors_by_source.csv", csv_text(table, index_label="group"))
     if table["errors"].any():
-        write_bytes(picture, plot_errors_by_source(table).to_png())
+        write_bytes(picture, png_in(plot_errors_by_source(table), lang))
 
 # %% ../../nbs/09c_evaluation/02_errors.ipynb #6290b7ff
 def saved_cases(

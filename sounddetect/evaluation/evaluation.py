@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['DRAWN', 'FAMILIARITY', 'metrics_by', 'means_of', 'Evaluation', 'save_evaluation', 'findings_of', 'evaluate',
-           'own_recordings', 'saved_evaluation']
+           'own_recordings', 'saved_evaluation', 'report_in']
 
 # %% ../../nbs/09c_evaluation/04_evaluation.ipynb #1f29647b
 import os
@@ -20,20 +20,22 @@ import pandas as pd
 from .. import parts
 from ..files import sweep, write_bytes, write_json, write_text
 from ..foreign_text import csv_text
+from ..languages import check_language
 from ..data.collection.loading import load_recordings
 from ..data.collection.recordings import Recordings, need_recordings
 from ..data.collection.roles import load_roles
 from ..plotting.style import Picture
 from ..plotting.views import DRAWERS, draw
+from ..plotting.words import png_in
 from .denoising import (
     DenoisingEvaluation, evaluate_denoising, saved_denoising)
 from .errors import ErrorCase, collect_errors, errors_by_source, saved_cases
 from .findings import Findings
+from .page import language_of
 from .report import write_report
 from ..runs.run_folder import CONDITIONS, Run, read_table
 from ..tracking.run_tracking import track_evaluation
 from ..judging.calibration import calibration_error, reliability_bins
-from ..judging.metrics import confusion, per_class_table
 from ..detector.detector import Detector, Scorer
 from ..tasks.protocol import AnswersWaveforms, LearnsFromGood, task_of
 from ..tasks.results import Scores, n_bins_of, surest_errors
@@ -136,14 +138,15 @@ class Evaluation:
 
     @property
     def confusion(self) -> np.ndarray:
-        """Counts, int `(true class, decided class)`."""
-        return confusion(self.predictions["label"], self.predictions["decision"], self.classes)
+        """Counts, int `(true class, decided class)`; of classes that do not exclude each other
+        `(class, 4)`: found, missed, wrongly decided for, rightly not.
+        """
+        return self.scores.confusion(self.predictions).to_numpy()
 
     @property
     def per_class(self) -> pd.DataFrame:
         """Precision, recall and F1 of each class."""
-        return per_class_table(self.predictions["label"], self.predictions["decision"],
-                               self.classes)
+        return self.scores.per_class(self.predictions)
 
     @property
     def errors(self) -> pd.DataFrame:
@@ -193,17 +196,21 @@ class Evaluation:
         for kind, arrays in self.views():
             yield kind, draw(kind, arrays)
 
-    def save(self, folder: str | os.PathLike, errors: int = DRAWN) -> Path:
+    def save(
+        self, folder: str | os.PathLike, errors: int = DRAWN, lang: str | None = None
+    ) -> Path:
         """Write metrics, tables, pictures and the report, over those of an earlier evaluation.
 
         Args:
             folder: the folder, made if need be.
             errors: number of misjudged recordings to draw, the most confident first.
+            lang: `en` or `ja`, of report and pictures. None: that of the report that is there,
+                else English.
 
         Returns:
             The folder.
         """
-        return save_evaluation(self, folder, errors)
+        return save_evaluation(self, folder, errors, lang)
 
 # %% ../../nbs/09c_evaluation/04_evaluation.ipynb #6a7208ae
 def _metrics_of(evaluation: Evaluation) -> dict[str, float | list[float]]:
@@ -231,18 +238,23 @@ def save_evaluation(
     evaluation: Evaluation,
     folder: str | os.PathLike,
     errors: int = DRAWN,         # misjudged recordings to draw, the most confident first
+    lang: str | None = None,     # of report and pictures; None: as the report that is there
 ) -> Path:                       # `folder`
     """Write `metrics.json`, `predictions.csv`, tables, pictures, `errors/` and `report.html`.
 
-    What an earlier evaluation has left in `folder` and this one does not make is removed.
+    What an earlier evaluation has left in `folder` and this one does not make is removed. While
+    `metrics.json` is there, everything else is of the same evaluation.
     """
     folder = Path(folder)
+    lang = language_of(folder / "report.html") if lang is None else check_language(lang)
     folder.mkdir(parents=True, exist_ok=True)
     sweep(folder)
+    metrics = evaluation.metrics
+    pictures = {kind: png_in(picture, lang) for kind, picture in evaluation.pictures()}
+    told = [folder / "metrics.json", folder / "report.html"]        # first to go, last to come
     old = [folder / f"{kind}.png" for kind in DRAWERS if kind != "training_curves"]
-    for left in [*old, *(folder / f"by_{column}.csv" for column in CONDITIONS)]:
+    for left in [*told, *old, *(folder / f"by_{column}.csv" for column in CONDITIONS)]:
         left.unlink(missing_ok=True)
-    pictures = {kind: picture.to_png() for kind, picture in evaluation.pictures()}
     for kind, png in pictures.items():
         write_bytes(folder / f"{kind}.png", png)
     predictions = evaluation.predictions
@@ -254,13 +266,13 @@ def save_evaluation(
     for column, table in tables.items():
         name = "per_class" if column == "class" else f"by_{column}"
         write_text(folder / f"{name}.csv", csv_text(table))
-    write_json(folder / "metrics.json", evaluation.metrics)
-    cases = _collect_errors(evaluation, folder / "errors", errors)
-    write_report(findings_of(evaluation, pictures, tables, cases), folder / "report.html")
+    cases = _collect_errors(evaluation, folder / "errors", errors, lang)
+    write_json(folder / "metrics.json", metrics)
+    write_report(findings_of(evaluation, pictures, tables, cases, lang), folder / "report.html")
     return folder
 
 # %% ../../nbs/09c_evaluation/04_evaluation.ipynb #51f96192
-def _collect_errors(evaluation, folder, n_drawn):
+def _collect_errors(evaluation, folder, n_drawn, lang):
     """Fill `folder` with the errors; those that are drawn, as cases.
 
     Without a detector and its recordings nothing can be drawn; pictures that are there are kept.
@@ -269,7 +281,7 @@ def _collect_errors(evaluation, folder, n_drawn):
         return saved_cases(folder, evaluation.errors)
     cases = []
     collect_errors(evaluation.detector, evaluation.recordings, evaluation.predictions, folder,
-                   n_drawn, cases)
+                   n_drawn, cases, lang)
     return cases
 
 
@@ -278,6 +290,7 @@ def findings_of(
     pictures: dict[str, bytes],
     tables: dict[str, pd.DataFrame],
     cases: Sequence[ErrorCase] = (),
+    lang: str = "en",            # of the report
 ) -> Findings:
     """What the report tells of."""
     predictions = evaluation.predictions
@@ -285,7 +298,8 @@ def findings_of(
         predictions = predictions.assign(source=predictions["key"].str.partition("#")[0])
     errors = predictions.loc[evaluation.errors.index]
     return Findings(evaluation.metrics, evaluation.scores, predictions, errors, pictures, tables,
-                    cases, errors_by_source(predictions), evaluation.detector, evaluation.run)
+                    cases, errors_by_source(predictions, lang=lang), evaluation.detector,
+                    evaluation.run, lang)
 
 # %% ../../nbs/09c_evaluation/04_evaluation.ipynb #b8769f23
 def evaluate(
@@ -293,6 +307,7 @@ def evaluate(
     recordings: Recordings | None = None,
     part: str = "test",
     errors: int = DRAWN,
+    lang: str | None = None,
 ) -> Evaluation | DenoisingEvaluation:
     """Judge a run or a detector on labelled recordings.
 
@@ -304,15 +319,19 @@ def evaluate(
             part of the run.
         part: `"test"` leaves out what the run was trained on or validated by, `"all"` keeps it.
         errors: number of misjudged recordings to draw, the most confident first.
+        lang: `en` or `ja`, of the report and its pictures. None: that of the report that is there,
+            else English.
 
     Returns:
         Metrics with their intervals, predictions, tables and pictures; for a detector that removes
         noise, of mixtures: a `sd.evaluation.denoising.DenoisingEvaluation`.
 
     Raises:
-        ValueError: when nothing is left to judge.
+        ValueError: when nothing is left to judge, and for a language without texts.
         TypeError: for a path in place of a run, a detector, or recordings.
     """
+    if lang is not None:
+        check_language(lang)
     if not isinstance(source, (Run, Scorer)):
         raise TypeError(f"a run or a detector is judged, got {type(source).__name__}: open one by "
                         "sd.Run(path) or sd.Detector.load(path)")
@@ -336,19 +355,21 @@ def evaluate(
         recordings = _unmet(run, recordings)
     detector = run.detector if run else source
     if isinstance(detector.task, AnswersWaveforms):
-        return _evaluate_denoising(detector, recordings, judged_on, run)
+        return _evaluate_denoising(detector, recordings, judged_on, run, lang)
     recordings = _labelled(recordings)
     evaluation = _judge(detector, recordings, judged_on, run)
     if run is not None:
-        evaluation.save(run.path / "evaluation", errors)
+        evaluation.save(run.path / "evaluation", errors, lang)
         track_evaluation(run, evaluation.metrics)
     return evaluation
 
 # %% ../../nbs/09c_evaluation/04_evaluation.ipynb #69786457
-def _evaluate_denoising(detector, recordings, judged_on, run):
-    evaluation = evaluate_denoising(detector, recordings, judged_on, run)
+def _evaluate_denoising(detector, recordings, judged_on, run, lang):
+    if lang is None and run is not None:
+        lang = language_of(run.path / "evaluation" / "report.html")
+    evaluation = evaluate_denoising(detector, recordings, judged_on, run, lang=lang or "en")
     if run is not None:
-        evaluation.save(run.path / "evaluation")
+        evaluation.save(run.path / "evaluation", lang)
         track_evaluation(run, evaluation.metrics)
     return evaluation
 
@@ -443,6 +464,23 @@ def saved_evaluation(run: Run) -> Evaluation | DenoisingEvaluation:
         raise ValueError(f"{file} is damaged: {error}") from None
     return Evaluation(predictions, detector.scores, judged_on, detector, run,
                       _still_there(run, predictions))
+
+# %% ../../nbs/09c_evaluation/04_evaluation.ipynb #196dda35
+def report_in(
+    run: Run,
+    lang: str,       # en or ja
+) -> Path:
+    """The report of the last evaluation of a run, written again where it is in another language;
+    a run that was not judged yet is judged.
+
+    Raises `ValueError` for a language without texts, and as `evaluate` and `saved_evaluation` do.
+    """
+    path = run.path / "evaluation" / "report.html"
+    if not path.is_file():
+        evaluate(run, lang=lang)
+    elif language_of(path) != check_language(lang):
+        saved_evaluation(run).save(path.parent, lang=lang)
+    return path
 
 # %% ../../nbs/09c_evaluation/04_evaluation.ipynb #4b5ef2d6
 def _still_there(run, predictions):

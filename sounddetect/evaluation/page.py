@@ -4,15 +4,18 @@
 
 # %% auto #0
 __all__ = ['WAYS_TO_SAY', 'STYLE', 'STYLE_OF_PICTURES', 'STYLE_ON_PAPER', 'counted', 'known', 'in_percent', 'in_thousand',
-           'metric_of', 'interval_of', 'interval_drawing', 'anchor_of', 'section', 'folded', 'page_of']
+           'metric_of', 'interval_of', 'interval_drawing', 'anchor_of', 'section', 'folded', 'page_of', 'language_of']
 
 # %% ../../nbs/09c_evaluation/00_page.ipynb #1b0cbe15
 import re
+from pathlib import Path
 
 import numpy as np
 from markupsafe import Markup
 
+from .report_texts import Phrases
 from ..html import render
+from ..languages import LANGUAGE_NAMES
 
 # %% ../../nbs/09c_evaluation/00_page.ipynb #e6caeb77
 def counted(n: int, what: str) -> str:
@@ -56,12 +59,14 @@ def metric_of(metrics: dict, name: str, spelling: str = "plain", end: int | None
                   said=WAYS_TO_SAY[spelling](value))
 
 
-def interval_of(metrics: dict, name: str, spelling: str = "plain") -> str:
+def interval_of(
+    metrics: dict, name: str, spelling: str = "plain", lang: str = "en"
+) -> str:
     """Both ends of the interval of a metric as HTML; empty when there is none."""
     if not all(map(known, metrics.get(f"{name}_ci", [None]))):
         return ""
-    ends = [metric_of(metrics, name, spelling, end) for end in (0, 1)]
-    return Markup(" to ").join(ends)
+    low, high = (metric_of(metrics, name, spelling, end) for end in (0, 1))
+    return Phrases(lang)("interval", low=low, high=high)
 
 # %% ../../nbs/09c_evaluation/00_page.ipynb #c47a041d
 _INTERVAL = """
@@ -88,10 +93,10 @@ def anchor_of(title: str) -> str:
     return re.sub(r"[^a-z]+", "-", title.lower()).strip("-")
 
 
-def section(title: str, inside: str) -> Markup:
-    """A section with an anchor to link to."""
+def section(title: str, inside: str, anchor: str = "") -> Markup:
+    """A section with an anchor to link to; empty: that of the title."""
     return render('<section id="{{ anchor }}"><h2>{{ title }}</h2>{{ inside }}</section>',
-                  anchor=anchor_of(title), title=title, inside=inside)
+                  anchor=anchor or anchor_of(title), title=title, inside=inside)
 
 
 def folded(title: str, inside: str) -> Markup:
@@ -192,7 +197,7 @@ STYLE_ON_PAPER = """
 # %% ../../nbs/09c_evaluation/00_page.ipynb #0a6a1dd3
 _PAGE = """
 <!DOCTYPE html>
-<html lang="en"><head><meta charset="utf-8"><title>{{ title }}</title>
+<html lang="{{ lang }}"><head><meta charset="utf-8"><title>{{ title }}</title>
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; \
 media-src data:; style-src 'unsafe-inline'">
@@ -202,7 +207,17 @@ media-src data:; style-src 'unsafe-inline'">
 """
 
 
-def page_of(title: str, head: str, body: str) -> Markup:
+def page_of(title: str, head: str, body: str, lang: str = "en") -> Markup:
     """A whole page; `head` stands above the sections."""
     style = Markup(STYLE + STYLE_OF_PICTURES + STYLE_ON_PAPER)
-    return render(_PAGE, title=title, style=style, head=head, body=body)
+    return render(_PAGE, title=title, style=style, head=head, body=body, lang=lang)
+
+
+def language_of(page: Path) -> str:
+    """The language of a page that was written, English where there is none."""
+    if page.is_file():
+        with page.open(encoding="utf-8", errors="replace") as file:
+            found = re.search(r'<html lang="(\w+)"', file.read(200))
+        if found and found[1] in LANGUAGE_NAMES:
+            return found[1]
+    return "en"

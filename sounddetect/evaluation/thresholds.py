@@ -90,6 +90,10 @@ def _refuse_without_line(run, detector):
     if isinstance(detector.task, AnswersWaveforms):
         raise ValueError(f"{run.path} removes noise and decides nothing: there is no threshold to "
                          "choose")
+    if not detector.scores.exclusive:
+        raise ValueError(f"{run.path} has a threshold for each class, which this does not choose: "
+                         "train with inference.thresholds, such as {bearing: 0.4}, or in Python "
+                         "detector.with_settings({'inference.thresholds': {...}}).save(...)")
     if detector.scores.threshold is None:
         raise ValueError(f"{run.path} has {len(detector.classes)} classes and takes the most "
                          "likely one: there is no threshold to choose")

@@ -6,10 +6,10 @@
 __all__ = ['denoise_files']
 
 # %% ../../nbs/10_jobs/08_denoising.ipynb #c9e555b4
-import errno
 import os
 import warnings
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -18,8 +18,10 @@ from scipy.io import loadmat, savemat
 
 from ..data.collection.loading import Loading, load_in_parts
 from ..data.collection.recordings import Recordings
+from ..data.collection.writing import sound_file
 from ..detector.detector import Scorer
 from ..files import replacing
+from ..foreign_text import for_c
 
 # %% ../../nbs/10_jobs/08_denoising.ipynb #abfa0295
 _PIECE = 1 << 18  # samples at a time
@@ -81,7 +83,7 @@ def _denoised(detector, recordings, i, out):
         elif as_it_came and kind == ".csv":
             _write_csv(draft, source, pieces)
         else:
-            info = soundfile.info(source) if as_it_came else None
+            info = soundfile.info(for_c(source)) if as_it_came else None
             _write_audio(draft, info, pieces, int(row["sample_rate"]))
     return target
 
@@ -99,22 +101,15 @@ def _cleaned(detector: Scorer, recordings: Recordings, i: int) -> Iterator[np.nd
 def _write_audio(draft, info, pieces, sample_rate):
     n_beyond, file = 0, None
     subtype, kind = (info.subtype, info.format) if info is not None else ("FLOAT", "WAV")
-    try:
+    with ExitStack() as stack:
         for piece in pieces:
             if file is None:
-                file = soundfile.SoundFile(
-                    draft, "w", sample_rate, len(piece), subtype, format=kind
-                )
+                opened = sound_file(draft, sample_rate, len(piece), subtype, kind)
+                file = stack.enter_context(opened)
             if subtype not in ("FLOAT", "DOUBLE"):
                 n_beyond += int((np.abs(piece) > 1).sum())
                 piece = np.clip(piece, -1, 1)
             file.write(piece.T)
-    except soundfile.LibsndfileError as error:      # which does not say that the disk is full
-        said = f"{error.error_string} Is there room on its disk?"
-        raise OSError(errno.EIO, said, str(draft)) from None
-    finally:
-        if file is not None:
-            file.close()
     if n_beyond:
         warnings.warn(f"{n_beyond} samples beyond full scale were clipped", stacklevel=4)
 

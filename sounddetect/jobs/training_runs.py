@@ -32,6 +32,7 @@ from ..plotting.results import plot_training_curves
 from ..evaluation.evaluation import own_recordings
 from ..runs.listeners import ProgressBar, RunWriter
 from ..settings.automatic import is_denoising
+from ..settings.several_labels import WITHOUT_LABEL, labels_in
 from ..files import locked, sweep, write_bytes, write_json, write_text
 from ..foreign_text import csv_text
 from sounddetect.runs.run_folder import (
@@ -261,7 +262,8 @@ def _refuse_foreign_labels(recordings, config):
     # then labels are as they are
     if config.data.classes == "auto" or is_denoising(config, recordings.labels):
         return
-    foreign = sorted(set(filter(None, recordings.labels)) - set(config.data.classes))
+    named = {one for label in filter(None, recordings.labels) for one in labels_in(label)}
+    foreign = sorted(named - {*config.data.classes, WITHOUT_LABEL})
     if foreign:
         raise ValueError(f"recordings are labelled {', '.join(foreign)}, "
                          f"data.classes has {', '.join(config.data.classes)}: add them there, "

@@ -180,7 +180,7 @@ class PcaResidualSettings(PooledSettings):
     explained: float = setting(
         0.9, "fraction of the variance that the main directions hold", gt=0, lt=1)
 
-
+# %% ../../nbs/03_models/00_settings.ipynb #973199e2
 class DenseAutoencoderSettings(ModelSettings):
     """Reconstruction error of neighbouring log-mel frames."""
 

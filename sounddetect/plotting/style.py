@@ -8,16 +8,21 @@ __all__ = ['NO_LABEL', 'CLASS_COLORS', 'OTHER_COLORS', 'GOOD', 'BAD', 'ACCENT', 
            'check_lengths']
 
 # %% ../../nbs/08_plotting/00_style.ipynb #7c9b3eb7
+import re
+import warnings
 from collections.abc import Iterable
+from contextlib import suppress
+from functools import cache
 from io import BytesIO
 from itertools import cycle
+from pathlib import Path
 
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backend_bases import RendererBase
-from matplotlib.font_manager import fontManager
+from matplotlib.font_manager import findSystemFonts, fontManager
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 from PIL import Image
@@ -59,11 +64,26 @@ JAPANESE_FONTS = ('Noto Sans CJK JP', 'Noto Sans JP', 'IPAexGothic', 'IPAGothic'
                   'Hiragino Maru Gothic Pro', 'Meiryo', 'MS Gothic', 'TakaoGothic', 'VL Gothic')
 
 
+_FONT_FILES = re.compile(r'notosans(cjk|jp)|ipa(ex)?g|yugoth|hiragino|meiryo|msgothic|vl-?gothic'
+                         r'|takao\w*gothic', re.I)
+
+
+@cache
+def _add_late_fonts():
+    # matplotlib lists fonts once, and does not see those that were installed after that.
+    for path in findSystemFonts():
+        if _FONT_FILES.search(Path(path).name):
+            with suppress(OSError, RuntimeError): fontManager.addfont(path)
+
+
 def font_families(
     installed:Iterable|None=None,  # names of fonts there are; asked from matplotlib when `None`
 )->list:                           # families in the order in which a character is looked for
     """Name the fonts to write with: those the user has set, then a Japanese one if there is any."""
-    installed = set(fontManager.get_font_names() if installed is None else installed)
+    if installed is None:
+        if not set(JAPANESE_FONTS) & set(fontManager.get_font_names()): _add_late_fonts()
+        installed = fontManager.get_font_names()
+    installed = set(installed)
     japanese = [name for name in JAPANESE_FONTS if name in installed]
     return [*matplotlib.rcParams['font.family'], *japanese[:1]]
 
@@ -75,7 +95,11 @@ class Picture(Figure):
         # Ticks and legends make their texts late, so fonts are set at the last moment.
         families = font_families()
         for text in self.findobj(Text): text.set_fontfamily(families)
-        super().draw(renderer)
+        if set(families) & set(JAPANESE_FONTS): return super().draw(renderer)
+        # Names in Japanese are boxes now: one sees it, and needs no warning for each character.
+        with warnings.catch_warnings():
+            warnings.filterwarnings('ignore', r'Glyph \d+ .*missing')
+            super().draw(renderer)
 
     def to_png(self, dpi:float=120, tight:bool=False)->bytes:
         """The picture as PNG; `tight` cuts empty margins off, and no text at an edge."""

@@ -11,7 +11,8 @@ from collections.abc import Callable
 from .calibration import plot_per_class, plot_reliability
 from .denoising import plot_improvement
 from sounddetect.plotting.results import (
-    plot_confusion_matrix, plot_f1_curve, plot_pr_curve, plot_roc_curve, plot_score_histogram,
+    plot_confusion_matrix, plot_f1_curve, plot_label_curves, plot_pr_curve,
+    plot_roc_curve, plot_score_histogram,
     plot_training_curves)
 from .style import Picture
 
@@ -21,6 +22,7 @@ DRAWERS: dict[str, Callable[..., Picture]] = {     # kind of a view: what draws 
     "per_class": plot_per_class,
     "roc_curve": plot_roc_curve,
     "pr_curve": plot_pr_curve,
+    "label_curves": plot_label_curves,
     "f1_curve": plot_f1_curve,
     "score_histogram": plot_score_histogram,
     "reliability": plot_reliability,

@@ -228,8 +228,14 @@ class Runs:
         Columns: `path` and `parent` (below the folder; empty for a run that stands alone), `kind`,
         `state`, `task`, `architecture`, `epochs` done, `started`, `changed`, and metrics.
         """
-        rows = self.rows
+        rows = [row | {name: _in_utf8(row[name]) for name in ("path", "parent")}
+                for row in self.rows]
         return pd.DataFrame(rows, columns=None if rows else _COLUMNS)
+
+
+def _in_utf8(name: str) -> str:
+    """A name as a table can hold it: bytes of another encoding are written out."""
+    return name.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _below(place: str, start: int) -> str:

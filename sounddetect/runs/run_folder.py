@@ -262,7 +262,7 @@ def _has_form(value: Any, form: type) -> bool:
         return type(value) is int and 0 <= value < 2**63
     return type(value) in (int, float) if form is float else type(value) is form
 
-
+# %% ../../nbs/09a_runs/00_run_folder.ipynb #d02276c3
 def read_table(
     path: Path,
     needs: tuple[str, ...] = (),      # columns
@@ -296,7 +296,7 @@ def read_table(
         raise ValueError(f"{path} is damaged: it has no rows")
     return table
 
-
+# %% ../../nbs/09a_runs/00_run_folder.ipynb #96cd3a4a
 def _read_data(path: Path, holds_folds: bool = False) -> dict:
     try:
         said = read_object(path)
@@ -375,7 +375,7 @@ def _problem_of(said: dict, holds_folds: bool) -> str | None:
             seen[key] = name
     return None
 
-
+# %% ../../nbs/09a_runs/00_run_folder.ipynb #1cf92875
 def result_of(path: Path) -> str:
     """The file whose presence says that a run, a cross-validation or a search is finished."""
     if (path / "study.json").exists():

@@ -37,6 +37,8 @@ HEADERS = {
     "permissions-policy": "camera=(), geolocation=(), microphone=()",
     "content-security-policy": "default-src 'none'; style-src 'unsafe-inline'; "
                                "form-action 'self'; frame-ancestors 'none'; base-uri 'none'"}
+
+# %% ../../nbs/11d_service/06_guard.ipynb #ca5507c8
 LOGIN_PAGE = """
 <!DOCTYPE html><html lang="en"><meta charset="utf-8"><title>SoundDetect</title>
 <meta name="viewport" content="width=device-width, initial-scale=1">
@@ -60,7 +62,7 @@ autocomplete="current-password"></label>
 </html>
 """
 
-# %% ../../nbs/11d_service/06_guard.ipynb #ca5507c8
+# %% ../../nbs/11d_service/06_guard.ipynb #277553ec
 METHODS = ("GET", "HEAD", "POST", "DELETE", "WEBSOCKET")     # that are counted by name
 ANSWERS = ("/dataset/validate", "/training/plan", "/model/visualize", "/predictions",
            "/predictions/upload", "/ui/ml/forecast", "/ui/ml/models/upload")
@@ -74,7 +76,7 @@ def role_for(method: str, path: str) -> str:
     is_reading = method in ("GET", "HEAD", "OPTIONS") or path.endswith(ANSWERS)
     return "read" if is_reading else "run"
 
-
+# %% ../../nbs/11d_service/06_guard.ipynb #582a898c
 class RequestPace:
     """How fast each client may ask: so many a second, and so many at once after a rest."""
 

@@ -47,7 +47,7 @@ def forecast_of(desk: Desk, request: TrainingRequest) -> dict[str, Any]:
     return without_nan({"dataset_path": desk.workspace.roots.name(path), **made.to_dict(),
                         "text": str(made)})
 
-
+# %% ../../nbs/11d_service/08d_insights.ipynb #dea426d1
 LOG_BYTES = 20_000                          # of the end of a log
 
 
@@ -63,7 +63,7 @@ def log_of(desk: Desk, training_id: str) -> dict[str, Any]:
     return {"training_id": training_id, "log": said[0] if said else "",
             "process": said[1] if len(said) > 1 else ""}
 
-# %% ../../nbs/11d_service/08d_insights.ipynb #dea426d1
+# %% ../../nbs/11d_service/08d_insights.ipynb #787ae73c
 def threshold_of(run: Run, evaluation: Evaluation) -> dict[str, Any] | None:
     """The threshold, the ends of a slider, and scores by part and truth; None without one.
 
@@ -92,7 +92,7 @@ def _by_truth(form: OneScore, table: pd.DataFrame) -> dict[str, np.ndarray]:
     values, is_bad = form.values(table), form.is_anomaly(table)
     return {"bad": np.sort(values[is_bad]), "good": np.sort(values[~is_bad])}
 
-
+# %% ../../nbs/11d_service/08d_insights.ipynb #dbb3586f
 def keep_threshold(desk: Desk, training_id: str, value: float) -> dict[str, Any]:
     """Give a finished run another threshold and judge it anew; what it does on validation.
 
@@ -111,7 +111,7 @@ def keep_threshold(desk: Desk, training_id: str, value: float) -> dict[str, Any]
         said = judge_once(run)
     return without_nan({"training_id": training_id, **choice.to_dict(), "message": said})
 
-# %% ../../nbs/11d_service/08d_insights.ipynb #787ae73c
+# %% ../../nbs/11d_service/08d_insights.ipynb #326ee6a4
 def models_of(desk: Desk) -> list[dict[str, Any]]:
     """Detectors of finished runs, the newest first."""
     found: list[dict[str, Any]] = []
@@ -128,7 +128,7 @@ def models_of(desk: Desk) -> list[dict[str, Any]]:
                       "threshold": getattr(said.scores, "threshold", None)})
     return without_nan(found)
 
-
+# %% ../../nbs/11d_service/08d_insights.ipynb #85959603
 def versions_of(desk: Desk, name: str | None = None) -> dict[str, Any]:
     """Versions in the registry, the newest first."""
     found = [_version(desk, one) for one in desk.models.registry.versions(name)]
@@ -156,7 +156,7 @@ def _version(desk: Desk, one: Version) -> dict[str, Any]:
                         "aliases": list(one.aliases), "model_path": f"models:/{one.name}/"
                         f"{one.number}", "path": desk.workspace.roots.name(one.path)})
 
-
+# %% ../../nbs/11d_service/08d_insights.ipynb #1aa59a0b
 def comparison_of(desk: Desk, names: Iterable[str]) -> dict[str, Any]:
     """Runs side by side, each tested against the first; raises what `compare` does."""
     with desk.workspace.turn():

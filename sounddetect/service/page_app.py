@@ -52,7 +52,7 @@ def look_of(request: Request) -> Look:
                 form_word(request.cookies.get(COOKIE, "")),
                 f"{request.url.path}{'?' if query else ''}{query}")
 
-
+# %% ../../nbs/11d_service/08g_page_app.ipynb #42548cf8
 class FormError(ValueError):
     """A form that was not made for its sender."""
 
@@ -105,7 +105,7 @@ def _go(look: Look, path: str, **query: object) -> RedirectResponse:
     asked = f"?{urlencode(query)}" if query else ""
     return RedirectResponse(f"{look.base}{path}{asked}", 303)
 
-
+# %% ../../nbs/11d_service/08g_page_app.ipynb #50837735
 def add_pages(app: FastAPI, desk: Desk) -> None:
     """Add the pages of a desk to the application."""
     _add_files(app)
@@ -136,7 +136,7 @@ def _add_files(app: FastAPI) -> None:
                               httponly=True)
         return answer
 
-
+# %% ../../nbs/11d_service/08g_page_app.ipynb #50e3f6bc
 def _add_reading(app: FastAPI, desk: Desk) -> None:
     @app.get(UI, include_in_schema=False)
     def overview(look: Reader, q: Annotated[str, Query(max_length=100)] = "",
@@ -171,7 +171,7 @@ def _add_reading(app: FastAPI, desk: Desk) -> None:
         said = look("results.kept", value=kept) if kept else ""
         return _shown(look, lambda: results_page(desk, look, training_id, said), training_id)
 
-
+# %% ../../nbs/11d_service/08g_page_app.ipynb #21067ce4
 def _add_sounds(app: FastAPI, desk: Desk) -> None:
     """Sounds and pictures inside the pages."""
 
@@ -192,7 +192,7 @@ def _add_sounds(app: FastAPI, desk: Desk) -> None:
     def recording(number: int, form: str, path: str) -> Response:
         return answer(sound_of_recording(desk, path, max(0, number)), form)
 
-
+# %% ../../nbs/11d_service/08g_page_app.ipynb #e7d25188
 def request_of_form(fields: Mapping[str, str]) -> TrainingRequest:
     """The training that a form asks for. Raises `ValueError` for what cannot be."""
     given = {key: text.strip() for key, text in fields.items() if text.strip()}
@@ -204,7 +204,7 @@ def request_of_form(fields: Mapping[str, str]) -> TrainingRequest:
         "mode": "transfer" if "base_model_path" in named else "full",
         "settings": read_form(given), **named, **numbers})
 
-
+# %% ../../nbs/11d_service/08g_page_app.ipynb #675670b5
 def _add_training(app: FastAPI, desk: Desk) -> None:
     @app.get(f"{UI}/new", include_in_schema=False)
     def new(look: Reader, dataset_path: str = "") -> Response:
@@ -226,7 +226,7 @@ def _add_training(app: FastAPI, desk: Desk) -> None:
             return _html(new_page(desk, look, form, _said(look, error)), _status(error))
         return _html(new_page(desk, look, form, forecast=told))
 
-
+# %% ../../nbs/11d_service/08g_page_app.ipynb #71daaab6
 def _add_deeds(app: FastAPI, desk: Desk) -> None:
     """What changes a training or uses a model."""
 
@@ -306,7 +306,7 @@ def _add_registry(app: FastAPI, desk: Desk) -> None:
     def rollback(look: Reader, name: Name, form: Form) -> Response:
         return done(look, lambda: desk.models.registry.rollback(name))
 
-
+# %% ../../nbs/11d_service/08g_page_app.ipynb #dbb0e637
 def _number(form: Mapping[str, str], name: str) -> float:
     try:
         return float(form.get(name, ""))

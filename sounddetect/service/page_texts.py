@@ -6,7 +6,8 @@
 __all__ = ['PAGE_TEXTS', 'page_text', 'chosen_language']
 
 # %% ../../nbs/11d_service/08a_page_texts.ipynb #b076c153
-from ..workbench.texts import LANGUAGE_NAMES, TEXTS
+from ..languages import LANGUAGE_NAMES, in_language
+from ..workbench.texts import TEXTS
 
 # %% ../../nbs/11d_service/08a_page_texts.ipynb #db5f9000
 _FRAME = {
@@ -214,8 +215,8 @@ def page_text(key: str, lang: str = "en", /, **values: object) -> str:
 
     Raises `KeyError` for a key or a value that is missing: both are mistakes of this package.
     """
-    english, japanese = PAGE_TEXTS[key] if key in PAGE_TEXTS else TEXTS[key]
-    return (japanese if lang == "ja" else english).format(**values)
+    pair = PAGE_TEXTS[key] if key in PAGE_TEXTS else TEXTS[key]
+    return in_language(pair, lang).format(**values)
 
 
 def chosen_language(cookie: str, accepted: str) -> str:

@@ -45,7 +45,7 @@ def token_for(host: str) -> tuple[str, bool]:
         raise ValueError(f"{TOKEN} needs at least {SHORTEST_TOKEN} characters, got {len(token)}")
     return token or secrets.token_urlsafe(32), not token
 
-
+# %% ../../nbs/11d_service/09_server.ipynb #98613888
 def checked_prefix(prefix: str) -> str:
     """A prefix of addresses without a slash at its end. Raises `ValueError` for what is none."""
     prefix = prefix.rstrip("/")
@@ -68,7 +68,7 @@ def listening_socket(host: str, port: int) -> socket.socket:
     found.listen(1024)                  # who reads the address before uvicorn is up waits for it
     return found
 
-# %% ../../nbs/11d_service/09_server.ipynb #98613888
+# %% ../../nbs/11d_service/09_server.ipynb #7abd0cd5
 class Service:
     """A service that is made but does not listen yet.
 
@@ -132,7 +132,7 @@ class Service:
         self._server.should_exit = True
         self._thread.join(15)
 
-
+# %% ../../nbs/11d_service/09_server.ipynb #e3069d07
 def end_at_once() -> None:
     """End this process although a request is still being computed; nothing of it is kept anyway."""
     left = [thread for thread in threading.enumerate()

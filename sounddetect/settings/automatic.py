@@ -19,6 +19,7 @@ from typing import Any
 from .. import parts
 from .bricks import MIN_WINDOW
 from .of_parts import FEATURES, LOSS, MODEL, named
+from .several_labels import WITHOUT_LABEL, labels_in
 
 # %% ../../nbs/00_foundation/02_settings/08_automatic.ipynb #3765f1ce
 @dataclass(frozen=True)
@@ -94,8 +95,8 @@ def _is_vibration(config, known):
 
 
 def _classifies_pictures(config):
-    """Whether `classify` is given spectrograms, of whose bands none is left out."""
-    return config.task == "classify" and config.features.kind != FEATURES.fallback
+    """Whether classes are told by spectrograms, of whose bands none is left out."""
+    return config.task in ("classify", "multilabel") and config.features.kind != FEATURES.fallback
 
 
 def _channel(config, known):
@@ -180,7 +181,10 @@ def _classes(config, known):
         return {"data.classes": list(ROLES)}
     if config.data.classes != "auto":
         return {}
-    labelled = {label for label in known.labels if label is not None}
+    labelled = {one for label in known.labels if label is not None for one in labels_in(label)}
+    if _has_several(config, known):
+        found = sorted((labelled | set(config.data.labels.values())) - {WITHOUT_LABEL}, key=_rank)
+        return {"data.classes": found if len(found) > 1 else _too_few_labels(found)}
     found = sorted(labelled | set(config.data.labels.values()), key=_rank)
     if set(found) <= set(USUAL_CLASSES):
         return {"data.classes": list(USUAL_CLASSES)}
@@ -195,13 +199,39 @@ def _classes(config, known):
     return {"data.classes": found}
 
 
+def _has_several(config, known):
+    """Whether recordings may have several labels: somebody says so, or one has."""
+    if config.task == "auto":
+        return any(len(labels_in(label or "")) > 1 for label in known.labels)
+    return config.task == "multilabel"
+
+
+def _too_few_labels(found):
+    raise ValueError("task: multilabel needs labels of two classes or more, got "
+                     f"{', '.join(found) or 'none'}: label recordings in a manifest, such as "
+                     "bearing;rub in its column label, or give data.classes")
+
+
+def _refuse_several(config, known):
+    """Raise `ValueError` for several labels where a task takes one."""
+    for label in {label for label in known.labels if label} - set(config.data.classes):
+        if config.task != "multilabel" and (label == WITHOUT_LABEL or len(labels_in(label)) > 1):
+            raise ValueError(f"a recording is labelled {label}, and task: {config.task} takes one "
+                             "class of each: several labels, or none, are learnt by "
+                             "task: multilabel (--set task=multilabel)")
+    return {}
+
+
 def _task(config, known):
     if config.task != "auto":
         return {}
+    if _has_several(config, known):
+        return {"task": "multilabel"}
     if is_denoising(config, known.labels):
         return {"task": "denoise"}
     if config.model.architecture != "auto":
         tasks = parts.find(MODEL.kinds, config.model.architecture).tasks
+        tasks = [name for name in tasks if name != "multilabel"]     # which labels ask for
         if len(tasks) == 1:
             return {"task": tasks[0]}
     classes = config.data.classes
@@ -315,10 +345,11 @@ def _augmentation(config, known):
 def _threshold(config, known):
     if config.inference.threshold != "auto":
         return {}
-    is_probability = config.task != "anomaly"
-    return {"inference.threshold": 0.5 if is_probability else {"false_alarm_rate": 0.05}}
+    usual = {"anomaly": {"false_alarm_rate": 0.05}, "multilabel": "best_f1"}
+    return {"inference.threshold": usual.get(config.task, 0.5)}
 
 
 RULES_OF_AUTO: tuple[Callable, ...] = (
-    _classes, _task, _sample_rate, _channel, _n_channels, _model, _features, _loss, _low_freq,
+    _classes, _task, _refuse_several, _sample_rate, _channel, _n_channels, _model, _features, _loss,
+    _low_freq,
     _high_freq, _normalize, _augmentation, _input_length, _of_parts, _threshold)

@@ -7,12 +7,14 @@ __all__ = ['Selected', 'Audio', 'Selection', 'Data', 'FilterParams', 'Preprocess
            'Memory', 'Checkpoint', 'Session', 'Output', 'FalseAlarmRate', 'Inference', 'ClearML', 'Tracking']
 
 # %% ../../nbs/00_foundation/02_settings/01_common.ipynb #2ebc8c19
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from ..foreign_text import escape_controls
 from .bricks import Section, parse_bytes, setting
+from .several_labels import WITHOUT_LABEL
 
 # %% ../../nbs/00_foundation/02_settings/01_common.ipynb #158ff6d4
 class Audio(Section):
@@ -106,7 +108,7 @@ class Data(Section):
         if ruling:
             raise ValueError(
                 f"data.classes needs names without control characters, got {ruling[0]!r}")
-        foreign = sorted(set(self.labels.values()) - set(self.classes))
+        foreign = sorted(set(self.labels.values()) - {*self.classes, WITHOUT_LABEL})
         if foreign:
             raise ValueError(
                 f"data.labels must lead to one of {self.classes}, got {', '.join(foreign)}")
@@ -194,7 +196,11 @@ class Inference(Section):
         "auto", "anomaly score from which a recording is judged NG, "
                 "0 to 1 where it is a probability; or chosen on the validation part: "
                 "best_f1, or {false_alarm_rate: 0.01} for that fraction of false alarms at most; "
-                "auto: 0.5, or {false_alarm_rate: 0.05} where the score is no probability")
+                "auto: 0.5, or {false_alarm_rate: 0.05} where the score is no probability, "
+                "or best_f1 of each class with task: multilabel")
+    thresholds: dict[str, Annotated[float, Field(ge=0, le=1)]] = setting(
+        dict, "with task: multilabel, threshold of each class, such as {bearing: 0.4}; "
+              "what is not named follows threshold")
     temperature: Literal["auto"] | Annotated[float, Field(gt=0)] = setting(
         1.0, "logits are divided by it: above 1 scores are less sure; "
              "auto: as the validation part says")
@@ -206,6 +212,10 @@ class Inference(Section):
     def working_threshold(self) -> float:
         """The threshold, or 0.5 as long as none has been chosen."""
         return self.threshold if isinstance(self.threshold, float) else 0.5
+
+    def working_thresholds(self, classes: Sequence[str]) -> list[float]:
+        """The threshold of each class, or 0.5 as long as none has been chosen."""
+        return [self.thresholds.get(name, self.working_threshold) for name in classes]
 
     @property
     def working_temperature(self) -> float:

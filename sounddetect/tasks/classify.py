@@ -73,7 +73,15 @@ class Classify:
 
     def targets(self, recordings: Recordings) -> np.ndarray:
         """One-hot classes, float32 `(recording, class)`."""
-        return np.stack([self._one_hot[label] for label in recordings.labels])
+        return np.stack([self.target(label) for label in recordings.labels])
+
+    def target(self, label: str) -> np.ndarray:
+        """1 for its class, float32 `(class,)`."""
+        return self._one_hot[label]
+
+    def weight(self, target: np.ndarray) -> float:
+        """How much a sample counts."""
+        return float(target @ self.class_weights)
 
     def sample(self, recordings: Recordings, index: int, rng: np.random.Generator) -> Sample:
         """A random window of recording `index`, modulo their number, augmented.
@@ -85,11 +93,11 @@ class Classify:
         if mixup:
             other = self._alone(recordings, int(rng.integers(len(recordings))), rng)
             sample = mixed_windows(sample, other, rng.beta(mixup, mixup))
-        return sample | {"weight": float(sample["target"] @ self.class_weights)}
+        return sample | {"weight": self.weight(sample["target"])}
 
     def _alone(self, recordings: Recordings, index: int, rng: np.random.Generator) -> Sample:
         window = random_window(recordings, index, self.config, self.augmentations, rng)
-        return window | {"target": self._one_hot[recordings.table["label"].iat[index]]}
+        return window | {"target": self.target(recordings.table["label"].iat[index])}
 
     def empty_batch(self, n_windows: int) -> Batch:
         classes = torch.empty(n_windows, len(self.classes))
@@ -107,7 +115,7 @@ class Classify:
         Raises `ValueError` for another shape.
         """
         if output.ndim != 2 or output.shape[1] != len(self.classes):
-            raise ValueError(f"task: classify with {len(self.classes)} classes "
+            raise ValueError(f"task: {self.config.task} with {len(self.classes)} classes "
                              f"needs a network that answers (batch, {len(self.classes)}), "
                              f"got {tuple(output.shape)}")
         return output

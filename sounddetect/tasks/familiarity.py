@@ -6,7 +6,7 @@
 __all__ = ['MOST_BANDS', 'LOWEST', 'ENOUGH', 'FOLDS', 'LEARNT', 'REFERENCE_WINDOWS', 'QUANTILES', 'MOST_NAMED', 'FEWEST_GOOD',
            'UNLIKE', 'reference_settings', 'WindowVectors', 'Calibration', 'distance_line', 'Familiarity', 'Reference',
            'reference_from', 'WindowTable', 'window_table', 'fit_reference', 'quantiles_of', 'drift_quantiles',
-           'foreign_sentence', 'Adapted', 'adapt_reference', 'promise_of']
+           'foreign_names', 'foreign_sentence', 'Adapted', 'adapt_reference', 'promise_of']
 
 # %% ../../nbs/05_tasks/08_familiarity.ipynb #840fd490
 import math
@@ -439,16 +439,21 @@ def drift_quantiles(vectors: WindowVectors, table: WindowTable) -> dict[str, Ten
 MOST_NAMED = 5      # recordings that a sentence names
 
 
+def foreign_names(predictions: pd.DataFrame) -> list[str]:
+    """Keys of the recordings that are unlike anything learnt, by the column `familiar`."""
+    if "familiar" not in predictions:
+        return []
+    foreign = predictions.loc[predictions["familiar"].astype(str) == "False", "key"]
+    return list(dict.fromkeys(foreign.astype(str)))
+
+
 def foreign_sentence(
     predictions: pd.DataFrame,     # `key`, `familiar`, perhaps `condition`
     remedy: str,                   # what can be done, as a sentence: "Adapt it: ..."
     by_distance: bool = False,     # the decision comes from good recordings alone
 ) -> str | None:
     """How many recordings are unlike anything learnt, which, and what to do; None for none."""
-    if "familiar" not in predictions:
-        return None
-    foreign = predictions.loc[predictions["familiar"].astype(str) == "False", "key"]
-    names = list(dict.fromkeys(foreign.astype(str)))
+    names = foreign_names(predictions)
     if not names:
         return None
     more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""

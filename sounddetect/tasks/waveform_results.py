@@ -25,6 +25,7 @@ class Waveforms:
     """Cleaned waveforms; see `tasks.results.Scores` for what each method is asked."""
 
     threshold = positive = negative = None
+    exclusive = True
     columns = ["level", "kept"]
     shown = ("si_sdr_improvement", "snr_improvement", "si_sdr", "beat_f1", "heart_rate_error")
     identity = ("key", "noise", "noise_start_s", "snr_db")

@@ -8,6 +8,7 @@ __all__ = ['LEFT_BEHIND', 'pack_run', 'HomePanel']
 # %% ../../nbs/11b_workbench/12_home_panel.ipynb #c04350b7
 import shutil
 import zipfile
+from contextlib import suppress
 from pathlib import Path
 
 import ipywidgets as widgets
@@ -18,7 +19,7 @@ from .take_home import extra_files
 from ..files import replacing
 from ..html import data_uri, render
 from ..plotting.style import ACCENT
-from ..evaluation.evaluation import evaluate
+from ..evaluation.evaluation import report_in
 from ..runs.run_folder import Run
 from ..detector.onnx_detector import export_onnx
 
@@ -29,6 +30,7 @@ LEFT_BEHIND = ("weights", "events.jsonl", "stop")      # of a run folder
 def pack_run(
     run: Run,
     folder: Path,          # where the archive goes
+    lang: str = "en",      # of the data sheet, and of the report if the run was judged
 ) -> Path:
     """Pack detector, evaluation, settings and logs of a finished run into `sounddetect_<name>.zip`.
 
@@ -38,6 +40,9 @@ def pack_run(
         raise ValueError(
             f"{run.path} is not finished, so there is no detector to take home: train it to its end"
         )
+    if (run.path / "evaluation" / "report.html").is_file():
+        with suppress(ValueError, OSError):     # of an older version: it goes along as it is
+            report_in(run, lang)
     name = f"sounddetect_{run.path.resolve().name}"
     files = [
         path
@@ -49,7 +54,7 @@ def pack_run(
     with replacing(target) as draft, zipfile.ZipFile(draft, "w", zipfile.ZIP_DEFLATED) as archive:
         for path in files:
             archive.write(path, f"{name}/{path.relative_to(run.path).as_posix()}")
-        for extra, content in extra_files(run).items():
+        for extra, content in extra_files(run, lang).items():
             archive.writestr(f"{name}/{extra}", content)
     return target
 
@@ -95,8 +100,9 @@ class HomePanel(Panel):
 
     def download(self) -> bool:
         """Pack the run and hand it to the browser; False when it cannot begin."""
+        lang = self.words.lang
         return self._with_run(
-            lambda run: pack_run(run, self.bench.folder / "downloads"),
+            lambda run: pack_run(run, self.bench.folder / "downloads", lang),
             self._hand_out,
             "home.packing",
         )
@@ -105,7 +111,8 @@ class HomePanel(Panel):
         """Hand out the report of the evaluation, a page that needs nothing else;
         False when it cannot begin.
         """
-        return self._with_run(lambda run: _report_of(run), self._hand_out, "home.packing")
+        lang = self.words.lang
+        return self._with_run(lambda run: report_in(run, lang), self._hand_out, "home.packing")
 
     def onnx(self) -> bool:
         """Export the detector as ONNX, front end inside, checked against PyTorch;
@@ -125,8 +132,9 @@ class HomePanel(Panel):
         except OSError as error:
             self.fail(error)
             return False
+        lang = self.words.lang
         return self._with_run(
-            lambda run: _copy_to(pack_run(run, self.bench.folder / "downloads"), target),
+            lambda run: _copy_to(pack_run(run, self.bench.folder / "downloads", lang), target),
             lambda path: self.say("home.saved", "good", path=path),
             "home.packing",
         )
@@ -159,14 +167,6 @@ def _hand_out(panel: HomePanel, path: Path) -> None:
     elif path.stat().st_size <= panel.MOST_LINKED:
         panel.link.value = _link(path)
     panel.say("home.packed", "good", path=path.as_posix(), size=f"{path.stat().st_size / 1e6:.1f}")
-
-
-def _report_of(run: Run) -> Path:
-    """The report, written now if the run was not evaluated yet."""
-    path = run.path / "evaluation" / "report.html"
-    if not path.exists():
-        evaluate(run)
-    return path
 
 
 def _exported(run: Run, folder: Path) -> Path:

@@ -19,22 +19,22 @@ import numpy as np
 from markupsafe import Markup
 
 from .colab import in_colab
-from .texts import LANGUAGE_NAMES, text, translate_picture, translate_refusal
+from .texts import text, translate_refusal
 from .updates import ShownJob, Updates, quietly
 from ..config import Config
 from ..evaluation.errors import wav_bytes
 from ..data.readers.sources import SIMULATE
 from ..html import render
+from ..languages import check_language
 from ..plotting.style import ACCENT, BAD, MUTED, Picture
+from ..plotting.words import translate_picture
 
 # %% ../../nbs/11b_workbench/03_panels.ipynb #849e5559
 class Wording:
     """Texts in the language of the user."""
 
     def __init__(self, lang: str = "en"):
-        if lang not in LANGUAGE_NAMES:
-            raise ValueError(f"lang needs to be one of {', '.join(LANGUAGE_NAMES)}, got {lang!r}")
-        self.lang, self.listeners = lang, []
+        self.lang, self.listeners = check_language(lang), []
         self._bound: dict = {}
 
     def __call__(self, key: str, /, **values: object) -> str:

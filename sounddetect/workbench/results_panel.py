@@ -240,7 +240,7 @@ SHOWN = {"confusion_matrix": "confusion", "roc_curve": "roc", "training_curves":
 
 
 def _judge(run: Run, lang: str) -> tuple[Evaluation, dict[str, bytes]]:
-    evaluation = evaluate(run)
+    evaluation = evaluate(run, lang=lang)
     pictures = dict.fromkeys(SHOWN.values(), b"")
     for kind, arrays in evaluation.views():
         if kind in SHOWN:

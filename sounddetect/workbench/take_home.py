@@ -8,6 +8,7 @@ __all__ = ['SCORE', 'SCORE_BAT', 'README', 'data_sheet', 'extra_files']
 # %% ../../nbs/11b_workbench/11b_take_home.ipynb #04ec2839
 import json
 
+from ..evaluation.report_texts import Phrases
 from ..html import render
 from ..runs.run_folder import Run
 from .. import __version__
@@ -124,7 +125,7 @@ SoundDetect：検出器 {name}
 
 # %% ../../nbs/11b_workbench/11b_take_home.ipynb #13451658
 _SHEET = """<!DOCTYPE html>
-<html lang="en"><meta charset="utf-8"><title>{{ name }}</title>
+<html lang="{{ lang }}"><meta charset="utf-8"><title>{{ name }}</title>
 <style>body {font: 15px/1.5 sans-serif; max-width: 760px; margin: 32px auto; padding: 0 16px}
 table {border-collapse: collapse; width: 100%} td, th {text-align: left; padding: 5px 10px;
 border-bottom: 1px solid #ccc; vertical-align: top} th {width: 46%; font-weight: 500}</style>
@@ -135,28 +136,29 @@ border-bottom: 1px solid #ccc; vertical-align: top} th {width: 46%; font-weight:
 _JUDGED = ("auc", "accuracy", "recall", "specificity", "false_alarms_per_1000")
 
 
-def data_sheet(run: Run) -> str:
-    """The data sheet of a finished run's detector, a page of HTML in both languages."""
-    detector = run.detector
+def data_sheet(
+    run: Run,
+    lang: str = "en",
+) -> str:
+    """The data sheet of a finished run's detector, a page of HTML."""
+    detector, say = run.detector, Phrases(lang)
     config, split = detector.config, run.data["split"]
     columns = ", ".join(map(str, config.data.columns or []))
-    facts = [
-        ("Task / タスク", config.task),
-        ("Classes / クラス", ", ".join(detector.classes)),
-        ("Network / モデル", config.model.architecture),
-        ("Sample rate / サンプリング周波数", f"{config.audio.sample_rate} Hz"),
-        ("Channels / チャンネル", columns or f"{config.audio.channel}"),
-        ("Threshold / しきい値", "" if detector.threshold is None else f"{detector.threshold:.6g}"),
-        ("Recordings: training, validation, test / 録音数（学習・検証・評価）",
-         ", ".join(str(len(split[part])) for part in ("train", "validation", "test"))),
-        *_judged(run),
-        ("Made with / 作成環境", f"SoundDetect {__version__}"),
-    ]
-    shown = [(title, value) for title, value in facts if value]
-    return render(_SHEET, name=run.path.resolve().name, facts=shown)
+    facts = {
+        "task": say.known("sheet.task", config.task, config.task),
+        "classes": ", ".join(detector.classes),
+        "network": config.model.architecture,
+        "rate": f"{config.audio.sample_rate} Hz",
+        "channels": columns or f"{config.audio.channel}",
+        "threshold": "" if detector.threshold is None else f"{detector.threshold:.6g}",
+        "split": ", ".join(str(len(split[part])) for part in ("train", "validation", "test"))}
+    shown = [(say.plain(f"sheet.{name}"), value) for name, value in facts.items() if value]
+    shown += [*_judged(run, say), (say.plain("sheet.made"), f"SoundDetect {__version__}")]
+    name = say.plain("title", name=run.path.resolve().name)
+    return render(_SHEET, name=name, facts=shown, lang=lang)
 
 
-def _judged(run: Run) -> list[tuple[str, str]]:
+def _judged(run: Run, say: Phrases) -> list[tuple[str, str]]:
     """Metrics of the test part, with their intervals where there are any."""
     path = run.path / "evaluation" / "metrics.json"
     metrics = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
@@ -164,13 +166,17 @@ def _judged(run: Run) -> list[tuple[str, str]]:
     for name in _JUDGED:
         interval = metrics.get(f"{name}_ci")
         if isinstance(metrics.get(name), (int, float)) and interval and None not in interval:
-            low, high = interval
-            said.append((f"{name} (95 %)", f"{metrics[name]:.3f} ({low:.3f} - {high:.3f})"))
-    few = "no intervals: too few sources / 録音元が少ないため区間なし"
-    return said or [("Test / 評価", few)] * bool(metrics)
+            low, high = (f"{end:.3f}" for end in interval)
+            ends = say.plain("interval", low=low, high=high)
+            value = f"{metrics[name]:.3f}{say.plain('in_brackets', interval=ends)}"
+            said.append((say.plain(f"metric.{name}"), value))
+    return said or [(say.plain("sheet.test"), say.plain("sheet.few"))] * bool(metrics)
 
 # %% ../../nbs/11b_workbench/11b_take_home.ipynb #33174954
-def extra_files(run: Run) -> dict[str, bytes]:
+def extra_files(
+    run: Run,
+    lang: str = "en",          # of the data sheet; README and script are in both languages
+) -> dict[str, bytes]:
     """Name and content of what is put beside the files of a finished run."""
     values = dict(name=run.path.resolve().name, version=__version__)
     report = run.path / "evaluation" / "report.html"
@@ -178,6 +184,6 @@ def extra_files(run: Run) -> dict[str, bytes]:
         "README.txt": README.format(**values).replace("\n", "\r\n").encode("utf-8-sig"),
         "score.py": SCORE.encode(),
         "score.bat": SCORE_BAT.replace("\n", "\r\n").encode("ascii"),
-        "data_sheet.html": data_sheet(run).encode(),
+        "data_sheet.html": data_sheet(run, lang).encode(),
     }
     return files | ({"report.html": report.read_bytes()} if report.exists() else {})

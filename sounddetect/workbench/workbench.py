@@ -21,7 +21,7 @@ from ..html import render
 from .panels import PANEL_STYLE, Bench, about_html, without_null
 from .plan_panel import PlanPanel
 from .results_panel import ResultsPanel
-from .texts import LANGUAGE_NAMES
+from ..languages import LANGUAGE_NAMES
 from .train_panel import TrainPanel
 from .try_panel import TryPanel
 

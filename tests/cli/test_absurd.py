@@ -8,15 +8,17 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
 import soundfile
 import torch
-from support.commands import ROOT, environment, last_line, program, start
+from support.commands import ROOT, environment, last_line, program, run_in, start
 from support.commands import in_process as command
 from support.tiny import SETTINGS, options, write_folder
 
 import sounddetect as sd
 from sounddetect.data.collection import loading
+from sounddetect.jobs.archives import Archive
 from sounddetect.training.checkpoint import load_checkpoint
 
 PATIENCE = 240  # seconds after which something is taken for hanging, also on a machine with much else to do
@@ -220,3 +222,30 @@ def test_names_in_a_plain_locale(plant, tmp_path, changes):
             *options(data__cache_dir=str(tmp_path / "cache"))]
     done = subprocess.run(told, cwd=ROOT, env=environment() | changes, capture_output=True)
     assert b"Traceback" not in done.stderr and b"codec" not in done.stderr, done.stderr.decode("utf-8", "replace")[-1500:]
+
+
+def test_an_archive_in_a_plain_locale(plant, tmp_path):
+    """Libraries in C and Parquet want the same name as Python, which here would take it for ASCII."""
+    folder = tmp_path / "異音 é"
+    folder.mkdir()
+    soundfile.write(folder / "心.wav", np.zeros(2000), 8000)
+    words = ["predict", plant / "run", folder, "--out", tmp_path / "庫"]
+    done = run_in(tmp_path, "env", "LC_ALL=C", "PYTHONUTF8=0", *program(), *words)
+    assert done.returncode == 0 and "1 recordings scored, 0 damaged" in done.stdout, done.stderr
+    assert Archive(tmp_path / "庫").complete
+
+
+def test_names_in_another_encoding(plant, tmp_path):
+    """What a Shift-JIS archive brought along is read by what opens files alone, and refused in plain words by what writes names down."""
+    folder = tmp_path / os.fsdecode("異音".encode("shift-jis"))
+    folder.mkdir()
+    soundfile.write(tmp_path / "a.wav", np.zeros(2000), 8000)
+    shutil.copy(tmp_path / "a.wav", folder / "a.wav")
+    assert command("predict", plant / "run", folder / "a.wav")[0] == 0
+    shutil.copytree(plant / "run", folder / "run")
+    sd.Detector.load(folder / "run").save(folder / "run" / "model")
+    assert sd.Detector.load(folder / "run").save(folder / "run" / "model").exists()
+    assert command("runs", tmp_path)[0] == 0
+    for words in (["predict", plant / "run", folder, "--out", tmp_path / "scores"], ["predict", plant / "run", plant / "data", "--out", folder / "scores"]):
+        code, _, err = command(*words)
+        assert code == 1 and "is not in UTF-8: rename it" in err and "codec" not in err, err

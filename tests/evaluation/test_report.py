@@ -1,6 +1,7 @@
 """The report is one page that fetches nothing, runs nothing, believes no file name, and says what metrics.json says."""
 
 import base64
+import html
 import io
 import json
 import re
@@ -114,6 +115,26 @@ def test_the_verdict_counts_what_the_predictions_say(judged, page):
     assert {key: rows[key][:2] for key in evaluation.errors.key[:30]} == {
         row.key: [row.label, row.decision] for row in evaluation.errors[:30].itertuples()
     }
+
+
+def test_a_report_in_japanese_is_whole_and_stays_japanese(judged, page, tmp_path):
+    """Every figure of the English page, sections under the same anchors, no sentence left in English."""
+    run, evaluation = judged
+    folder = evaluation.save(tmp_path / "evaluation", lang="ja")
+    text, parsed, metrics = read(folder)
+    assert '<html lang="ja">' in text and '<html lang="en">' in page[0]
+    assert [attributes for attributes, _ in parsed.figures] == [attributes for attributes, _ in page[1].figures]
+    assert [attributes["id"] for tag, attributes in parsed.tags if tag == "section"] == [
+        attributes["id"] for tag, attributes in page[1].tags if tag == "section"]
+    assert "件の録音のうち" in parsed.text and "しきい値" in parsed.text and "誤判定" in parsed.text
+    said = html.unescape(re.sub(r"<(style|pre|code)>.*?</\1>|<[^>]+>", " ", text, flags=re.S))
+    assert not re.findall(r"[A-Za-z]+ [a-z]+ [a-z]+ [a-z]+", said.replace(HOSTILE, ""))
+    evaluation.save(folder, errors=0)                                          # a new threshold, say
+    assert '<html lang="ja">' in read(folder)[0]
+    evaluation.save(folder, errors=0, lang="en")
+    assert '<html lang="en">' in read(folder)[0]
+    with pytest.raises(ValueError, match="one of en, ja"):
+        sd.evaluate(run, lang="de")
 
 
 def test_nothing_is_fetched_and_nothing_runs(page):

@@ -19,7 +19,7 @@ from sounddetect.config import Config
 PACKAGE, NOTEBOOKS = ROOT / "sounddetect", ROOT / "nbs"
 # Floors from below, each with its households in order; a module imports from what stands before its household.
 FLOORS = [
-    ["parts", "files", "html", "foreign_text", "progress", "settings", "config"],
+    ["parts", "files", "html", "foreign_text", "languages", "progress", "settings", "config"],
     ["data.beats", "data.simulation", "data.sounds", "data.readers", "data.store", "data.collection", "data.inspection"],
     ["machine", "signal"],
     ["models"],

@@ -137,3 +137,10 @@ def test_cleaned_sound_that_the_disk_does_not_take(tmp_path, small_files):
     with pytest.raises(OSError, match=r"a\.wav cannot be written: .* Is there room"), replacing(tmp_path / "a.wav") as draft:
         _write_audio(draft, None, iter([np.zeros((1, 100_000), np.float32)]), 8000)
     assert not list(tmp_path.iterdir())
+
+
+def test_recordings_that_the_disk_does_not_take_as_wav(tmp_path, small_files):
+    recordings = sd.Recordings.from_arrays([np.zeros(100_000)], 8000, ["OK"])
+    with pytest.raises(OSError, match=r"wav/OK/.*\.wav cannot be written: .* Is there room"):
+        recordings.to_wav(tmp_path / "wav")
+    assert not list(tmp_path.iterdir())

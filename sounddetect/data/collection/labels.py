@@ -14,6 +14,7 @@ from pathlib import PurePosixPath
 import pandas as pd
 
 from ...settings.automatic import USUAL_CLASSES, USUAL_SPELLINGS
+from ...settings.several_labels import WITHOUT_LABEL, joined_labels, labels_in
 
 # %% ../../../nbs/01_data/3_collection/00_labels.ipynb #f82758fc
 CLASSES, SPELLINGS = USUAL_CLASSES, USUAL_SPELLINGS
@@ -30,8 +31,9 @@ def canonical_label(
     value: object,                   # as found in a file: str, int, or None where there is no label
     classes: Sequence[str] = CLASSES,         # names of the classes
     labels: Mapping[str, str] | None = None,  # further spellings: {spelling: class name}
+    several: bool = False,                   # whether it may be several, or `WITHOUT_LABEL`
 ) -> str | None:                             # one of `classes`, or None for an unlabelled recording
-    """Class name that `value` stands for.
+    """Class name that `value` stands for; of several, the names as `joined_labels` joins them.
 
     `labels` wins over the class names, these over the usual spellings; case and surrounding blanks
     do not matter. Raises `ValueError` for a spelling that is not known.
@@ -44,10 +46,19 @@ def canonical_label(
     known = {name: SPELLINGS[name] for name in SPELLINGS if SPELLINGS[name] in classes}
     known |= {name.casefold(): name for name in classes}
     known |= {str(name).strip().casefold(): label for name, label in (labels or {}).items()}
+    if several and spelling not in known:
+        names = labels_in(str(value))
+        if spelling == WITHOUT_LABEL:
+            return WITHOUT_LABEL
+        if len(names) > 1:
+            found = (canonical_label(name, classes, labels, True) for name in names)
+            return joined_labels(name for name in found if name)
     if spelling not in known:
         # a text that went astray
         value = f"{value[:40]}..." if isinstance(value, str) and len(value) > 40 else value
         hint = " or ".join(f"{{{value}: {name}}}" for name in classes[:2])
+        if len(labels_in(str(value))) > 1:
+            hint += "; several labels at once are learnt by task: multilabel"
         raise ValueError(
             f"label {value!r} is not one of {', '.join(known)}; "
             f"say what it is in data.labels, such as {hint}"
@@ -93,9 +104,11 @@ def _or_none(value: object, classes: Sequence[str], labels: Mapping[str, str] | 
 def find_classes(
     values: Iterable,                         # labels as written; None where there is none
     labels: Mapping[str, str] | None = None,  # further spellings: {spelling: class name}
+    several: bool = False,                    # whether a recording may have several
 ) -> list[str]:                               # sorted, or `CLASSES`
     """Names of the classes that labels speak of."""
-    written = {value for value in values if text_or_none(value) is not None}
+    written = {one for value in values if text_or_none(value) is not None
+               for one in (labels_in(value) if several and isinstance(value, str) else [value])}
     meant = {value: _or_none(value, CLASSES, labels) for value in written}
     usual = {name for value, name in meant.items() if name and not str(value).strip().isdigit()}
     if usual >= set(CLASSES) or set(meant.values()) <= set(CLASSES):
@@ -113,11 +126,17 @@ def class_names(
     values: Iterable,                           # labels as written, None where there is none
     classes: Sequence[str] | None = None,       # names of the classes; None: as the labels say
 ) -> list[str | None]:
-    """Class name of each label. Raises `ValueError` for one that is not among `classes`."""
+    """Class name of each label, or those of a list of labels as one text.
+
+    Raises `ValueError` for one that is not among `classes`.
+    """
+    values = [joined_labels(map(str, value)) if isinstance(value, (list, tuple, set)) else value
+              for value in values]
     values = [None if text_or_none(value) is None else value for value in values]
-    classes = find_classes(values) if classes is None else classes
+    classes = find_classes(values, several=True) if classes is None else classes
     return [
-        canonical_label(value if isinstance(value, float) else text_or_none(value), classes)
+        canonical_label(value if isinstance(value, float) else text_or_none(value), classes,
+                        several=True)
         for value in values
     ]
 

@@ -372,14 +372,16 @@ def _typed(values: list) -> list:
     return values
 
 # %% ../../../nbs/01_data/3_collection/06_loading.ipynb #fefcc599
-def _classes_among(recordings: Recordings, spellings: list, entries: list, labels) -> list[str]:
+def _classes_among(
+    recordings: Recordings, spellings: list, entries: list, labels, several: bool
+) -> list[str]:
     """Names of the classes, as files and manifests say, else names of files, else folders."""
     said = [
         entry.columns["label"] if entry and "label" in entry.columns else spelling
         for spelling, entry in zip(spellings, entries)
     ]
     if any(spelling is not None for spelling in said):
-        return find_classes(said, labels)
+        return find_classes(said, labels, several)
     sources = recordings.table["source"].unique()
     named = [describe_name(source).get("label") for source in sources]
     if any(named):
@@ -393,6 +395,7 @@ def _label(
     entries: list,           # of manifests
     classes: Sequence[str],
     labels: Mapping[str, str] | None,
+    several: bool,           # whether a recording may have several
 ) -> tuple[list, dict[str, list[int]]]:
     """Spelling of each label that counts, and for each message of what is not known the
     recordings that are meant.
@@ -416,7 +419,7 @@ def _label(
         # 1 and True are equal, and mean different things
         as_typed = type(spelling), spelling
         if as_typed not in known:
-            known[as_typed] = _known(spelling, classes, labels)
+            known[as_typed] = _known(spelling, classes, labels, several)
         name, message = known[as_typed]
         names.append(name)
         if message:
@@ -425,10 +428,10 @@ def _label(
     return spellings, dict(wrong)
 
 
-def _known(spelling, classes, labels) -> tuple[str | None, str | None]:
+def _known(spelling, classes, labels, several=False) -> tuple[str | None, str | None]:
     """Class that a spelling stands for, or why it stands for none."""
     try:
-        return canonical_label(spelling, classes, labels), None
+        return canonical_label(spelling, classes, labels, several), None
     except ValueError as error:
         return None, str(error)
 
@@ -462,6 +465,7 @@ class Loading:
     sample_rate: int | str = "auto"
     classes: Sequence[str] | str = CLASSES
     labels: Mapping[str, str] | None = None
+    several: bool = False     # a recording may have several labels, or none of the classes
     group_by: str = "auto"
     condition: str | None = None
     variable: str | None = None
@@ -475,9 +479,11 @@ class Loading:
     @classmethod
     def of(cls, config: Config | None = None, **options) -> "Loading":
         """What a configuration says (None: the defaults), but for the options that are not None."""
+        is_open = config is None
         config = Config() if config is None else Config.given(config)
-        in_data = set(cls.__dataclass_fields__) - {"sample_rate", "unknown_labels"}
-        said = {name: getattr(config.data, name) for name in in_data}
+        several = is_open or config.task in ("auto", "multilabel")
+        in_data = set(cls.__dataclass_fields__) - {"sample_rate", "unknown_labels", "several"}
+        said = {name: getattr(config.data, name) for name in in_data} | {"several": several}
         said["sample_rate"] = config.audio.sample_rate
         said["unknown_labels"] = "skip" if config.data.skip_bad else "refuse"
         return cls(**said | {name: value for name, value in options.items() if value is not None})
@@ -536,11 +542,12 @@ def _understand(paths, how: Loading, found: _Found, stored: dict, unreachable: d
     assumed = recordings.table["sample_rate"].to_numpy() == 0
     recordings.table.loc[assumed, "sample_rate"] = how.usual_rate
     classes = (
-        _classes_among(recordings, spellings, entries, how.labels)
+        _classes_among(recordings, spellings, entries, how.labels, how.several)
         if how.classes == "auto"
         else list(how.classes)
     )
-    spellings, unknown = _label(recordings, spellings, entries, classes, how.labels)
+    spellings, unknown = _label(
+        recordings, spellings, entries, classes, how.labels, how.several)
     recordings.table["group"] = _groups(recordings.table, how.group_by)
     set_conditions(recordings.table, how.condition, strict)
     problems = [

@@ -135,8 +135,13 @@ def _entry(line: int, cells: dict[str, str]) -> Entry:
         end_s,
         int(channel) if channel.isdigit() else channel or None,
         check_rate(_number("sample_rate", rate), "sample_rate") if rate else None,
-        {name: cell or None for name, cell in cells.items()},
+        {name: _labels(cell) if name == "label" else cell or None for name, cell in cells.items()},
     )
+
+
+def _labels(cell: str) -> str | None:
+    """Labels divided by commas, as in AudioSet; a comma with a blank behind belongs to a name."""
+    return re.sub(r",(?=[^\s\d])", ";", cell) or None
 
 
 def _seconds(name: str, cell: str) -> float | None:

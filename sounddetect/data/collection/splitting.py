@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from .recordings import Recordings
+from ...settings.several_labels import labels_in
 
 # %% ../../../nbs/01_data/3_collection/07_splitting.ipynb #6365f3ad
 _BLOCK = 1024        # groups
@@ -163,7 +164,8 @@ def _counts(table, n_parts):
         raise ValueError(f"training needs labels; without one are {len(unlabelled)} recordings: "
                          f"{', '.join(unlabelled[:20])}. Put audio files into folders OK and NG, "
                          "or name their folders in data.labels")
-    counts = pd.crosstab(table["group"], table["label"])
+    each = table.assign(label=table["label"].map(labels_in)).explode("label")
+    counts = pd.crosstab(each["group"], each["label"])
     if counts.shape[1] < 2:
         only = (f"all {len(table)} are {counts.columns[0]}" if len(table)
                 else "there are no recordings")
@@ -186,7 +188,8 @@ def _too_few(label, n_groups, n_parts):
 
 def _check_parts(split, counts, with_test):
     for name, part in zip(split._fields, split):
-        missing = set(counts.columns) - set(part.table["label"])
+        there = {label for said in part.table["label"] for label in labels_in(said)}
+        missing = set(counts.columns) - there
         if missing and (with_test or name != "test"):
             label = sorted(missing)[0]
             raise ValueError(

@@ -16,6 +16,7 @@ import numpy as np
 import soundfile
 
 from .rows import About, Row, check_rate, refuse_unfolding
+from ...foreign_text import for_c
 
 # %% ../../../nbs/01_data/1_readers/03_audio_files.ipynb #fc59b127
 ByteOrder = Literal["little", "big"]
@@ -138,7 +139,7 @@ def read_audio(path: str | Path, about: About) -> Iterator[Row]:
     path = Path(path)
     _refuse_cut_off(path)
     try:
-        info = soundfile.info(str(path))
+        info = soundfile.info(for_c(path))
     except soundfile.LibsndfileError as error:
         raise ValueError(_reason(error)) from None
     if info.format not in _FORMS:
@@ -159,7 +160,7 @@ def read_audio(path: str | Path, about: About) -> Iterator[Row]:
 
 def _blocks(path: Path) -> Iterator[np.ndarray]:
     try:
-        with soundfile.SoundFile(path) as file:
+        with soundfile.SoundFile(for_c(path)) as file:
             promised, n_samples = file.frames, 0
             while len(
                 block := file.read(max(1, _BLOCK // file.channels), "float32", always_2d=True)

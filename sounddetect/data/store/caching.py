@@ -19,6 +19,7 @@ from tqdm import tqdm
 from ..readers.reading import read_rows, reader_version
 from ..readers.rows import About
 from .stores import CacheError, ScratchWriter, Store, StoreWriter, find_stores
+from ...foreign_text import OTHER_ENCODING
 from ...progress import progress_bar
 
 # %% ../../../nbs/01_data/2_store/01_caching.ipynb #bf521962
@@ -110,7 +111,7 @@ def _fingerprints(sources, how):
         except OSError as error:
             return None, error.strerror or str(error)
         except UnicodeEncodeError:
-            return None, "the name of the file or of a folder above it is not in UTF-8: rename it"
+            return None, OTHER_ENCODING
 
     with ThreadPoolExecutor(16) as pool:
         found = dict(zip(sources, pool.map(one, sources.items())))
