@@ -10,7 +10,7 @@ RECORDINGS := $(if $(DATA),data,.cache/simulated)
 train: $(VENV)/.installed
 	@if [ "$(RECORDINGS)" = ".cache/simulated" ] && [ ! -d .cache/simulated ]; then \
 		echo "data/ holds no recordings: simulating a machine into .cache/simulated"; \
-		rm -rf .cache/simulated.tmp; $(BIN)/sounddetect simulate .cache/simulated.tmp --recordings 240 && mv .cache/simulated.tmp .cache/simulated; fi
+		rm -rf .cache/simulated.tmp; $(BIN)/sounddetect simulate .cache/simulated.tmp --recordings 240 > /dev/null && mv .cache/simulated.tmp .cache/simulated; fi
 	$(BIN)/sounddetect train $(RECORDINGS) --config config.yaml
 
 # The workbench as a page in the browser.

@@ -46,7 +46,9 @@ def settings_of_model(config: Config) -> dict:
                        "settings": settings} for part, settings in _parts_of(config)],
             "config": config.model_dump(include={"audio", "preprocessing"})
             | {"data": {"classes": list(config.data.classes), "labels": dict(config.data.labels),
-                        **({"columns": config.data.columns} if config.data.columns else {})},
+                        # how files of the plant are read, where training had to be told
+                        **{name: value for name in ("columns", "variable")
+                           if (value := getattr(config.data, name))}},
                "inference": {"threshold": inference.working_threshold,
                              **({"thresholds": inference.thresholds} if inference.thresholds
                                 else {}),

@@ -276,22 +276,26 @@ def save_denoising(
     folder: Path,
     lang: str | None = None,  # of report and pictures; None: as the report that is there
 ) -> Path:
-    """Write metrics, tables, pictures, examples and `report.html`."""
+    """Write metrics, tables, pictures, examples and `report.html`.
+
+    While `metrics.json` is there, everything else is of the same evaluation.
+    """
     lang = language_of(folder / "report.html") if lang is None else check_language(lang)
     folder.mkdir(parents=True, exist_ok=True)
     sweep(folder)
-    write_json(folder / "metrics.json", evaluation.metrics)
+    metrics = evaluation.metrics
+    pictures = {kind: png_in(drawn, lang) for kind, drawn in evaluation.pictures()}
+    told = [folder / "metrics.json", folder / "report.html"]        # first to go, last to come
+    for left in [*told, *(file for k in range(1, EXAMPLES + 1) for file in _files_of(folder, k))]:
+        left.unlink(missing_ok=True)
     write_text(folder / "predictions.csv", csv_text(evaluation.predictions, index=False))
     write_text(folder / "by_snr.csv", evaluation.by_snr.to_csv())
-    pictures = {kind: png_in(drawn, lang) for kind, drawn in evaluation.pictures()}
-    for k in range(1, EXAMPLES + 1):
-        for left in _files_of(folder, k):
-            left.unlink(missing_ok=True)
     for name, png in pictures.items():
         write_bytes(folder / f"{name}.png", png)
     for k, example in enumerate(evaluation.examples, 1):
         for file, content in zip(_files_of(folder, k), (example.png, *example.sounds)):
             write_bytes(file, content)
+    write_json(folder / "metrics.json", metrics)
     write_text(folder / "report.html", denoising_report(evaluation, pictures, lang))
     return folder
 

@@ -242,16 +242,19 @@ def save_evaluation(
 ) -> Path:                       # `folder`
     """Write `metrics.json`, `predictions.csv`, tables, pictures, `errors/` and `report.html`.
 
-    What an earlier evaluation has left in `folder` and this one does not make is removed.
+    What an earlier evaluation has left in `folder` and this one does not make is removed. While
+    `metrics.json` is there, everything else is of the same evaluation.
     """
     folder = Path(folder)
     lang = language_of(folder / "report.html") if lang is None else check_language(lang)
     folder.mkdir(parents=True, exist_ok=True)
     sweep(folder)
-    old = [folder / f"{kind}.png" for kind in DRAWERS if kind != "training_curves"]
-    for left in [*old, *(folder / f"by_{column}.csv" for column in CONDITIONS)]:
-        left.unlink(missing_ok=True)
+    metrics = evaluation.metrics
     pictures = {kind: png_in(picture, lang) for kind, picture in evaluation.pictures()}
+    told = [folder / "metrics.json", folder / "report.html"]        # first to go, last to come
+    old = [folder / f"{kind}.png" for kind in DRAWERS if kind != "training_curves"]
+    for left in [*told, *old, *(folder / f"by_{column}.csv" for column in CONDITIONS)]:
+        left.unlink(missing_ok=True)
     for kind, png in pictures.items():
         write_bytes(folder / f"{kind}.png", png)
     predictions = evaluation.predictions
@@ -263,8 +266,8 @@ def save_evaluation(
     for column, table in tables.items():
         name = "per_class" if column == "class" else f"by_{column}"
         write_text(folder / f"{name}.csv", csv_text(table))
-    write_json(folder / "metrics.json", evaluation.metrics)
     cases = _collect_errors(evaluation, folder / "errors", errors, lang)
+    write_json(folder / "metrics.json", metrics)
     write_report(findings_of(evaluation, pictures, tables, cases, lang), folder / "report.html")
     return folder
 

@@ -27,13 +27,14 @@ METRICS = {
     "average_precision": ("average precision", "平均適合率"),
     "mean_average_precision": ("mAP", "mAP"),
     "f1_micro": ("F1, micro", "F1（全ラベル合計）"),
+    "top_3_accuracy": ("among the first three", "上位 3 位以内の正解率"),
 }
 _TITLES = {      # as a heading in English; in Japanese there is no difference
     "accuracy": "Judged right", "precision": "Precision", "recall": "Recall", "f1": "F1",
     "specificity": "Specificity", "false_alarms_per_1000": "False alarms per 1000",
     "auc": "AUC", "p_auc": "pAUC, standardised", "p_auc_plain": "pAUC, plain",
     "average_precision": "Average precision", "mean_average_precision": "mAP",
-    "f1_micro": "F1, micro",
+    "f1_micro": "F1, micro", "top_3_accuracy": "Among the first three",
 }
 _MEANINGS = {
     "accuracy": ("fraction of all recordings", "全録音のうち、正しく判定した割合"),
@@ -57,6 +58,8 @@ _MEANINGS = {
         "平均適合率のクラス平均（偶然なら、そのラベルが付いた録音の割合と同じ）"),
     "f1_micro": ("joins precision and recall over all labels of all recordings",
                  "全録音の全ラベルを合わせた適合率と再現率の調和平均"),
+    "top_3_accuracy": ("fraction of recordings whose class has one of the three highest scores",
+                       "スコアの高い 3 クラスに正解が含まれる録音の割合"),
 }
 _OF_CLASSES = {   # where there is no class to be found
     "precision": ("fraction of decisions for a class that are right, mean over classes",

@@ -35,7 +35,7 @@ from ..data.readers.numeric_csv import csv_kind
 from ..data.readers.reading import kind_of, suffixes
 from ..data.readers.sources import source_of
 from ..detector.detector import Scorer
-from ..files import locked, replacing, sweep, write_json
+from ..files import locked, replacing, sweep, write_json, write_text
 from ..foreign_text import escape_controls, refuse_other_encoding
 from .cross_validation import stoppable
 from .fleets import Fleet
@@ -373,12 +373,36 @@ class Archive:
             where: which rows, as a filter of PyArrow, such as `pyarrow.dataset.field("date") ==
                 "2026-03-01"`. None: all of them.
         """
-        return _read(self.path / "recordings", columns, where)
+        return self._rows("recordings", columns, where)
 
     @property
     def damaged(self) -> pd.DataFrame:
         """`key` and `problem` of each file or recording that could not be scored."""
-        return _read(self.path / "damaged", ["key", "problem"], None)
+        return self._rows("damaged", ["key", "problem"], None)
+
+    def _rows(self, kind: str, columns, where) -> pd.DataFrame:
+        n_shards = self.about["n_shards"]
+        gone = [name for name in _written(self.path, n_shards)
+                if name.startswith(f"{kind}/") and not (self.path / name).exists()]
+        if gone:
+            raise FileNotFoundError(
+                f"{self.path / gone[0]} is missing"
+                f"{f', and {len(gone) - 1} files more' if len(gone) > 1 else ''}: copy the whole "
+                "folder again from where it was written, or score the archive again with another "
+                "--out")
+        return _read(self.path / kind, columns, where)
+
+
+def _written(folder: Path, n_shards: int) -> list[str]:
+    """Files of the shards that are counted, as `written.txt` has them; an older version wrote
+    none.
+    """
+    try:
+        lines = (folder / "written.txt").read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        return []
+    return [line for line in lines if (found := re.search(r"/part-(\d{8})\.parquet$", line))
+            and int(found[1]) < n_shards]
 
 
 def _read(folder: Path, columns, where) -> pd.DataFrame:
@@ -410,8 +434,8 @@ def _identity(detector: Scorer | Fleet) -> str:
 
 # %% ../../nbs/10_jobs/15_archives.ipynb #f0c491ec
 def _write_shard(out: Path, shard: Shard, table: pd.DataFrame, problems: list[dict]) -> None:
-    """Rows of a shard, a file for each day and condition."""
-    name = f"part-{shard.number:08d}.parquet"
+    """Rows of a shard, a file for each day and condition, and their names in `written.txt`."""
+    name, written = f"part-{shard.number:08d}.parquet", []
     if len(table):
         table = table.assign(condition=table["condition"].fillna(UNKNOWN)
                              if "condition" in table else UNKNOWN)
@@ -421,8 +445,14 @@ def _write_shard(out: Path, shard: Shard, table: pd.DataFrame, problems: list[di
     for (date, condition), rows in table.groupby(["date", "condition"]) if len(table) else ():
         folder = out / "recordings" / f"date={date}" / f"condition={quote(condition, safe=' ')}"
         _write_table(folder / name, rows.drop(columns=["date", "condition"]))
+        written.append(folder / name)
     if problems:
         _write_table(out / "damaged" / name, pd.DataFrame(problems)[["key", "problem"]].astype(str))
+        written.append(out / "damaged" / name)
+    with open(out / "written.txt", "a", encoding="utf-8") as file:
+        file.writelines(f"{path.relative_to(out).as_posix()}\n" for path in written)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def _write_table(path: Path, table: pd.DataFrame) -> None:
@@ -437,6 +467,9 @@ def _forget_uncounted(out: Path, n_shards: int) -> None:
     for path in out.glob("*/**/part-*.parquet"):
         if int(path.stem.removeprefix("part-")) >= n_shards:
             path.unlink()
+    if (out / "written.txt").exists():
+        lines = _written(out, n_shards)
+        write_text(out / "written.txt", "".join(f"{line}\n" for line in lines))
 
 
 def _alone_in(out: Path) -> TextIO:

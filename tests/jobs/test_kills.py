@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from support.commands import run_command, run_killed
-from support.tiny import options, write_folder
+from support.tiny import options, write_folder, write_json
 
 from sounddetect.training.trainer import MACHINE_COLUMNS
 
@@ -106,3 +106,30 @@ def test_killed_at_a_call_it_ends_with_the_same_files(root, command, fraction):
     drafts = [path for path in folder.rglob("*.tmp") if "cache" not in path.parts]  # where they go after ten minutes
     assert not drafts, f"{where}: {drafts}"
     shutil.rmtree(folder)
+
+
+def test_an_evaluation_that_is_killed_leaves_no_metrics_beside_predictions_of_others(root):
+    """Killed before a table, the list of errors or the metrics are put in their place, judging recordings that the run has not met."""
+    for seed in (11, 12):
+        write_json(root / "others" / f"{seed}.json", ["OK", "OK", "NG"], seed=seed)
+    words = ["evaluate", "run", "../others"]
+    whole = begun(root, "others whole", "evaluate")
+    before = outcome(whole)
+    calls = run_killed(whole, 0, *words).calls
+    of_all = {f"run/evaluation/{name}" for name in ("metrics.json", "predictions.csv", "per_class.csv", "errors/errors_by_source.csv")}
+    after = outcome(whole)
+    assert all(before[name] != after[name] for name in of_all)
+    for name in sorted(of_all - {"run/evaluation/predictions.csv"}):
+        number = 1 + next(n for n, call in enumerate(calls) if call.startswith(f"os.rename {name}."))
+        folder = begun(root, f"others {number}", "evaluate")
+        assert run_killed(folder, number, *words).returncode == -9
+        found = outcome(folder)
+        if "run/evaluation/metrics.json" in found:
+            states = [{name: found[name] for name in of_all} == {name: content[name] for name in of_all} for content in (before, after)]
+            assert any(states), f"before {calls[number - 1]}"
+        else:
+            assert not (folder / "run" / "evaluation" / "report.html").exists()
+        done = run_command(folder, *words)
+        assert done.returncode == 0, done.stderr
+        assert {name: content for name, content in outcome(folder).items() if content} == {name: content for name, content in after.items() if content}
+        shutil.rmtree(folder)
