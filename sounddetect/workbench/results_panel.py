@@ -390,7 +390,8 @@ def _show(panel: ResultsPanel) -> None:
     """Verdict, table and list of errors, in the language of the user."""
     evaluation, words = panel.bench.evaluation, panel.words
     findings = findings_of(evaluation, {}, {}, lang=words.lang)
-    panel.verdict.value = render(_VERDICT, color=ACCENT, said=verdict(findings, with_commands=False))
+    said = verdict(findings, with_commands=False)
+    panel.verdict.value = render(_VERDICT, color=ACCENT, said=said)
     panel.table.value = html_table(_in_words(evaluation.table(), words))
     for widget in (panel.threshold, panel.chosen, panel.effect, panel._setting):
         widget.layout.display = "" if evaluation.threshold is not None else "none"
