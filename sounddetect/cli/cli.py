@@ -6,6 +6,7 @@
 __all__ = ['main']
 
 # %% ../../nbs/11a_cli/07_cli.ipynb #b655c706
+import atexit
 import contextlib
 import errno
 import io
@@ -80,6 +81,10 @@ def _leave(stream) -> None:
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
+_SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP")
+            if hasattr(signal, name)]                       # that ask a program to end
+
+
 @contextlib.contextmanager
 def _terminated():
     """Within, SIGTERM and SIGHUP end the program as Ctrl-C does: what is begun is put away."""
@@ -90,8 +95,7 @@ def _terminated():
     def end(number, frame):
         raise SystemExit(128 + number)
 
-    numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
-    before = {number: signal.getsignal(number) for number in numbers}
+    before = {number: signal.getsignal(number) for number in _SIGNALS if number != signal.SIGINT}
     ours = [number for number, handler in before.items() if handler == signal.SIG_DFL]
     for number in ours:
         signal.signal(number, end)
@@ -100,6 +104,29 @@ def _terminated():
     finally:
         for number in ours:
             signal.signal(number, before[number])
+
+
+def _on_signals(what) -> None:
+    """What happens from here on when the program is asked to end."""
+    with contextlib.suppress(ValueError):                   # not in the main thread
+        for number in _SIGNALS:
+            signal.signal(number, what)
+
+
+@contextlib.contextmanager
+def _keeping_its_code():
+    """The program ends with the code of its command, also when it is asked to end once more while
+    Python puts everything away: at once by `os._exit`, and at the very end without a word.
+    """
+    code: object = 0
+    atexit.register(_on_signals, signal.SIG_IGN)
+    try:
+        yield
+    except SystemExit as end:
+        code = end.code or 0
+        raise
+    finally:
+        _on_signals(lambda number, frame: os._exit(code if isinstance(code, int) else 1))
 
 
 def _said(error: Exception) -> object:
@@ -126,7 +153,10 @@ def main(arguments: list[str] | None = None) -> None:
     """Run a command; ends by `SystemExit` with the code of the table above."""
     if arguments is None:
         _begin_in_utf8()
-    arguments = sys.argv[1:] if arguments is None else list(arguments)
+        with _keeping_its_code():
+            main(sys.argv[1:])
+        return
+    arguments = list(arguments)
     debug = "--debug" in arguments
     # a letter that does not fit is no reason to end
     for stream in (sys.stdout, sys.stderr):

@@ -249,3 +249,25 @@ def test_names_in_another_encoding(plant, tmp_path):
     for words in (["predict", plant / "run", folder, "--out", tmp_path / "scores"], ["predict", plant / "run", plant / "data", "--out", folder / "scores"]):
         code, _, err = command(*words)
         assert code == 1 and "is not in UTF-8: rename it" in err and "codec" not in err, err
+
+
+ASKED_AGAIN = """
+import atexit, os, signal, sys, threading
+when, number = sys.argv.pop(1), int(sys.argv.pop(1))
+def ask():
+    os.kill(os.getpid(), number)
+    signal.sigpending()                                      # a handler runs between two instructions
+if when == "while its threads end":
+    threading._register_atexit(ask)
+else:
+    atexit.register(ask)                                     # before main, so after what main has registered
+from sounddetect.cli.cli import main
+main()
+"""
+
+
+@pytest.mark.parametrize("when", ["while its threads end", "at the very end"])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_asked_to_end_while_it_ends_it_keeps_its_code(tmp_path, when, number):
+    done = run_in(tmp_path, sys.executable, "-c", ASKED_AGAIN, when, int(number), "evaluate", "nowhere")
+    assert done.returncode == 1 and "nowhere is no run" in done.stderr and "Traceback" not in done.stderr, (done.returncode, done.stderr)
