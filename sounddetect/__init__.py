@@ -34,6 +34,7 @@ _FACE = {
     "tune": "jobs.tuning",
     "compare": "jobs.comparison",
     "label_doubts": "jobs.doubts",
+    "trend": "jobs.trends",
     "error_cases": "evaluation.errors",
     "errors_by_source": "evaluation.errors",
     "Workbench": "workbench.workbench",

@@ -18,8 +18,8 @@ from ..settings.yaml_files import MAX_VALUES, n_values
 
 # %% ../../nbs/11a_cli/00_commands.ipynb #7ce84573
 ORDER = ("simulate", "check", "explore", "plan", "config", "train", "resume", "cross-validate",
-         "tune", "evaluate", "report", "threshold", "compare", "runs", "predict", "denoise",
-         "watch", "adapt", "export", "app", "serve", "registry",
+         "tune", "evaluate", "report", "threshold", "compare", "runs", "predict", "trend",
+         "denoise", "watch", "adapt", "export", "app", "serve", "registry",
          "setup-clearml")
 
 

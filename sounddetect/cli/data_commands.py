@@ -23,7 +23,7 @@ def simulate(
     seed: Annotated[int, typer.Option(help="the same seed gives the same bytes")] = 0,
     form: Annotated[str, typer.Option(
         help="new or legacy (JSON), wav, classes (a folder for each fault), multilabel (up to two "
-        "faults at once), dcase or dcase2020, "
+        "faults at once), dcase or dcase2020, wear (a bearing that wears out), "
         "noisy (heart sounds and drives), esc (ten sounds of the surroundings)")] = "new",
     fault_level: Annotated[Optional[float], typer.Option(
         help="level of the faults in dB; -6, if nothing is said: they have to be learnt, "

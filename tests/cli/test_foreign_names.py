@@ -59,7 +59,7 @@ def test_names_only_show(command, plant, tmp_path):
     assert all(key.startswith(("=", "$a_")) for key in keys) and any(key.startswith("=") for key in keys)
     assert (run / "evaluation" / "confusion_matrix.png").exists() and (run / "evaluation" / "report.html").exists()
 
-    for words in (["predict", run, plant], ["evaluate", run], ["report", run], ["runs", run.parent]):
+    for words in (["predict", run, plant], ["trend", run, plant, "--out", tmp_path / "trend"], ["evaluate", run], ["report", run], ["runs", run.parent]):
         result = command(*words)
         assert_obeys_nothing(result)
         assert result.returncode == 0, result.stderr
