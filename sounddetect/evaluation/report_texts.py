@@ -117,6 +117,20 @@ _HEAD = {
         "異常なのか、未知の条件での正常なのかを区別できないため、判定は当てになりません。"
         "新しい条件での正常な録音なら、10 件ほどで検出器を適応させられます："
         "sounddetect adapt {run} PATH..."),
+    "verdict.foreign.here": (
+        "{n} of {recordings} ({names}) are unlike anything that this detector has learnt from: "
+        "what is decided of them is worth little. Good ones of a new condition? Ten of them "
+        "adapt the detector. Otherwise record more such, and train with them.",
+        "{recordings}のうち {n} 件（{names}）は、学習したどの録音とも似ていません。"
+        "異常なのか、未知の条件での正常なのかを区別できないため、判定は当てになりません。"
+        "新しい条件での正常な録音なら、10 件ほどで検出器を適応させられます。"
+        "それ以外は、同じ条件の録音を増やして学習し直してください。"),
+    "verdict.swapped": (
+        "Scores are the wrong way round: {bad} mostly score lower than {good} (AUC {auc}). Are "
+        "the labels of these recordings swapped? Check them before you judge the detector.",
+        "{bad} の録音のスコアが、{good} の録音より低い傾向にあります（AUC {auc}）。"
+        "ラベルが逆になっていませんか。検出器の良し悪しを判断する前に、"
+        "録音のラベルを確認してください。"),
     "more": ("{names} and {n} more", "{names} ほか {n} 件"),
     "in_brackets": (" (95 %: {interval})", "（95 % 信頼区間：{interval}）"),
     "interval": ("{low} to {high}", "{low}～{high}"),
