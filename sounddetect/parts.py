@@ -134,6 +134,8 @@ _BUILT_IN = [
            f"sounddetect.signal.spec_augment:{of}")
       for name, of in (("random_crop", "RandomCrop"), ("time_roll", "TimeRoll"),
                        ("random_erasing", "RandomErasing"))],
+    Part("augmentation", "pitch_shift", "sounddetect.signal.settings:PitchShiftSettings",
+         "sounddetect.signal.pitch_shift:PitchShift"),
     Part("feature", "waveform", None, "sounddetect.signal.features:Waveform"),
     Part("feature", "log_mel", "sounddetect.signal.settings:LogMelSettings",
          "sounddetect.signal.features:LogMel"),

@@ -264,6 +264,8 @@ def compare(
     data: Annotated[Optional[list[Path]], typer.Option(
         help="recordings to judge all of them on now; without it, those of each last evaluation"
     )] = None,
+    picture: Annotated[Optional[Path], typer.Option(
+        help="PNG file to write: how all of them learnt, epoch by epoch")] = None,
     json: Annotated[bool, typer.Option("--json", help="print everything as JSON")] = False,
 ) -> None:
     """Compare runs on the recordings that they have in common.
@@ -278,6 +280,11 @@ def compare(
     recordings = load_recordings(data, Run(runs[0]).config) if data else None
     compared = put_side_by_side(*runs, recordings=recordings)
     print(dumps(compared.to_dict(), ensure_ascii=False, indent=2) if json else compared)
+    if picture is not None:
+        from sounddetect.files import write_bytes
+
+        write_bytes(picture, compared.picture().to_png())
+        print(f"picture: {picture}", file=sys.stderr)
 
 # %% ../../nbs/11a_cli/02_judging_commands.ipynb #7fe79238
 _SHOWN = ("path", "state", "task", "epochs", "started", "auc", "recall", "false_alarms_per_1000",

@@ -27,13 +27,14 @@ METRICS = {
     "average_precision": ("average precision", "平均適合率"),
     "mean_average_precision": ("mAP", "mAP"),
     "f1_micro": ("F1, micro", "F1（全ラベル合計）"),
+    "top_3_accuracy": ("among the first three", "上位 3 位以内の正解率"),
 }
 _TITLES = {      # as a heading in English; in Japanese there is no difference
     "accuracy": "Judged right", "precision": "Precision", "recall": "Recall", "f1": "F1",
     "specificity": "Specificity", "false_alarms_per_1000": "False alarms per 1000",
     "auc": "AUC", "p_auc": "pAUC, standardised", "p_auc_plain": "pAUC, plain",
     "average_precision": "Average precision", "mean_average_precision": "mAP",
-    "f1_micro": "F1, micro",
+    "f1_micro": "F1, micro", "top_3_accuracy": "Among the first three",
 }
 _MEANINGS = {
     "accuracy": ("fraction of all recordings", "全録音のうち、正しく判定した割合"),
@@ -57,6 +58,8 @@ _MEANINGS = {
         "平均適合率のクラス平均（偶然なら、そのラベルが付いた録音の割合と同じ）"),
     "f1_micro": ("joins precision and recall over all labels of all recordings",
                  "全録音の全ラベルを合わせた適合率と再現率の調和平均"),
+    "top_3_accuracy": ("fraction of recordings whose class has one of the three highest scores",
+                       "スコアの高い 3 クラスに正解が含まれる録音の割合"),
 }
 _OF_CLASSES = {   # where there is no class to be found
     "precision": ("fraction of decisions for a class that are right, mean over classes",
@@ -114,6 +117,20 @@ _HEAD = {
         "異常なのか、未知の条件での正常なのかを区別できないため、判定は当てになりません。"
         "新しい条件での正常な録音なら、10 件ほどで検出器を適応させられます："
         "sounddetect adapt {run} PATH..."),
+    "verdict.foreign.here": (
+        "{n} of {recordings} ({names}) are unlike anything that this detector has learnt from: "
+        "what is decided of them is worth little. Good ones of a new condition? Ten of them "
+        "adapt the detector. Otherwise record more such, and train with them.",
+        "{recordings}のうち {n} 件（{names}）は、学習したどの録音とも似ていません。"
+        "異常なのか、未知の条件での正常なのかを区別できないため、判定は当てになりません。"
+        "新しい条件での正常な録音なら、10 件ほどで検出器を適応させられます。"
+        "それ以外は、同じ条件の録音を増やして学習し直してください。"),
+    "verdict.swapped": (
+        "Scores are the wrong way round: {bad} mostly score lower than {good} (AUC {auc}). Are "
+        "the labels of these recordings swapped? Check them before you judge the detector.",
+        "{bad} の録音のスコアが、{good} の録音より低い傾向にあります（AUC {auc}）。"
+        "ラベルが逆になっていませんか。検出器の良し悪しを判断する前に、"
+        "録音のラベルを確認してください。"),
     "more": ("{names} and {n} more", "{names} ほか {n} 件"),
     "in_brackets": (" (95 %: {interval})", "（95 % 信頼区間：{interval}）"),
     "interval": ("{low} to {high}", "{low}～{high}"),

@@ -8,7 +8,7 @@ __all__ = ['RunComparison', 'compare']
 # %% ../../nbs/10_jobs/04_comparison.ipynb #6ac81bdb
 import os
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +20,8 @@ from .cross_validation import CrossValidation
 from ..evaluation.denoising import evaluate_denoising, read_mixtures
 from ..evaluation.evaluation import own_recordings
 from ..files import without_nan
+from ..plotting.results import plot_runs
+from ..plotting.style import Picture
 from ..runs.run_folder import Run, read_table
 from ..tasks.protocol import AnswersWaveforms
 from ..tasks.results import Scores
@@ -202,6 +204,15 @@ class RunComparison:
     settings: pd.DataFrame     # settings that differ: a row each, a column a run
     notes: list[str]           # what one has to know to read it
     counted: str = "recordings"
+    curves: dict[str, pd.DataFrame] = field(default_factory=dict)    # results.csv of each run
+
+    def picture(self) -> Picture:
+        """How the runs learnt, on top of each other: loss, accuracy, F1 and the like by epoch.
+
+        Raises:
+            ValueError: when none of them wrote results by epoch, such as cross-validations.
+        """
+        return plot_runs(self.curves)
 
     def to_dict(self) -> dict:
         """Everything as plain values; NaN becomes None."""
@@ -299,7 +310,8 @@ def compare(
     notes = [*leaks, *notes, *(note for one in judged for note in one.notes),
              *(note for part in said for note in part)]
     tests = pd.DataFrame(tests).reindex(columns=columns)
-    return RunComparison(table, tests, _settings(judged), notes, judged[0].scores.counted)
+    curves = {one.name: one.run.results for one in judged if not one.run.holds_folds}
+    return RunComparison(table, tests, _settings(judged), notes, judged[0].scores.counted, curves)
 
 # %% ../../nbs/10_jobs/04_comparison.ipynb #600d3972
 def _unlearnt(recordings, runs):

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['MAX_FPR', 'roc_points', 'area_under_roc', 'anomaly_metrics_by_draw', 'anomaly_metrics', 'confusion',
-           'class_metrics_by_draw', 'class_metrics', 'per_class_table']
+           'class_metrics_by_draw', 'class_metrics', 'per_class_table', 'top_k_by_draw']
 
 # %% ../../nbs/04_judging/00_metrics.ipynb #d2eefb4d
 from collections.abc import Sequence
@@ -187,3 +187,17 @@ def per_class_table(
     columns = {name: value[0] for name, value in zip(_OF_A_CLASS, values)}
     columns = {"n": n_true[0].astype(int), **columns}
     return pd.DataFrame(columns, index=pd.Index(classes, name="class"))
+
+# %% ../../nbs/04_judging/00_metrics.ipynb #4640f8b6
+def top_k_by_draw(
+    labels: Sequence[str],       # truth, class names
+    scores: np.ndarray,          # `(recording, class)`
+    classes: Sequence[str],      # all classes, in order
+    k: int,                      # how many of the highest scores count
+    counts: np.ndarray,          # how often each recording counts `(draw, recording)`
+) -> np.ndarray:                 # `(draw,)`
+    """Fraction of recordings whose class is among those with the `k` highest scores."""
+    place = {name: number for number, name in enumerate(classes)}
+    true = scores[np.arange(len(labels)), [place[label] for label in labels]]
+    is_among = (scores >= true[:, None]).sum(1) <= k
+    return counts @ is_among.astype(float) / counts.sum(1)

@@ -9,10 +9,15 @@ __all__ = ['MOST_SPARE', 'run_of', 'Models', 'Predictions']
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ..data.collection.loading import load_recordings
+import pandas as pd
+
+from ..config import Config
+from ..data.collection.loading import Loading, clips_of, load_in_parts
+from ..data.collection.recordings import Recordings
 from ..detector.detector import Detector
 from ..files import without_nan
 from ..jobs.registry import SCHEME, Registry
@@ -95,20 +100,25 @@ class Predictions:
 
     def score(self, model_path: str, path: Path, per: str = "recording") -> dict[str, Any]:
         """Scores of a file or folder, which may be one that was uploaded."""
-        roots = self.workspace.roots
+        is_sent = path.is_relative_to(self.workspace.roots.first / PRIVATE)
         with self.models.lent(model_path) as detector, self.workspace.turn():
-            is_sent = path.is_relative_to(roots.first / PRIVATE)
-            cache = path.parent / "cache" if is_sent else self.workspace.cache
-            how = detector.config.replace({"data.cache_dir": str(cache)})
-            recordings = load_recordings(path, how, unknown_labels="ignore")
-            inside = [source for source in recordings.sources.values() if source is not None
-                      and not Path(source).is_relative_to(path if path.is_dir() else path.parent)]
-            if not all(map(roots.holds, inside)):
-                refuse_foreign_sources(roots, recordings)
-            if not len(recordings):
-                raise ValueError("there is no recording in it that can be read")
-            rows = detector.predict(recordings, per=per)
+            parts = (self._sent(path, detector.config) if is_sent else
+                     [self.datasets.recordings(path, detector.config, unknown_labels="ignore")])
+            scored = [detector.predict(part, per=per) for part in parts if len(part)]
+        if not scored:
+            raise ValueError("there is no recording in it that can be read")
+        rows = pd.concat(scored, ignore_index=True)
         return without_nan({
             "model_path": model_path, "count": len(rows), "threshold": detector.scores.threshold,
             "truncated": len(rows) > MOST_ROWS,
             "predictions": rows[:MOST_ROWS].astype(object).to_dict("records")})
+
+    def _sent(self, path: Path, config: Config) -> Iterator[Recordings]:
+        """Recordings of an upload, some at a time; a manifest may name others below the roots."""
+        how = replace(Loading.of(config), unknown_labels="ignore")
+        for part in load_in_parts(path, how)[1]:
+            named = [source for source in part.recordings.sources.values() if source is not None]
+            if any(Path(source) != path and not self.workspace.roots.holds(source)
+                   for source in named):
+                refuse_foreign_sources(self.workspace.roots, part.recordings)
+            yield part.recordings if how.clip_duration is None else clips_of(part.recordings, how)

@@ -51,8 +51,8 @@ def last_events(run: Path, n_bytes: int = TAIL) -> list[dict]:
 # %% ../../nbs/11d_service/04e_trainings.ipynb #99793afc
 def progress_of(run: Path) -> dict[str, Any]:
     """How far a run is: `progress` in percent, `epoch` of `epochs`, what is left, its metrics."""
-    events, epochs, (n_done, metrics) = last_events(run), _epochs_wanted(run), _epochs_done(run)
-    last = {event["event"]: event for event in events}
+    epochs, (n_done, metrics) = _epochs_wanted(run), _epochs_done(run)
+    last = _last_of_each(run, _seen(run / "events.jsonl"))
     step, ended = last.get("batch", {}), last.get("stop", {})
     done = float(n_done)
     if step.get("epoch", 0) > n_done and step.get("n_steps"):
@@ -67,17 +67,29 @@ def progress_of(run: Path) -> dict[str, Any]:
             "remaining_seconds": 0 if is_over else left, **metrics}
 
 
-def _epochs_done(run: Path) -> tuple[int, dict[str, Any]]:
-    """How many epochs are done, and the metrics of the last one."""
+def _seen(file: Path) -> tuple[int, ...]:
+    """What tells a file from the same one written on or replaced; empty where there is none."""
     try:
-        now = os.stat(run / "results.csv")
+        now = os.stat(file)
     except FileNotFoundError:
-        return 0, {}
-    return _last_row(run, (now.st_ino, now.st_mtime_ns, now.st_size))
+        return ()
+    return now.st_ino, now.st_mtime_ns, now.st_size
 
 
 @lru_cache(maxsize=256)
-def _last_row(run: Path, file: tuple[int, int, int]) -> tuple[int, dict[str, Any]]:
+def _last_of_each(run: Path, file: tuple[int, ...]) -> dict[str, dict]:
+    """The last event of each kind, read once for each state of the file."""
+    return {event["event"]: event for event in last_events(run)}
+
+
+def _epochs_done(run: Path) -> tuple[int, dict[str, Any]]:
+    """How many epochs are done, and the metrics of the last one."""
+    file = _seen(run / "results.csv")
+    return _last_row(run, file) if file else (0, {})
+
+
+@lru_cache(maxsize=256)
+def _last_row(run: Path, file: tuple[int, ...]) -> tuple[int, dict[str, Any]]:
     """The same, read once for each file: it is replaced by a new one after each epoch."""
     rows = Run(run).results
     told = rows.drop(columns="epoch", errors="ignore")

@@ -337,7 +337,8 @@ USUAL_MIXUP = 0.3       # where spectrograms are classified
 
 def _augmentation(config, known):
     of, is_none = config.training.augmentation, config.task in ("anomaly", "denoise")
-    usual = USUAL_CHANGES | {"mixup": USUAL_MIXUP if _classifies_pictures(config) else 0.0}
+    mixup = USUAL_MIXUP if _classifies_pictures(config) and not of.between_class else 0.0
+    usual = USUAL_CHANGES | {"mixup": mixup}
     return {f"training.augmentation.{key}": 0.0 if is_none else value
             for key, value in usual.items() if getattr(of, key) == "auto"}
 

@@ -36,6 +36,9 @@ class Augmentation(Section):
         0, "two recordings on top of each other, their targets in the same ratio, "
            "which is drawn from a beta distribution with this parameter: 1 = any ratio, less = "
            "mostly one of them, 0 = never; auto: 0.3 where spectrograms are classified, else 0")
+    between_class: float = setting(
+        0, "fraction of the samples that are mixed with a recording of another class, "
+           "in any ratio of their levels", ge=0, le=1)
     copies: int = setting(1, "versions of each recording in an epoch, "
                              "each changed in another way (classify, anomaly)", ge=1, le=1000)
 
@@ -43,6 +46,13 @@ class Augmentation(Section):
     @classmethod
     def _own(cls, given: Any) -> Any:
         return own_sections(cls, given, "augmentation")
+
+    @model_validator(mode="after")
+    def _check(self):
+        if self.between_class and self.mixup not in ("auto", 0):
+            raise ValueError("training.augmentation.mixup and between_class both mix recordings: "
+                             "set one of them to 0")
+        return self
 
 # %% ../../nbs/00_foundation/02_settings/03_training.ipynb #de4e7261
 class Training(Section):

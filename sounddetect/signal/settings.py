@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['FRAME_DURATION', 'LONGEST_WINDOW', 'Automatic', 'LogMelSettings', 'SpecAugmentSettings', 'RandomCropSettings',
-           'TimeRollSettings', 'RandomErasingSettings']
+           'TimeRollSettings', 'RandomErasingSettings', 'PitchShiftSettings']
 
 # %% ../../nbs/02b_signal/00_settings.ipynb #e748f6f6
 import math
@@ -131,3 +131,10 @@ class RandomErasingSettings(Section):
     rectangles: int = setting(2, "how many are hidden", ge=1, le=100)
     most: float = setting(
         0.3, "longest side of one, as a fraction of the bands and of the frames", gt=0, le=1)
+
+
+class PitchShiftSettings(Section):
+    """Make training sounds higher or lower, at their own pace."""
+
+    semitones: float = setting(
+        2.0, "farthest, up or down; not for faults that their frequencies tell", gt=0, le=12)

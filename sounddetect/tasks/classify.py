@@ -86,13 +86,17 @@ class Classify:
     def sample(self, recordings: Recordings, index: int, rng: np.random.Generator) -> Sample:
         """A random window of recording `index`, modulo their number, augmented.
 
-        With mixup another recording lies on top. `target` float32 `(class,)` sums to 1.
+        With mixup another recording lies on top, with between_class one of another class.
+        `target` float32 `(class,)` sums to 1.
         """
-        mixup = self.config.training.augmentation.mixup
-        sample = self._alone(recordings, index % len(recordings), rng)
-        if mixup:
+        settings, index = self.config.training.augmentation, index % len(recordings)
+        sample = self._alone(recordings, index, rng)
+        if settings.mixup:
             other = self._alone(recordings, int(rng.integers(len(recordings))), rng)
-            sample = mixed_windows(sample, other, rng.beta(mixup, mixup))
+            sample = mixed_windows(sample, other, rng.beta(settings.mixup, settings.mixup))
+        elif settings.between_class and rng.random() < settings.between_class:
+            other = self._alone(recordings, _of_another_class(recordings, index, rng), rng)
+            sample = mixed_windows(sample, other, rng.random())
         return sample | {"weight": self.weight(sample["target"])}
 
     def _alone(self, recordings: Recordings, index: int, rng: np.random.Generator) -> Sample:
@@ -173,6 +177,15 @@ class Classify:
             return settings, {}
         choice = choose(self.scores, self._values(answers, temperature), table, inference.threshold)
         return settings | {"inference.threshold": choice.value}, {"threshold": choice.to_dict()}
+
+# %% ../../nbs/05_tasks/06_classify.ipynb #ca912f6b
+def _of_another_class(recordings: Recordings, index: int, rng: np.random.Generator) -> int:
+    """Number of a recording that is labelled otherwise; any, where hardly one is."""
+    labels = recordings.table["label"]
+    for other in rng.integers(len(recordings), size=100).tolist():
+        if labels.iat[other] != labels.iat[index]:
+            return other
+    return other
 
 # %% ../../nbs/05_tasks/06_classify.ipynb #d2a036ec
 def choose(scores: OneScore, values: np.ndarray, table: pd.DataFrame, rule: Any) -> ThresholdChoice:

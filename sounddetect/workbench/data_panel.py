@@ -441,9 +441,12 @@ def _tell(panel: DataPanel, recordings: Recordings) -> None:
         warned += "\n" + _said_of_columns(panel, recordings)
     if "data.group_by" in panel.bench.settings:
         warned += "\n" + panel.words("data.stretches")
+    n_unlabelled = int(table["label"].isna().sum())
+    if n_unlabelled:
+        warned += "\n" + panel.words("data.no_labels", n=n_unlabelled)
     panel.say(
         "data.found.problems" if recordings.problems else "data.found",
-        "warning" if recordings.problems else "good",
+        "warning" if recordings.problems or n_unlabelled else "good",
         warned=warned,
         **values,
     )

@@ -19,10 +19,11 @@ from .panels import (
 from .texts import TEXTS
 from .updates import Newest
 from ..html import html_table, render
-from ..plotting.style import BAD
+from ..plotting.style import ACCENT, BAD
 from ..plotting.views import draw
 from ..evaluation.errors import ErrorCase, judged_case, rows_of
-from ..evaluation.evaluation import Evaluation, evaluate, own_recordings
+from ..evaluation.evaluation import Evaluation, evaluate, findings_of, own_recordings
+from ..evaluation.findings import verdict
 from ..jobs.cross_validation import CrossValidation, cross_validate
 from ..tasks.results import Scores
 from ..runs.run_folder import Run
@@ -64,6 +65,7 @@ def promise(evaluation: Evaluation) -> tuple[str, str, dict[str, str]]:
 def _widgets(panel) -> list:
     """Make the widgets, from top to bottom."""
     panel.evaluate_button = panel.main_button("evaluate", "results.evaluate", "balance-scale")
+    panel.verdict = panel.make(widgets.HTML, "verdict")
     panel.table = panel.make(widgets.HTML, "table")
     panel.pictures = {name: panel.make(widgets.Image, name, format="png")
                       for name in ("confusion", "roc", "curves")}
@@ -77,7 +79,7 @@ def _widgets(panel) -> list:
                               width="620px")
     panel.error_picture = panel.make(widgets.Image, "error-picture", format="png")
     panel.player = Player(panel)
-    panel._filled = widgets.VBox([panel.table,
+    panel._filled = widgets.VBox([panel.verdict, panel.table,
                                   row(panel.pictures["confusion"], panel.pictures["roc"]),
                                   panel.pictures["curves"], panel.threshold, panel.histogram,
                                   panel.chosen, panel.effect,
@@ -92,8 +94,8 @@ def _widgets(panel) -> list:
     panel.setting = panel.make(widgets.HTML, "setting")
     panel._setting = widgets.VBox([row(panel.keep_button, panel.rate, panel.choose_button),
                                    panel.setting])
-    panel._filled.children = [*panel._filled.children[:7], panel._setting,
-                              *panel._filled.children[7:]]
+    panel._filled.children = [*panel._filled.children[:8], panel._setting,
+                              *panel._filled.children[8:]]
     panel._validation, panel._is_listing = None, False
     panel.runs = panel.make(widgets.Dropdown, "runs", description="results.runs")
     panel.runs.observe(lambda change: panel.open_run(change["new"]), "value")
@@ -378,9 +380,18 @@ def _in_words(table: pd.DataFrame, words: Wording) -> pd.DataFrame:
     return table
 
 # %% ../../nbs/11b_workbench/10_results_panel.ipynb #ce9d8e57
+_VERDICT = """
+<div class="sd-facts" style="border-left: 4px solid {{ color }}; padding-left: 10px">\
+{% for sentence in said %}<p style="margin: 2px 0">{{ sentence }}</p>{% endfor %}</div>
+"""
+
+
 def _show(panel: ResultsPanel) -> None:
-    """Table and list of errors, in the language of the user."""
+    """Verdict, table and list of errors, in the language of the user."""
     evaluation, words = panel.bench.evaluation, panel.words
+    findings = findings_of(evaluation, {}, {}, lang=words.lang)
+    said = verdict(findings, with_commands=False)
+    panel.verdict.value = render(_VERDICT, color=ACCENT, said=said)
     panel.table.value = html_table(_in_words(evaluation.table(), words))
     for widget in (panel.threshold, panel.chosen, panel.effect, panel._setting):
         widget.layout.display = "" if evaluation.threshold is not None else "none"

@@ -151,6 +151,12 @@ _DATA = {
         "{path}：{n} 件の録音を読み込みました：{counts}。録音元 {groups} 個、ファイル：{forms}、"
         "{rates}。{problems} 件は使用できません（ステップ 4 に一覧があります）。{warned}",
     ),
+    "data.no_labels": (
+        "Recordings without a label: {n}. Choose below what their names mean; if all are of a "
+        "good machine, say so.",
+        "{n} 件の録音にラベルがありません。下の一覧で名前の意味を選んでください。"
+        "すべて正常な機械の録音であれば、その旨のボタンを押してください。",
+    ),
     "data.nothing": (
         "No recording at {path} can be used. {problem}",
         "{path} に使用できる録音がありません。{problem}",

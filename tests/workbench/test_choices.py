@@ -1,10 +1,13 @@
 """What folders and columns mean is said by mouse, and all later steps keep to it. Widgets are driven without a browser."""
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
 import soundfile
 
+from sounddetect.workbench.check_panel import CheckPanel
 from sounddetect.workbench.data_panel import DataPanel
 from sounddetect.workbench.panels import Bench
 from sounddetect.workbench.workbench import Workbench
@@ -85,3 +88,21 @@ def test_columns_are_shown_and_chosen(tmp_path, form):
     columns.use_button.click()
     assert set(bench.recordings.table["n_channels"]) == {1} and "column ay" in panel.message.value
     assert "sd-good" in panel.message.value
+
+
+def test_folders_above_the_machines_say_what_recordings_are(tmp_path):
+    """Healthy/M1, Bearing/M4: the check asks for Healthy and Bearing, and missing labels are no green message."""
+    rng = np.random.default_rng(0)
+    for state in ("Healthy", "Bearing"):
+        for machine in ("M1", "M4"):
+            (tmp_path / "plant" / state / machine).mkdir(parents=True)
+            for k in range(3):
+                soundfile.write(tmp_path / "plant" / state / machine / f"{k}.wav", 0.1 * rng.standard_normal(800), RATE)
+    for lang, said in (("en", "Recordings without a label: 12"), ("ja", "12 件の録音にラベルがありません")):
+        bench = Bench(lang, tmp_path / "work", blocking=True)
+        panel, check = DataPanel(bench), CheckPanel(bench)
+        message = load(panel, tmp_path / "plant")
+        assert "sd-warning" in message and said in message
+        check.check()
+        told = re.sub(r"<[^>]+>", "", check.table.value)
+        assert "Bearing: OK or NG, Healthy: OK or NG" in told and "M1:" not in told, told

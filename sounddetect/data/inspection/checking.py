@@ -182,7 +182,7 @@ def _labels(checked: Checked) -> Iterator[Finding]:
                       "labels")
     elif unlabelled:
         severity = "warning" if len(unlabelled) == len(table) else "error"
-        folders = sorted({key.split("/")[-2] for key in unlabelled if "/" in key})
+        folders = _folders(unlabelled)
         named = (
             f'say what the folders mean, such as --set "data.labels={_mapping(folders)}"'
             if folders
@@ -191,6 +191,20 @@ def _labels(checked: Checked) -> Iterator[Finding]:
         yield Finding(
             severity, unlabelled[0], "there is no label", "It can be scored, but training refuses",
             f"{named}, or write a manifest", unlabelled, "labels")
+
+
+def _folders(keys: Sequence[str]) -> list[str]:
+    """Names of folders that may say what recordings are: the outermost ones of which one means
+    good or bad, such as Healthy above machines; else those next to the files.
+    """
+    levels: dict[int, set[str]] = {}
+    for key in keys:
+        for level, name in enumerate(key.split("/")[:-1]):
+            levels.setdefault(level, set()).add(name)
+    for names in levels.values():
+        if any(map(meaning, names)):
+            return sorted(names)
+    return sorted({key.split("/")[-2] for key in keys if "/" in key})
 
 
 def _mapping(folders: Sequence[str], n_most: int = 4) -> str:
