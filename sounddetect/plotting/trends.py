@@ -43,7 +43,8 @@ def plot_trend(
                        label="change" if ax is above else None)
             ax.axvline(at[series.noticed], color=BAD, linewidth=1, linestyle=":",
                        label="noticed" if ax is above else None)
-    above.legend(fontsize=8, ncols=6, loc="lower left", bbox_to_anchor=(0, 1), frameon=False)
+    above.legend(fontsize=8, ncols=6, loc="lower left", bbox_to_anchor=(0, 1), frameon=False,
+                 borderpad=0, columnspacing=1.2, handlelength=1.4, handletextpad=0.5)
     if at.dtype.kind == "M":
         picture.autofmt_xdate(rotation=20)
     return picture

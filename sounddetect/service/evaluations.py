@@ -87,8 +87,8 @@ class Evaluations:
         run, detector = run_of(path), Detector.load(self.models.folder(path))
         if request.confidence_threshold is not None:
             if detector.scores.threshold is None:
-                raise ValueError("confidence_threshold: this model has a score a class and takes "
-                                 "the highest, there is no threshold to set; leave it out")
+                raise ValueError("confidence_threshold: this model decides by a score a class, "
+                                 "there is no one threshold to set; leave it out")
             detector = cast(Detector, detector.with_threshold(request.confidence_threshold))
         with self.workspace.turn():
             recordings = self._to_judge(request.test_dataset_path, run, detector.config)

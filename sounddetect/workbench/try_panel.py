@@ -44,7 +44,7 @@ def tried(
 ) -> Tried:
     """The most suspicious part of a recording, with attention and evidence if any."""
     key, rate = table["key"].iloc[0], detector.config.audio.sample_rate
-    suspected = detector.scores.asked(table["decision"].iloc[0])
+    suspected = detector.scores.asked(detector.scores.about(table.iloc[0]))
     title = f"{shortened(key, 60)}\n{detector.scores.in_words(table.iloc[0])}"
     shown = shown_part(detector, np.asarray(waveform, np.float32), suspected, title)
     picture = picture_bytes(lambda: shown.picture, lang)
