@@ -135,6 +135,9 @@ def _said(error: Exception) -> object:
         return f"{error.object[:300]!r}: {OTHER_ENCODING}"
     if isinstance(error, OSError) and error.filename is None and error.errno == errno.ENOSPC:
         return f"the output cannot be written: {error.strerror}; make room, or write elsewhere"
+    if isinstance(error, MemoryError) and not str(error):
+        return ("there is too little memory, or the program may use too little of it (ulimit -v): "
+                "close other programs, or raise the limit")
     if isinstance(error, (ValueError, OSError, MemoryError)):
         return error
     what = " ".join(str(error).split())[:300]

@@ -271,3 +271,14 @@ main()
 def test_asked_to_end_while_it_ends_it_keeps_its_code(tmp_path, when, number):
     done = run_in(tmp_path, sys.executable, "-c", ASKED_AGAIN, when, int(number), "evaluate", "nowhere")
     assert done.returncode == 1 and "nowhere is no run" in done.stderr and "Traceback" not in done.stderr, (done.returncode, done.stderr)
+
+
+def test_memory_that_is_too_little_is_said(plant, monkeypatch):
+    """Python's own MemoryError has no text."""
+
+    def full(*about, **options):
+        raise MemoryError
+
+    monkeypatch.setattr(sd.Detector, "load", full)
+    code, _, err = command("predict", plant / "run", plant / "data")
+    assert clear(code, err) and "too little memory" in err, err
