@@ -133,7 +133,9 @@ def _said(error: Exception) -> object:
     """What is said of an error; of one that nobody has foreseen, what to do with it."""
     if isinstance(error, UnicodeEncodeError):
         return f"{error.object[:300]!r}: {OTHER_ENCODING}"
-    if isinstance(error, OSError) and error.filename is None and error.errno == errno.ENOSPC:
+    # Python's own error of a full stdout; `files.naming` has said it all
+    if isinstance(error, OSError) and len(error.args) == 2 and error.errno == errno.ENOSPC \
+            and error.filename is None:
         return f"the output cannot be written: {error.strerror}; make room, or write elsewhere"
     if isinstance(error, MemoryError) and not str(error):
         return ("there is too little memory, or the program may use too little of it (ulimit -v): "

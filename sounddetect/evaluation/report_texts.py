@@ -170,6 +170,7 @@ _SECTIONS = {
     "column.support": ("support", "録音数"),
     "column.n_of": ("n {name}", "{name} の数"), "column.note": ("note", "備考"),
     "column.really": ("really", "正解"), "column.judged": ("judged", "判定"),
+    "column.threshold": ("threshold", "しきい値"),
     "column.score": ("score", "スコア"), "column.file": ("source", "ファイル"),
     "column.source": ("source", "録音元"), "column.recording": ("recording", "録音"),
     "column.misjudged": ("misjudged", "誤判定"), "column.of": ("of", "録音数"),

@@ -105,6 +105,11 @@ WORDS = {
     "really {}, judged {}: probability {}, channel {}":
         "正解 {}、判定 {}：確率 {}、チャンネル {}",
     "really {}, judged {}: probability {}": "正解 {}、判定 {}：確率 {}",
+    "really {}, judged {}: {} {}, decided for from {}, channel {}":
+        "正解 {}、判定 {}：{} のスコア {}（{} 以上で判定）、チャンネル {}",
+    "really {}, judged {}: {} {}, decided for from {}":
+        "正解 {}、判定 {}：{} のスコア {}（{} 以上で判定）",
+    "{} {}, decided for from {}": "{} のスコア {}（{} 以上で判定）",
     "if errors were spread evenly": "誤判定が均等な場合",
     "misjudged recordings": "誤判定の録音数",
     "noisy": "雑音あり",
@@ -138,7 +143,7 @@ def png_in(picture: Picture, lang: str, dpi: float = 120) -> bytes:
 def _word_patterns() -> list[tuple[re.Pattern, str]]:
     """Each word as a pattern; one with more words in it comes before one with fewer."""
     ordered = sorted(WORDS, key=lambda english: len(english.replace("{}", "")), reverse=True)
-    return [(re.compile("(.+?)".join(map(re.escape, english.split("{}"))) + "$", re.S),
+    return [(re.compile("(.+?)".join(map(re.escape, english.split("{}"))) + "$"),
              WORDS[english]) for english in ordered]
 
 

@@ -118,7 +118,8 @@ def _widgets(panel) -> list:
     panel.evaluate_button.on_click(lambda button: panel.evaluate())
     panel.threshold.observe(lambda change: panel._move(), "value")
     panel.errors.observe(lambda change: change["new"] is not None
-                         and panel._newest_error.ask(panel.bench.evaluation, change["new"]),
+                         and panel._newest_error.ask(panel.bench.evaluation, change["new"],
+                                                     panel.words.lang),
                          "value")
     panel.bench.on("run", panel.evaluate)
     panel.bench.on("opened", lambda: panel.say("results.last", name=panel.bench.run.path.name))
@@ -219,10 +220,10 @@ class ResultsPanel(Panel):
         sides = evaluation.scores.at(threshold).sides(table)
         return picture_bytes(lambda: draw("score_histogram", sides), lang)
 
-    def _draw_error(self, evaluation: Evaluation, key: str) -> ErrorCase:
+    def _draw_error(self, evaluation: Evaluation, key: str, lang: str) -> ErrorCase:
         row = evaluation.predictions[evaluation.predictions["key"] == key]
         return judged_case(evaluation.detector, evaluation.recordings,
-                           int(rows_of(row, evaluation.recordings)[0]), row.iloc[0])
+                           int(rows_of(row, evaluation.recordings)[0]), row.iloc[0], lang=lang)
 
     def _show_error(self, case: ErrorCase) -> None:
         self.error_picture.value = case.picture

@@ -1,5 +1,6 @@
 """Settings, checkpoints and files that nobody should write: refused at once, by name, in bounded memory."""
 
+import errno
 import os
 import resource
 import shutil
@@ -7,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -282,3 +284,14 @@ def test_memory_that_is_too_little_is_said(plant, monkeypatch):
     monkeypatch.setattr(sd.Detector, "load", full)
     code, _, err = command("predict", plant / "run", plant / "data")
     assert clear(code, err) and "too little memory" in err, err
+
+
+def test_a_full_disk_is_said_with_the_name_of_the_file(tmp_path, monkeypatch):
+    """What `naming` has said of the file is not taken for an error of the output."""
+
+    def full(self, content):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    code, _, err = command("simulate", tmp_path / "data", "--recordings", "12")
+    assert clear(code, err) and "machine_00.json cannot be written: No space left on device. Make room" in err, err
