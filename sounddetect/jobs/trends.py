@@ -133,7 +133,11 @@ def trend(
         raise ValueError("a trend needs a detector with one score and a threshold, and this one "
                          "has none: train it on good and bad recordings, or on good ones alone")
     order, times = in_order_of_time(need_recordings(recordings).table)
-    n_good = n_good or max(_FEWEST, round(_FIRST_PART * len(order)))
+    if n_good is None:
+        n_good = max(_FEWEST, round(_FIRST_PART * len(order)))
+        if n_good >= len(order):
+            raise ValueError(f"a trend needs more than {_FEWEST} recordings, got {len(order)}; "
+                             "with fewer, say how many of the first are good: n_good (--good)")
     table = detector.predict(recordings[order])
     watched = scores.speaks_for(scores.values(table), scores.positive)
     series = watch_series(watched, n_good, run_length)

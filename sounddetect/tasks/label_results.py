@@ -14,38 +14,22 @@ import pandas as pd
 
 from ..judging.calibration import reliability_bins
 from ..judging.comparison import paired_bootstrap
-from ..judging.intervals import bootstrap_intervals, bounded_interval
 from ..judging.several_labels import label_metrics_by_draw, label_table
 from ..settings.several_labels import joined_labels, labels_in
-from .results import (
-    RELIABILITY_NEEDS, log_odds, n_bins_of, refuse_not_finite, surest_errors)
+from sounddetect.tasks.results import (
+    RELIABILITY_NEEDS, ScoreAClass, log_odds, n_bins_of, over_groups, refuse_not_finite,
+    surest_errors)
 
 # %% ../../nbs/05_tasks/02_label_results.ipynb #75962403
 @dataclass(frozen=True)
-class LabelScores:
+class LabelScores(ScoreAClass):
     """A probability a class, each for itself; see `tasks.results.Scores` for what is asked."""
 
     classes: list[str]
     thresholds: list[float]        # from which on each class is decided for
 
-    threshold = positive = negative = None
     exclusive = False
     shown = ("mean_average_precision", "auc", "f1")
-    identity, counted = ("key",), "recordings"
-
-    @property
-    def columns(self) -> list[str]:
-        return list(self.classes)
-
-    @property
-    def needed(self) -> tuple[str, ...]:
-        return ("key", "label", "decision", *self.columns)
-
-    def values(self, table: pd.DataFrame) -> np.ndarray:
-        return table[self.columns].to_numpy(float)
-
-    def table(self, values: np.ndarray) -> dict[str, np.ndarray | list[str]]:
-        return dict(zip(self.classes, values.T)) | {"decision": self.decisions(values)}
 
     def decisions(self, values: np.ndarray) -> list[str]:
         refuse_not_finite(values)
@@ -64,9 +48,6 @@ class LabelScores:
 
     def confidence(self, values: np.ndarray) -> np.ndarray:
         return np.abs(self._margins(values)).min(1)
-
-    def anomaly_scores(self, values: np.ndarray) -> np.ndarray:
-        return np.full(len(values), np.nan)
 
     def speaks_for(self, values: np.ndarray, decision: str) -> np.ndarray:
         return log_odds(values[:, self.classes.index(self.asked(decision))])
@@ -102,15 +83,9 @@ class LabelScores:
         return self.has(table["label"]), self.values(table), self.has(table["decision"])
 
     def metrics(self, table: pd.DataFrame) -> tuple[dict[str, float], dict[str, list[float]]]:
-        judged, groups = self._judged(table), table["group"].astype(str).tolist()
-
-        def compute(counts):
-            return label_metrics_by_draw(*judged, counts)
-
-        once, n_groups = compute(np.ones((1, len(table)))), len(set(groups))
-        intervals = bootstrap_intervals(compute, groups)
-        return ({name: float(values[0]) for name, values in once.items()},
-                {name: bounded_interval(pair, n_groups) for name, pair in intervals.items()})
+        judged = self._judged(table)
+        return over_groups(lambda counts: label_metrics_by_draw(*judged, counts),
+                           table["group"].astype(str).tolist())
 
     def compare(self, first: pd.DataFrame, other: pd.DataFrame) -> dict[str, float | str]:
         name, groups = "mean_average_precision", first["group"].astype(str).tolist()
