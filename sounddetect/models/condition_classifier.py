@@ -58,7 +58,7 @@ class ConditionClassifier(nn.Module):
         own = bands.automatic(
             inputs.sample_rate, inputs.shape[1], (low, min(high, inputs.sample_rate / 2)))
         self.log_mel = LogMel(bands.model_copy(update=own), inputs)
-        n_channels, n_mels, n_frames = self.log_mel.shape
+        n_channels, n_mels, n_frames = map(int, self.log_mel.shape)
         self.tgram = Tgram(n_mels, own["n_fft"], own["hop_length"])
         both = replace(inputs, shape=(2 * n_channels, n_mels, n_frames),
                        frequencies=self.log_mel.frequencies)

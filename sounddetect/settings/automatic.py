@@ -63,9 +63,10 @@ class Known:
         good = [label != config.data.classes[-1] for label in self.labels]
         if not any(good):
             return self
-        return Known(*(list(compress(each, good)) for each in (
-            self.labels, self.sample_rates, self.n_samples, self.n_channels, self.only_tested,
-            self.conditions)))
+        rates, lengths, channels = (list(compress(each, good)) for each in (
+            self.sample_rates, self.n_samples, self.n_channels))
+        return Known(list(compress(self.labels, good)), rates, lengths, channels,
+                     list(compress(self.only_tested, good)), list(compress(self.conditions, good)))
 
     def lengths(self, sample_rate: int) -> list[int]:
         """Samples of each recording at another rate, sorted."""

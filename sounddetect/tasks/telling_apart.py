@@ -6,6 +6,8 @@
 __all__ = ['TellingApart', 'build_anomaly']
 
 # %% ../../nbs/05_tasks/07_telling_apart.ipynb #79170c37
+from typing import Any, cast
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -25,7 +27,8 @@ class TellingApart(Anomaly):
 
     def __init__(self, config: Config):
         super().__init__(config)
-        self.conditions = list(config.model.conditions)
+        self._model = cast(Any, config.model)
+        self.conditions = list(self._model.conditions)
         self._one_hot = dict(zip(self.conditions, np.eye(len(self.conditions), dtype=np.float32)))
         self._nowhere = np.zeros(len(self.conditions), np.float32)
 
@@ -62,21 +65,21 @@ class TellingApart(Anomaly):
         return (self._loss(output, batch["target"]) * weight).sum(), weight.sum(), {}
 
     def _loss(self, cosines: Tensor, target: Tensor) -> Tensor:
-        model = self.config.model
-        return angular_margin_loss(cosines, target, model.margin, model.scale)
+        return angular_margin_loss(cosines, target, self._model.margin, self._model.scale)
 
     def validate(
         self, recordings: Recordings, pipeline: Pipeline, batch_size: int
     ) -> dict[str, float]:
         """`loss` and `accuracy` of telling conditions apart, over good recordings of one."""
-        network, targets = pipeline.network, self.targets(recordings)
+        network = cast(Any, pipeline.network)
+        targets = self.targets(recordings)
         counts = self.is_good(recordings) & targets.any(1)
 
         def cosines(windows: Tensor, lengths: Tensor) -> Tensor:
             return network.cosines(pipeline.features(windows, lengths))
 
-        waveforms = (recordings.read(i) for i in np.flatnonzero(counts))
-        device, length = next(pipeline.parameters()).device, self.config.model.input_length
+        waveforms = (recordings.read(int(i)) for i in np.flatnonzero(counts))
+        device, length = next(pipeline.parameters()).device, self._model.input_length
         found, owners, _ = window_outputs(cosines, waveforms, length, batch_size, device)
         if not len(found):
             return {"loss": float("nan"), "accuracy": float("nan")}

@@ -100,7 +100,8 @@ class _Embedded(nn.Module):
     def forward(
         self, windows: Tensor, lengths: Tensor | None = None, seed: Tensor | None = None
     ) -> Tensor:
-        return self.pipeline.network.embed(self.pipeline.features(windows, lengths, seed))[..., None]
+        features = self.pipeline.features(windows, lengths, seed)
+        return self.pipeline.network.embed(features)[..., None]
 
 
 def fit_scores(
