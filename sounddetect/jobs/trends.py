@@ -32,7 +32,10 @@ def in_order_of_time(table: pd.DataFrame) -> tuple[np.ndarray, np.ndarray | None
     if "time" not in table:
         keys = [_natural(key) for key in table["key"]]
         return np.array(sorted(range(len(table)), key=keys.__getitem__), int), None
-    times = _times(table["key"], table["time"].astype("string").str.strip())
+    written = table["time"].astype("string").str.strip()
+    # with - between day and time, pandas takes the time for a time zone
+    written = written.str.replace(r"^(\d{8})[-_](\d{4,6})$", r"\1T\2", regex=True)
+    times = _times(table["key"], written)
     order = np.argsort(times, kind="stable")
     return order, times[order]
 
