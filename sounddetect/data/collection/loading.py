@@ -532,6 +532,17 @@ def load_everything(
     return _understand(paths, how, found, stored, unreachable, strict=True)
 
 
+def _warn_of_notes(stored: dict) -> None:
+    """Say what readers were not sure of, also where they have read a file long ago."""
+    noted = defaultdict(list)
+    for key, (_, source) in stored.items():
+        for note in source.get("notes", []):
+            noted[note].append(key)
+    for note, keys in noted.items():
+        more = f" and {len(keys) - 1} more" * (len(keys) > 1)
+        warnings.warn(f"{keys[0]}{more}: {note}", stacklevel=4)
+
+
 def _understand(paths, how: Loading, found: _Found, stored: dict, unreachable: dict[str, str],
                 strict: bool = False) -> Loaded:
     """What was read, and what it means; `strict` raises `ValueError` when
@@ -562,6 +573,7 @@ def _understand(paths, how: Loading, found: _Found, stored: dict, unreachable: d
             for item in source["problems"]
         ),
     ]
+    _warn_of_notes(stored)
     order = {key: k for k, key in enumerate(found.sources)}
     problems.sort(key=lambda problem: order.get(source_of(problem["key"]), -1))
     said = [problem | {"problem": escape_controls(problem["problem"])} for problem in problems]

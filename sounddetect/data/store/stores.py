@@ -254,7 +254,8 @@ def _take(writer: StoreWriter, rows: Iterable[Row], about: About, progress: Call
     elif not n_rows and not problems:
         problems.append({"row": None, "problem": "the file holds no recordings"})
     index.describe(first, about)
-    return {"meta": about.meta, "problems": problems}
+    notes = {"notes": list(dict.fromkeys(about.notes))} if about.notes else {}
+    return {"meta": about.meta, "problems": problems, **notes}
 
 # %% ../../../nbs/01_data/2_store/00_stores.ipynb #b74df72b
 def _append(writer: StoreWriter, row: Row) -> str | None:
