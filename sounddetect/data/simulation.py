@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import orjson
 
-from .beats import wav_bytes
+from .beats import pcm_wav
 from ..files import write_files
 from ..settings.several_labels import WITHOUT_LABEL, joined_labels, labels_in
 
@@ -400,7 +400,7 @@ def _pcm(waveforms):
 def _encode(pcm, labels, form, sample_rate):
     """Bytes of a file: of one machine's recordings, or as WAV of one recording `(time,)`."""
     if form in _WAV_FORMS:
-        return wav_bytes(pcm, sample_rate)
+        return pcm_wav(pcm, sample_rate)
     samples = np.round(pcm/32768, 5)
     if form == "new":
         content = {"waveforms": samples, "labels": labels, "fs": sample_rate, "metric": "RMS"}

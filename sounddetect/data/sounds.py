@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .beats import wav_bytes
+from .beats import pcm_wav
 from ..files import write_files
 
 # %% ../../nbs/01_data/0_sounds.ipynb #02c202cc
@@ -147,5 +147,5 @@ def simulate_sounds(
         simulate_sound(kind, np.random.default_rng([seed, number]), duration, sample_rate)
         for number, kind in enumerate(made.values())
     )
-    write_files(path, ((name, wav_bytes(sound, sample_rate)) for name, sound in zip(made, sounds)))
+    write_files(path, ((name, pcm_wav(sound, sample_rate)) for name, sound in zip(made, sounds)))
     return files
