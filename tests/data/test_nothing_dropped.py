@@ -255,3 +255,13 @@ def test_a_path_beyond_the_limit_is_named(data):
     recordings = load(data)
     assert len(recordings) == 4
     assert len(recordings.problems) == 1 and "too long" in recordings.problems[0]["problem"]
+
+
+def test_a_number_of_a_machine_stays_whole_beside_an_empty_cell(data):
+    """Else machine 1 would be called 1.0 where another line says nothing, and another machine where all say something."""
+    wavs = sorted(path.name for path in data.rglob("*.wav"))[:3]
+    for cells, wanted in ((["1", "2", ""], ["1", "2"]), (["1", "2", "2"], ["1", "2"]), (["1.5", "2", ""], ["1.5", "2.0"])):
+        lines = [f"{name},OK,{cell}" for name, cell in zip(wavs, cells)]
+        (data / "list.csv").write_text("\n".join(["path,label,machine", *lines]))
+        table = load(data).table
+        assert sorted(table["machine"].dropna().astype(str).unique()) == wanted

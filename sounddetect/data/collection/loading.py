@@ -357,11 +357,11 @@ def _span(recordings, i, entry, default_rate):
     return start, stop
 
 
-def _typed(values: list) -> list:
+def _typed(values: list) -> list | np.ndarray:
     """Text as numbers where all of it is; 00 is a name."""
     texts = [value for value in values if isinstance(value, str)]
     if texts and all(re.fullmatch(r"-?(0|[1-9]\d*)(\.\d+)?", text) for text in texts):
-        return [
+        numbers = [
             float(value)
             if isinstance(value, str) and "." in value
             else int(value)
@@ -369,6 +369,9 @@ def _typed(values: list) -> list:
             else value
             for value in values
         ]
+        is_whole = all(isinstance(number, int) or number is None for number in numbers)
+        # beside an empty cell, pandas would make 1.0 of machine 1
+        return np.array(numbers, object) if is_whole and None in numbers else numbers
     return values
 
 # %% ../../../nbs/01_data/3_collection/06_loading.ipynb #fefcc599
