@@ -72,6 +72,7 @@ class CheckPanel(Panel):
         self.show_code()
         if self.bench.report is not None:
             self._judge()
+            self.bench.set(report=self.bench.report)      # what can be planned may be another
 
     def check(self) -> bool:
         """Look at the recordings that were loaded; False when it cannot begin."""
@@ -132,6 +133,8 @@ class CheckPanel(Panel):
                 path=self.bench.source,
                 **counts,
             )
+        elif self.bench.report.recordings.table["label"].isna().any():
+            self.say("check.unlabelled", "warning", path=self.bench.source)
         else:
             self.say(
                 "check.warnings" if counts["warning"] else "check.good",
