@@ -134,7 +134,9 @@ def _widgets(panel) -> list:
                          "value")
     panel.bench.on("run", panel.evaluate)
     panel.bench.on("opened", panel._forget)
-    panel.words.listeners.append(panel._show)
+    panel._newest_pictures = Newest(panel.bench.updates, _pictures, panel._show_pictures,
+                                    panel.fail)
+    panel.words.listeners.append(panel._translate)
     panel.say("results.wait")
     return [row(panel.evaluate_button, panel.runs),
             row(panel.elsewhere, panel.upload, panel.open_button), panel.message, panel._crossing,
@@ -231,8 +233,7 @@ class ResultsPanel(Panel):
 
     def _judged(self, judged) -> None:
         evaluation, pictures = judged
-        for name, picture in pictures.items():
-            self.pictures[name].value = picture
+        self._show_pictures(pictures)
         self._filled.layout.display = ""
         self.bench.set(evaluation=evaluation)
         self._validation = _validation_of(evaluation)
@@ -256,6 +257,21 @@ class ResultsPanel(Panel):
     def _show(self) -> None:
         if self.bench.evaluation is not None:
             _show(self)
+
+    def _show_pictures(self, pictures: dict[str, bytes]) -> None:
+        for name, picture in pictures.items():
+            self.pictures[name].value = picture
+
+    def _translate(self) -> None:
+        """The same in another language, pictures as soon as they are drawn."""
+        evaluation, lang = self.bench.evaluation, self.words.lang
+        if evaluation is None:
+            return
+        self._show()
+        self._move()
+        self._newest_pictures.ask(evaluation, lang)
+        if self.errors.value is not None:
+            self._newest_error.ask(evaluation, self.errors.value, lang)
 
     def _move(self) -> None:
         _move(self)
@@ -310,11 +326,16 @@ def _finished_run(given: Path, folder: Path) -> Run:
 
 def _judge(run: Run, lang: str) -> tuple[Evaluation, dict[str, bytes]]:
     evaluation = evaluate(run, lang=lang)
+    return evaluation, _pictures(evaluation, lang)
+
+
+def _pictures(evaluation: Evaluation, lang: str) -> dict[str, bytes]:
+    """What is shown beside the table, by the name of its widget."""
     pictures = dict.fromkeys(SHOWN.values(), b"")
     for kind, arrays in evaluation.views():
         if kind in SHOWN:
             pictures[SHOWN[kind]] = picture_bytes(partial(draw, kind, arrays), lang)
-    return evaluation, pictures
+    return pictures
 
 
 def _validation_of(evaluation: Evaluation) -> pd.DataFrame | None:

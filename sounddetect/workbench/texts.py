@@ -22,6 +22,34 @@ _COMMON = {
         "録音データから機械の異常検出器を作るまでを、順を追って行います。各ステップで、"
         "同じことを行うコードも表示できます。",
     ),
+    "guide.data": (
+        "Next, step 3: choose where the recordings are, and load them.",
+        "次の手順（ステップ 3）：録音データの場所を選び、読み込んでください。",
+    ),
+    "guide.refused": (
+        "Next, step 3: these recordings cannot be trained on yet; step 6 says what is missing.",
+        "次の手順（ステップ 3）：この録音ではまだ学習できません。足りないものはステップ 6 "
+        "をご覧ください。",
+    ),
+    "guide.plan": (
+        "Next, step 5: see what a training takes.",
+        "次の手順（ステップ 5）：学習に必要なメモリと時間を確認してください。",
+    ),
+    "guide.train": (
+        "Next, step 6: start the training. Step 7 fills by itself when it has ended.",
+        "次の手順（ステップ 6）：学習を開始してください。終了すると、ステップ 7 "
+        "に結果が表示されます。",
+    ),
+    "guide.results": (
+        "Next, step 7: judge the detector; or step 3, to train with other recordings.",
+        "次の手順（ステップ 7）：検出器を評価してください。別の録音で学習する場合はステップ 3 "
+        "へ進んでください。",
+    ),
+    "guide.try": (
+        "Next, step 8: try the detector on recordings of your own; step 9 packs it.",
+        "次の手順（ステップ 8）：手元の録音で判定を試してください。検出器はステップ 9 "
+        "でダウンロードできます。",
+    ),
     "code.show": ("Show as code", "コードを表示"),
     "code.hide": ("Hide the code", "コードを隠す"),
     "player.faster": (
@@ -484,7 +512,7 @@ _RESULTS = {
     ),
     "results.runs": ("Finished runs", "終了した学習"),
     "results.runs.choose": ("open another…", "選んで開く"),
-    "results.open.path": ("Detector from elsewhere", "ほかの検出器の場所"),
+    "results.open.path": ("Other detector", "ほかの検出器"),
     "results.open.upload": ("Upload its ZIP", "ZIP をアップロード"),
     "results.open": ("Open", "開く"),
     "results.opening": ("Opening…", "開いています…"),

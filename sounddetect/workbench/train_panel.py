@@ -160,7 +160,7 @@ def _widgets(panel: TrainPanel) -> list:
         panel.texts[name] = panel.make(widgets.HTML, text)
     panel.state, panel.clock, panel.best, panel.log = (
         panel.make(widgets.HTML, name) for name in ("state", "clock", "best", "log"))
-    panel.curves = panel.make(widgets.Image, "curves", format="png", width="100%")
+    panel.curves = panel.make(widgets.Image, "curves", format="png")
     lines = [row(panel.bars[name], panel.texts[name]) for name in panel.bars]
     lines[2].layout.display = "none" if gpu_use() is None else ""
     return [row(*panel.buttons.values(), panel.extra), panel.message, panel.state, *lines,
@@ -265,6 +265,8 @@ def _follow(panel: TrainPanel, live: LiveTraining) -> None:
 
 
 def _drawn(results: pd.DataFrame, lang: str) -> bytes:
+    if len(results) < 2:                                 # a point is no curve
+        return b""
     return picture_bytes(lambda: plot_training_curves(results), lang)
 
 # %% ../../nbs/11b_workbench/09_train_panel.ipynb #ccd6767a
