@@ -28,6 +28,7 @@ from .. import __version__
 from ..data.readers.reading import suffixes
 from ..html import render
 from .answers import Desk
+from .database import DatabaseGoneError
 from .datasets import BusyError
 from sounddetect.service.insights import (
     add_version, comparison_of, forecast_of, keep_threshold, log_of, models_of, promote_version,
@@ -40,7 +41,7 @@ from .roots import PRIVATE, OutsideError
 # %% ../../nbs/11d_service/07_rest.ipynb #2c7190b2
 STATUS_OF_ERRORS: list[tuple[type[Exception], int]] = [      # the first that fits
     (OutsideError, 403), (FileNotFoundError, 404), (FileExistsError, 409), (ValueError, 422),
-    (BusyError, 503), (MemoryError, 507), (OSError, 500)]
+    (BusyError, 503), (DatabaseGoneError, 503), (MemoryError, 507), (OSError, 500)]
 
 
 def sentence_of(error: RequestValidationError | ValidationError) -> str:
