@@ -200,7 +200,7 @@ class Keeper:
             return
         training.slot, training.threads = slot, threads
         words = [*self.command, training.id, str(held)]
-        own = {DATABASE: self.queue.database.address}       # not among the words, which all can read
+        own = {DATABASE: self.queue.database.address}   # not among the words, which all can read
         with open(self.log_of(training.id), "ab") as log:
             os.ftruncate(held, 0)
             self._processes[training.id] = subprocess.Popen(
