@@ -18,6 +18,7 @@ from .colab import in_colab
 from .data_panel import keep_upload, uploaded_files
 from .panels import Panel, Player, picture_bytes, row, shortened
 from ..data.collection.loading import load_recordings
+from ..data.readers.sources import source_of
 from ..html import html_table
 from ..evaluation.errors import shown_part, times_faster, wav_bytes
 from ..detector.detector import Detector
@@ -133,8 +134,7 @@ class TryPanel(Panel):
     def _offer(self) -> None:
         """A file of the test part, until the user gives something else."""
         run = self.bench.run
-        source = next((key.partition("#")[0].partition("@")[0]
-                       for key in run.data["split"]["test"]), None)
+        source = next(map(source_of, run.data["split"]["test"]), None)
         path = next((entry["path"] for entry in run.data["sources"] if entry["key"] == source),
                     None)
         if path:
