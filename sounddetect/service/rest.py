@@ -160,14 +160,16 @@ def _add_service(app: FastAPI, desk: Desk) -> None:
 
 # %% ../../nbs/11d_service/07_rest.ipynb #64153a88
 @asynccontextmanager
-async def received(desk: Desk, request: Request, name: str) -> AsyncIterator[Path]:
-    """The body of a request as a file that is there for a while; of `name` the suffix counts.
+async def received(desk: Desk, request: Request, name: str, *more: str) -> AsyncIterator[Path]:
+    """The body of a request as a file that is there for a while; of `name` the suffix counts, which
+    needs to be one that is read, or one of `more`.
 
     Raises `ValueError` for a suffix that nothing reads.
     """
     suffix = Path(name).suffix.lower()
-    if suffix not in suffixes():
-        raise ValueError(f"name needs to end in one of {', '.join(suffixes())}, got {name[-60:]!r}")
+    known = [*dict.fromkeys([*suffixes(), *more])]
+    if suffix not in known:
+        raise ValueError(f"name needs to end in one of {', '.join(known)}, got {name[-60:]!r}")
     folder = desk.workspace.roots.first / PRIVATE / "uploads" / secrets.token_hex(8)
     folder.mkdir(mode=0o700, parents=True)
     file = folder / f"{folder.name}{suffix}"
