@@ -14,7 +14,8 @@ from typing import Annotated, Any, Optional
 
 import typer
 
-from .commands import STOPPED, ConfigOption, PathsArgument, SetOption, app
+from .commands import (
+    STOPPED, ConfigOption, EngineOption, PathsArgument, SetOption, app)
 from .commands import overrides_of, settings_of
 from .judging_commands import judge_and_print
 
@@ -166,6 +167,7 @@ def cross_validate(
     set: SetOption = None,
     skip_bad: Annotated[bool, typer.Option(
         "--skip-bad", help="go on without recordings that cannot be used")] = False,
+    engine: EngineOption = "local",
 ) -> None:
     """Train and evaluate a detector for each fold.
 
@@ -180,7 +182,7 @@ def cross_validate(
         raise typer.BadParameter(f"{run} goes on with its own settings: leave out PATH, --config, "
                                  "--set and --skip-bad, or give another --run")
     done = validate(None if goes_on else Config.load(config, settings_of(set, paths, skip_bad)),
-                    folds=folds, run=run)
+                    folds=folds, run=run, engine=engine)
     if not done.finished:
         print(f"stopped; go on with: sounddetect cross-validate --run {done.path}", file=sys.stderr)
         print(f"run: {done.path}")
