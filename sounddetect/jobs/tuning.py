@@ -13,7 +13,8 @@ import shutil
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import closing
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
@@ -31,6 +32,7 @@ from ..evaluation.evaluation import evaluate, own_recordings
 from ..files import waiting_for, write_json, write_text
 from ..foreign_text import csv_text
 from .cross_validation import fold_splits, stoppable
+from .engines import Engine, engine_at, refuse_arrays, refuse_listeners
 from .objectives import Objective, objective_for
 from .search_report import write_search_report
 from .spaces import Space, space_for
@@ -141,10 +143,10 @@ class _Search:
     misfit = staticmethod(misfit)
 
     def __init__(self, study: Study, seen: Recordings, storage: str | None,
-                 listeners: Iterable[Listener], progress: bool):
+                 listeners: Iterable[Listener], progress: bool, shared: bool = False):
         self.study, self.seen, self.listeners = study, seen, list(listeners)
         self.progress, self.optuna = progress, optuna_library()
-        self.shared = storage is not None
+        self.shared = shared or storage is not None
         self.objective = objective_for(study.base.resolve(seen))
         self.validation = seen[(seen.table["split"] == "validation").to_numpy()]
         self.search = self.optuna.create_study(
@@ -161,27 +163,40 @@ class _Search:
             return False
         fruitless = 0
         while True:
-            known = self.search.get_trials(deepcopy=False)
-            left = [one for one in known if self._is_abandoned(one)]
-            others = [one for one in known if self._is_with_another(one)]
-            n_begun = sum("epochs" in one.user_attrs for one in known) + len(others)
-            spent = trials is not None and n_begun >= trials or time.time() >= deadline
-            if not left and (spent or fruitless >= self.FRUITLESS):
-                if any(_owner_of(one)[0] == socket.gethostname() for one in others):
-                    time.sleep(0.2)                  # what they find may be the winner
-                    continue
-                if fruitless >= self.FRUITLESS:
-                    self._say("the space holds no further configuration that fits")
-                return True
-            if time.time() >= session_deadline(self.study.base):
-                self._say("stopped: end of the session")
-                return False
-            trial, number = self._proposed(left)
-            told = self._try(trial, number)
+            with waiting_for(self.study.path / "asking.lock"):   # the last one is taken once
+                found = self._next(trials, deadline, fruitless)
+            if isinstance(found, bool):
+                return found
+            if found is None:
+                time.sleep(0.2)
+                continue
+            told = self._try(*found)
             self.write_table()
             if told is None:
                 return False
             fruitless = 0 if told else fruitless + 1
+
+    def _next(self, trials, deadline, fruitless):
+        """A trial and its number; None while others may find the winner; in the end, whether it
+        came to the end of the budget.
+        """
+        known = self.search.get_trials(deepcopy=False)
+        left = [one for one in known if self._is_abandoned(one)]
+        others = [one for one in known if self._is_with_another(one)]
+        n_begun = sum("epochs" in one.user_attrs for one in known) + len(others)
+        spent = trials is not None and n_begun >= trials or time.time() >= deadline
+        if not left and (spent or fruitless >= self.FRUITLESS):
+            if any(_owner_of(one)[0] == socket.gethostname() for one in others):
+                return None
+            if fruitless >= self.FRUITLESS:
+                self._say("the space holds no further configuration that fits")
+            return True
+        if time.time() >= session_deadline(self.study.base):
+            self._say("stopped: end of the session")
+            return False
+        trial, number = self._proposed(left)
+        trial.set_user_attr("owner", f"{socket.gethostname()}:{os.getpid()}")
+        return trial, number
 
     def _train_default(self) -> bool:
         config = self.study.base.replace(UNSEEN)
@@ -221,7 +236,6 @@ class _Search:
 
     def _try(self, trial, number) -> bool | None:
         """Whether something new was trained; None when the training was stopped."""
-        trial.set_user_attr("owner", f"{socket.gethostname()}:{os.getpid()}")
         values = self.study.space.draw(trial)
         config, path = self.study.base.replace(values | UNSEEN), self.study.path / name_of(number)
         same = self._same_as(values, number)
@@ -321,6 +335,12 @@ class _Search:
                 drawn = self.study.space.draw(self.optuna.trial.FixedTrial(one.params))
                 number, value, values = one.number + 1, one.value, drawn
         return number, value, values
+
+
+def _search_there(path: Path, seen: Recordings, storage: str | None, trials: int | None,
+                  deadline: float) -> bool:
+    """Trials in a worker, beside others that do the same, until the budget is spent."""
+    return _Search(Study(path), seen, storage, [], False, shared=True).run(trials, deadline)
 
 
 def _owner_of(frozen):
@@ -435,7 +455,8 @@ def tune(
     resume: bool = False,
     storage: str | None = None,
     progress: bool = True,
-    listeners: Iterable[Callable[[dict], None]] = (),
+    listeners: Sequence[Callable[[dict], None]] = (),
+    engine: str = "local",
 ) -> Study:
     """Search for a better configuration, and test the best one against the default.
 
@@ -457,6 +478,10 @@ def tune(
             a file in the folder.
         progress: show on stderr how far it is.
         listeners: functions that are called with each event of the trainings, as in `train`.
+        engine: where trials are made: `local`, one after the other; `ray`, as many at a time as
+            this machine has cores; or the address of a cluster, such as `ray://10.0.0.5:10001`.
+            What is tried next then follows from what is known by then, so that two searches
+            differ; each trial is what it is alone.
 
     Returns:
         The folder with its trials. Its `finished` is False when it was stopped.
@@ -465,7 +490,8 @@ def tune(
         FileExistsError: when `out` exists and `resume` is not given.
         FileNotFoundError: when there is no search to resume.
         ValueError: for a space that allows nothing or that the settings do not allow, recordings
-            that are not those of the search, a search of another version, and without Optuna.
+            that are not those of the search, a search of another version, an engine that is not
+            there, and without Optuna.
     """
     optuna_library()
     if storage is not None:
@@ -501,7 +527,8 @@ def tune(
     budget = (trials, deadline, seeds, folds)
     try:
         with stoppable():
-            _searched(study, seen, everything, recordings, storage, budget, listeners, progress)
+            _searched(study, seen, everything, recordings, storage, budget, listeners, progress,
+                      engine)
     except Exception:
         if not resume and not storage and not (study.path / "default" / "model").exists():
             shutil.rmtree(study.path)              # nothing was learnt, so nothing is left behind
@@ -509,13 +536,15 @@ def tune(
     return study
 
 
-def _searched(study, seen, everything, recordings, storage, budget, listeners, progress):
+def _searched(study, seen, everything, recordings, storage, budget, listeners, progress, engine):
     """Trials, winner, test and the nested searches, each as far as it is not done."""
     trials, deadline, seeds, folds = budget
     lock = None if storage else lock_log(study.path)
     try:
         search = _Search(study, seen, storage, listeners, progress)
         (study.path / "comparison.json").unlink(missing_ok=True)
+        with engine_at(engine) as place:
+            _search_by(place, study, seen, storage, trials, deadline, listeners)
         if not search.run(trials, deadline):
             return
         with waiting_for(study.path / "judging.lock"):
@@ -523,13 +552,26 @@ def _searched(study, seen, everything, recordings, storage, budget, listeners, p
             if study.finished and study.comparison["n_tried"] == study.n_trained:
                 return                               # another process has judged meanwhile
             _compared(search, study, everything, recordings, (trials, seeds, folds), listeners,
-                      progress)
+                      progress, engine)
     finally:
         if lock is not None:
             lock.close()
 
 
-def _compared(search, study, everything, recordings, budget, listeners, progress):
+def _search_by(place: Engine, study, seen, storage, trials, deadline, listeners):
+    """Trials by workers; what they leave, and all of it without them, is done here afterwards."""
+    if place.here:
+        return
+    refuse_listeners(place, listeners)
+    refuse_arrays(place, seen)
+    task = {"path": study.path, "seen": seen, "storage": storage, "trials": trials,
+            "deadline": deadline}
+    with closing(place.map(_search_there, [task] * place.n_workers)) as ends:
+        for _ in ends:
+            pass
+
+
+def _compared(search, study, everything, recordings, budget, listeners, progress, engine):
     """Winner, test and nested searches, as far as none of them is stopped."""
     trials, seeds, folds = budget
     number, value, values = search.best()
@@ -537,7 +579,7 @@ def _compared(search, study, everything, recordings, budget, listeners, progress
     judged = _judged(study, number, everything, seeds, listeners, progress)
     if judged is None:
         return
-    nested = _nested(study, recordings, folds, trials, seeds, progress) if folds else {}
+    nested = _nested(study, recordings, folds, trials, seeds, progress, engine) if folds else {}
     if nested is None:
         return
     write_json(study.path / "comparison.json", {
@@ -550,7 +592,7 @@ def _compared(search, study, everything, recordings, budget, listeners, progress
 
 # %% ../../nbs/10_jobs/12_tuning.ipynb #d023b4ab
 def _nested(study: Study, recordings: Recordings, folds: int, trials: int | None, seeds: int,
-            progress: bool) -> dict | None:
+            progress: bool, engine: str) -> dict | None:
     """What searches in each fold say; None when one was stopped."""
     parts = fold_splits(recordings, study.base.resolve(recordings), folds)
     found = []
@@ -559,7 +601,7 @@ def _nested(study: Study, recordings: Recordings, folds: int, trials: int | None
         if progress:
             print(f"search in fold {k} of {len(parts)}", file=sys.stderr)
         inner = tune(study.base, part, trials=trials or 30, space=study.space, seeds=seeds,
-                     out=path, resume=path.exists(), progress=progress)
+                     out=path, resume=path.exists(), progress=progress, engine=engine)
         if not inner.finished:
             return None
         found.append(inner.comparison)

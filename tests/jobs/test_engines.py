@@ -39,7 +39,7 @@ def cluster():
     with pytest.MonkeyPatch.context() as patch:
         for name, value in environment().items():
             patch.setenv(name, value)
-        for name in ("RAY_USAGE_STATS_ENABLED", "RAY_enable_metrics_collection", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO"):
+        for name in ("RAY_USAGE_STATS_ENABLED", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO"):
             patch.setenv(name, "0")
         # Ray takes 127.0.0.1 for the address of this host in its network, where nothing listens
         patch.setattr("ray._private.services.resolve_ip_for_localhost", lambda host: host)
