@@ -211,7 +211,7 @@ class Recordings:
     )
     on_disk = property(
         lambda self: not any(isinstance(store, ScratchStore) for store in self._stores),
-        doc="Whether another process can map the samples, or those of arrays are in this one alone.",
+        doc="Whether another process can map the samples, as it cannot those of arrays.",
     )
 
     @property
