@@ -19,6 +19,7 @@ from ..data.collection.recordings import Recordings
 from ..data.collection.roles import cut_for_split
 from ..data.collection.splitting import Split, choose_groups, parts_given
 from ..judging.denoising import noise_gain, si_sdr_db
+from ..models.capabilities import LearnsFromTarget
 from ..parts import find
 from ..signal.augmentation import Augmentations
 from ..signal.front_end import front_end_of
@@ -71,10 +72,14 @@ class DenoisePipeline(Pipeline):
 
     def output_of(self, batch: Batch) -> Tensor:
         """Mixture, answer and target, `(batch, 3, channel, time)`."""
-        mixture = self.features_of(batch)
+        mixture, network = self.features_of(batch), self.network
         with torch.no_grad():
             target = self.features(batch["clean"], batch["length"], batch.get("seed"))
-        return torch.stack([mixture, self.network(mixture).float(), target], 1)
+        if self.training and isinstance(network, LearnsFromTarget):
+            answer = network.learn(mixture, target)
+        else:
+            answer = network(mixture)
+        return torch.stack([mixture, answer.float(), target], 1)
 
 # %% ../../nbs/05_tasks/09_denoise.ipynb #ad63d379
 LEAST_LEVEL = (
