@@ -2,7 +2,7 @@
 
     SOUNDDETECT_TEST_DATA=DIR python bench/denoising.py [--full] [--epochs N] [--loss NAME] [--out FILE.csv]
     SOUNDDETECT_TEST_DATA=DIR python bench/denoising.py --network NAME [--seeds N] [--learnt tank|car] [--epochs N] [--loss NAME]
-    python bench/denoising.py --simulated losses|networks [--epochs N]
+    python bench/denoising.py --simulated losses|networks|vehicles [--epochs N]
     python bench/denoising.py --hours 1 4
 
 DIR holds heart_pcg_ecg (14 recordings) and car_noise (two vehicles). The network is trained on one vehicle, validated on another stretch of it,
@@ -11,6 +11,7 @@ parameters, out of a few, that are best on the validation mixtures. One process.
 few epochs; --full takes both folds, other losses, rising noise and the default size. --network trains another one in place of the Wave-U-Nets,
 with several seeds, --learnt with one of the vehicles alone. --simulated needs no recordings: losses, or networks, beside
 each other on simulated beats and drives; improvement of SI-SDR in dB at 0, -5, -10 and -15 dB and on average, L1, weights, s of CPU time.
+vehicles compares losses where the test has other vehicles than the training, by the beats found as well.
 
 --hours cleans one file of so many hours at 1000 Hz by `sounddetect denoise`, with a network that was not trained; memory and times real time.
 
@@ -30,13 +31,14 @@ import numpy as np
 import pandas as pd
 import soundfile
 from scipy.ndimage import convolve1d, gaussian_filter1d, uniform_filter
-from scipy.signal import butter, find_peaks, istft, sosfiltfilt, stft
+from scipy.signal import butter, find_peaks, istft, sosfilt, sosfiltfilt, stft
 
 import sounddetect as sd
 from sounddetect.data.beats import car_noise, heart_beats
 from sounddetect.data.collection.roles import cut_for_split, load_roles
 from sounddetect.evaluation.denoising import judged_mixtures, mixtures
 from sounddetect.judging.beats import beat_measures, beat_times, constant_delay
+from sounddetect.tasks.denoise import recoloured
 from sounddetect.tasks.protocol import task_of
 from sounddetect.tasks.waveform_results import Waveforms
 from sounddetect.tasks.waveforms import prepare_recordings, prepared_waveform
@@ -302,14 +304,74 @@ def compare_simulated(variants, seeds, epochs):
     recordings = sd.Recordings.from_arrays(waveforms, RATE, ["signal"] * 30 + ["noise"] * 9).with_columns(split=np.array(part, object))
     for seed in seeds:
         for name, settings in variants.items():
-            config, began = config_of({"model.size": "n", "seed": seed} | settings, epochs), time.process_time()
-            with warnings.catch_warnings(), tempfile.TemporaryDirectory() as folder:
-                warnings.simplefilter("ignore")
-                run = sd.train(config, recordings, run=f"{folder}/run", progress=False)
-                seconds, metrics = time.process_time() - began, sd.evaluate(run, recordings).metrics
-                n_weights = sum(p.numel() for p in run.detector.network.parameters())
+            metrics, seconds, n_weights = judged_run({"seed": seed} | settings, recordings, epochs)
             improved = "".join(f"{metrics[f'si_sdr_improvement_at_{ratio}']:8.2f}" for ratio in (0, -5, -10, -15))
             print(f"{name:50}{seed:3d}{improved}{metrics['si_sdr_improvement']:8.2f}{metrics['l1']:9.4f}{n_weights:9d}{seconds:6.0f}", flush=True)
+
+
+def band(waveform, low, high):
+    return sosfilt(butter(2, [low, high], "bandpass", fs=RATE, output="sos"), waveform)
+
+
+def with_background(rng, beats):
+    """Beats as they are recorded: with noise of any colour 8 to 20 dB below, which belongs to what is wanted."""
+    noise = band(recoloured(rng.normal(size=(1, len(beats))), 15, rng)[0], 20, 400)
+    return beats + noise * beats.std() / noise.std() * 10 ** (-rng.uniform(8, 20) / 20)
+
+
+SCENES = {"another drive": 20, "other bands": 20, "few people": 30}      # epochs
+
+
+def one_vehicle(scene, vehicle):
+    """Recordings of which those of training and validation have one vehicle, 1 or 2, and those of the test four others.
+
+    In *other bands* noise lies below the heart in the one and above it in the other, in *few people* there are 5 instead of 14, and colours differ.
+    """
+    rng, is_small = np.random.default_rng(7), scene == "few people"
+    if is_small:
+        signals = [with_background(rng, heart_beats(rng, 30 if k < 7 else 16)[0]) for k in range(14)]
+    else:
+        signals = [heart_beats(rng, 16)[0] for _ in range(26)]
+    if scene == "other bands":
+        signals = [with_background(rng, each) for each in signals]
+    rng = np.random.default_rng(vehicle)
+
+    def drive(seconds, is_learnt):
+        noise = car_noise(rng, seconds)
+        if scene == "other bands":
+            return band(noise, *((10, 45) if is_learnt == (vehicle == 1) else (60, 300)))
+        return recoloured(noise[None], 20, rng)[0] if is_small else noise
+
+    stretches = np.split(drive(150 if is_small else 120, True), 6)
+    waveforms = [*signals, *stretches, *(drive(60, False) for _ in range(4))]
+    n_train, n_validation, n_test = (5, 2, 7) if is_small else (14, 4, 8)
+    part = ["train"] * n_train + ["validation"] * n_validation + ["test"] * n_test
+    part += ["train"] * 2 + ["validation"] + ["train"] * 3 + ["test"] * 4
+    label = ["signal"] * len(signals) + ["noise"] * 10
+    return sd.Recordings.from_arrays(waveforms, RATE, label).with_columns(split=np.array(part, object))
+
+
+def compare_vehicles(epochs):
+    """Losses on vehicles that training did not have: improvement of SI-SDR, beats (F1) and error of the heart rate, before and after."""
+    for scene, usual in SCENES.items():
+        for vehicle in (1, 2):
+            recordings = one_vehicle(scene, vehicle)
+            for name, settings in LOSSES.items():
+                metrics, seconds, _ = judged_run({"denoise.beats": True} | settings, recordings, epochs or usual)
+                improved = "".join(f"{metrics[f'si_sdr_improvement_at_{ratio}']:8.2f}" for ratio in (0, -5, -10, -15))
+                found = "".join(f"{metrics[f'beat_f1_at_{ratio}']:6.2f}" for ratio in (0, -5, -10, -15))
+                print(f"{scene:14}{vehicle:3d} {name:8}{improved}  {found}  {metrics['beat_f1_in']:.2f} {metrics['beat_f1']:.2f}  "
+                      f"{metrics['heart_rate_error_in']:3.0f}{metrics['heart_rate_error']:4.0f}{seconds:6.0f}", flush=True)
+
+
+def judged_run(settings, recordings, epochs):
+    """Metrics of a training on recordings whose parts are given, s of CPU time, and weights."""
+    config, began = config_of({"model.size": "n"} | settings, epochs), time.process_time()
+    with warnings.catch_warnings(), tempfile.TemporaryDirectory() as folder:
+        warnings.simplefilter("ignore")
+        run = sd.train(config, recordings, run=f"{folder}/run", progress=False)
+        seconds, metrics = time.process_time() - began, sd.evaluate(run, recordings).metrics
+        return metrics, seconds, sum(p.numel() for p in run.detector.network.parameters())
 
 
 def clean_hours(hours):
@@ -341,12 +403,15 @@ if __name__ == "__main__":
     parser.add_argument("--learnt", choices=["tank", "car"], help="the one vehicle to learn with; without it each of both in turn")
     parser.add_argument("--out", default="denoising.csv", help="rows of all mixtures")
     parser.add_argument("--cache", default=".cache", help="for copies of recordings, and runs")
-    parser.add_argument("--simulated", choices=["losses", "networks"], help="compared on simulated beats and drives alone")
+    parser.add_argument("--simulated", choices=["losses", "networks", "vehicles"], help="compared on simulated beats and drives alone")
     parser.add_argument("--hours", type=int, nargs="+", help="of one file to clean, for memory and time")
     args = parser.parse_args()
     for hours in args.hours or ():
         clean_hours(hours)
     if args.hours:
+        raise SystemExit
+    if args.simulated == "vehicles":
+        compare_vehicles(args.epochs)
         raise SystemExit
     if args.simulated:
         compared_are, seeds = (LOSSES, range(3)) if args.simulated == "losses" else (NETWORKS, range(1))

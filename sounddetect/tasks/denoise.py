@@ -20,6 +20,7 @@ from ..data.collection.roles import cut_for_split
 from ..data.collection.splitting import Split, choose_groups, parts_given
 from ..judging.denoising import noise_gain, si_sdr_db
 from ..models.capabilities import LearnsFromTarget
+from ..models.waveform_layers import level_of
 from ..parts import find
 from ..signal.augmentation import Augmentations
 from ..signal.front_end import front_end_of
@@ -232,7 +233,7 @@ class Denoise:
         """Loss of each window `(batch,)`, measured by the level of its signal."""
         recorded = torch.arange(output.shape[-1], device=output.device) < lengths[:, None, None]
         mixture, answer, target = (output * recorded[:, None]).unbind(1)
-        level = _level(target).maximum(LEAST_LEVEL * _level(mixture)).clamp_min(1e-12)
+        level = level_of(target).maximum(LEAST_LEVEL * level_of(mixture)).clamp_min(1e-12)
         return self._loss(answer / level, target / level)
 
     def validate(
@@ -396,11 +397,6 @@ def _refuse_silent(recordings: Recordings) -> None:
                 f"the {label} {key} is silent: nothing can be learnt from it; leave it out, or "
                 f"record it again"
             )
-
-
-def _level(windows: Tensor) -> Tensor:
-    """Root mean square of each window, `(batch, 1, 1)`."""
-    return windows.square().mean((1, 2), keepdim=True).sqrt()
 
 
 def _batches(samples: Iterator[Any], size: int) -> Iterator[list[Any]]:
