@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from support.commands import ROOT, run_command
+from support.pictures import drawing_nothing
 
 # Started in the background, a shell has us ignore Ctrl-C, and the programs that we start would inherit it.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
@@ -37,6 +38,22 @@ def recorded():
     if not Path(folder).is_dir():
         pytest.fail(f"SOUNDDETECT_TEST_DATA is {folder}, which is no folder")
     return Path(folder)
+
+
+# --- pictures ----------------------------------------------------------------------------------------------------------
+
+# Households whose tests train and evaluate, but look at no picture: drawing takes half the time of a small training. Notebooks draw all of them.
+BLIND = ("cli/", "config/", "data/", "detector/", "jobs/", "tasks/", "testing/", "tracking/")
+LOOKED_AT = ("cli/test_foreign_names.py", "cli/test_older_denoising.py", "cli/test_page.py")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item):
+    """Fixtures included, draw nothing where nobody looks; the commands that a test runs neither."""
+    if not item.place.startswith(BLIND) or item.place in LOOKED_AT:
+        return (yield)
+    with drawing_nothing():
+        return (yield)
 
 
 # --- which tests, and in which order ---------------------------------------------------------------------------------

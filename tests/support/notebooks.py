@@ -1,4 +1,4 @@
-"""Notebooks as `nbdev_test` runs them, each in a process of its own; large libraries are imported once and not by each of them."""
+"""Notebooks as `nbdev_test` runs them, each in a process of its own; large libraries, and the package, are imported once and not by each of them."""
 
 import multiprocessing
 import os
@@ -13,7 +13,11 @@ from support.commands import ROOT, environment
 NOTEBOOKS = ROOT / "nbs"
 LEFT_OUT = ["slow", "cuda"]  # flags of cells; `tst_flags` in settings.ini
 PATIENCE = 900  # seconds after which a notebook is taken for hanging
-LIBRARIES = ["torch", "torch._dynamo", "numpy", "pandas", "scipy.signal", "sklearn.metrics", "matplotlib.pyplot", "pydantic", "nbdev.test"]
+# In this order: PyTorch's compiler comes with the first optimizer; of the package itself, what most notebooks import.
+LIBRARIES = [
+    *("torch", "torch._dynamo", "numpy", "pandas", "scipy.signal", "sklearn.metrics", "matplotlib.pyplot", "pydantic", "nbdev.test"),
+    *("sounddetect.evaluation.evaluation", "sounddetect.jobs.training_runs", "sounddetect.cli.cli", "sounddetect.workbench.workbench"),
+]
 
 
 def all_notebooks():

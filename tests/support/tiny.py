@@ -12,6 +12,7 @@ SETTINGS = {
     "model.size": "n",
     "preprocessing.filter_params.high_freq": 3000,
     "training.epochs": 1,
+    "training.batch_size": 8,  # to find one takes as long as to train
 }
 
 
