@@ -85,7 +85,7 @@ class Part:
 # %% ../nbs/00_foundation/01_parts.ipynb #1dd442cf
 _BUILT_IN = [
     Part("task", "classify", None, "sounddetect.tasks.classify:Classify"),
-    Part("task", "anomaly", None, "sounddetect.tasks.anomaly:Anomaly"),
+    Part("task", "anomaly", None, "sounddetect.tasks.telling_apart:build_anomaly"),
     Part("task", "multilabel", None, "sounddetect.tasks.multilabel:Multilabel"),
     Part("task", "denoise", "sounddetect.tasks.settings:DenoiseSettings",
          "sounddetect.tasks.denoise:Denoise"),
@@ -119,6 +119,10 @@ _BUILT_IN = [
       for name, of in (("variational_autoencoder", "VariationalAutoencoder"),
                        ("convolutional_autoencoder", "ConvolutionalAutoencoder"),
                        ("idnn", "Idnn"))],
+    Part("network", "condition_classifier",
+         "sounddetect.models.settings:ConditionClassifierSettings",
+         "sounddetect.models.condition_classifier:build_condition_classifier", tasks=["anomaly"],
+         features=["waveform"]),
     Part("network", "wave_unet", "sounddetect.models.settings:WaveUNetSettings",
          "sounddetect.models.wave_unet:build_wave_unet", tasks=["denoise"], features=["waveform"]),
     *[Part("network", name, "sounddetect.models.settings:WaveformAutoencoderSettings",

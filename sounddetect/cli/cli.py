@@ -147,6 +147,18 @@ def _said(error: Exception) -> object:
             "Please report it")
 
 
+def _open_missing_streams() -> None:
+    """Let standard streams that are closed lead nowhere, so that no file is taken for one."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            try:
+                os.fstat(number)
+            except OSError:             # the lowest free number is this one
+                os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
+            mode = "r" if name == "stdin" else "w"
+            setattr(sys, name, open(number, mode, encoding="utf-8", closefd=False))
+
+
 def _begin_in_utf8() -> None:
     """Start again in Python's UTF-8 mode where names of files would be read as ASCII."""
     if sys.getfilesystemencoding() in ("ascii", "us-ascii"):
@@ -161,6 +173,7 @@ def main(arguments: list[str] | None = None) -> None:
         with _keeping_its_code():
             main(sys.argv[1:])
         return
+    _open_missing_streams()
     arguments = list(arguments)
     debug = "--debug" in arguments
     # a letter that does not fit is no reason to end

@@ -117,7 +117,7 @@ def _draw_explained(detector, paths: list[str], scores, folder: Path) -> None:
     """Draw each recording that was scored, with what speaks for and against its decision."""
     from sounddetect.data.collection.loading import Loading, load_in_parts
     from sounddetect.evaluation.errors import shown_part
-    from sounddetect.files import write_bytes
+    from sounddetect.files import below, write_bytes
     from sounddetect.signal.preparation import prepare
 
     judged = scores.set_index("key")
@@ -127,7 +127,7 @@ def _draw_explained(detector, paths: list[str], scores, folder: Path) -> None:
             waveform = prepare(part.recordings.read(i), int(row["sample_rate"]), audio)
             title = f"{row['key'][-60:]}\n{detector.scores.in_words(found)}"
             shown = shown_part(detector, waveform, detector.scores.about(found), title)
-            target = folder / (row["key"].replace("#", "_") + ".png")
+            target = below(folder, row["key"].replace("#", "_") + ".png")
             target.parent.mkdir(parents=True, exist_ok=True)
             write_bytes(target, shown.picture.to_png())
     print(f"pictures: {folder}", file=sys.stderr)

@@ -7,17 +7,16 @@ __all__ = ['FAULT_LEVEL', 'HARD_LEVEL', 'FORMS', 'GOOD_PART', 'ONSET', 'bearing_
            'simulate']
 
 # %% ../../nbs/01_data/0_simulation.ipynb #abad2bb1
-import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import orjson
-import soundfile as sf
 
-from ..files import replacing
+from .beats import pcm_wav
+from ..files import write_files
 from ..settings.several_labels import WITHOUT_LABEL, joined_labels, labels_in
 
 # %% ../../nbs/01_data/0_simulation.ipynb #bcc77173
@@ -401,9 +400,7 @@ def _pcm(waveforms):
 def _encode(pcm, labels, form, sample_rate):
     """Bytes of a file: of one machine's recordings, or as WAV of one recording `(time,)`."""
     if form in _WAV_FORMS:
-        buffer = io.BytesIO()
-        sf.write(buffer, pcm, sample_rate, format="WAV", subtype="PCM_16")
-        return buffer.getvalue()
+        return pcm_wav(pcm, sample_rate)
     samples = np.round(pcm/32768, 5)
     if form == "new":
         content = {"waveforms": samples, "labels": labels, "fs": sample_rate, "metric": "RMS"}
@@ -413,9 +410,6 @@ def _encode(pcm, labels, form, sample_rate):
     return orjson.dumps(content, option=orjson.OPT_SERIALIZE_NUMPY)
 
 
-def _write(path, content):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as draft: draft.write_bytes(content)
 
 # %% ../../nbs/01_data/0_simulation.ipynb #5c29862b
 # shaft rate and resonance, by those of the usual machine
@@ -528,13 +522,13 @@ def _planned(index:int, form:str, n_machines:int)->tuple[int, int, str|None]:
     return (_plan_of_several if form == "multilabel" else _plan)(index, n_machines)
 
 
-def _manifest(path, members):
+def _manifest(members):
     """The labels of `members`, `(name of the file, machine, fault)`, for files whose names and
-    folders do not tell them.
+    folders do not tell them, as bytes of CSV.
     """
     lines = [f"{name},{fault or WITHOUT_LABEL},machine_{number:02d}"
              for name, number, fault in members]
-    _write(path, "\n".join(["path,label,group", *lines, ""]).encode())
+    return "\n".join(["path,label,group", *lines, ""]).encode()
 
 
 def _file(index, form, n_machines):
@@ -577,7 +571,8 @@ def simulate(
     """Write recordings of a simulated machine to files.
 
     Args:
-        path: folder to write to, made if need be; nothing in it is overwritten.
+        path: folder to write to, made if need be; nothing in it is overwritten, and nothing is
+            left in it when the disk does not take everything.
         n_recordings: how many, at least 2; half of them NG.
         seed: the same seed gives the same bytes.
         form: `new` or `legacy` (JSON, a file a machine), `wav` (a file a recording, in folders OK
@@ -606,27 +601,30 @@ def simulate(
     _check(n_recordings, seed, sample_rate, duration, n_machines, fault_level)
     if form not in FORMS:
         raise ValueError(f"simulate needs form to be one of {', '.join(FORMS)}, got form={form!r}")
-    files: dict[Path, list[int]] = {}
-    singles = _singles(n_recordings, seed, form, sample_rate, duration, fault_level)
-    alone = {Path(path)/name: make for name, make in singles.items()}
+    members: dict[str, list[int]] = {}
+    alone = _singles(n_recordings, seed, form, sample_rate, duration, fault_level)
     for index in range(n_recordings if not alone else 0):
-        files.setdefault(Path(path)/_file(index, form, n_machines), []).append(index)
-    manifest = Path(path)/"manifest.csv"
-    own = [manifest] if form == "multilabel" else []
-    everything = {**files, **alone, **dict.fromkeys(own)}
-    taken = [file for file in sorted(everything) if file.exists()]
+        members.setdefault(_file(index, form, n_machines), []).append(index)
+    own = ["manifest.csv"] if form == "multilabel" else []
+    everything = sorted(Path(path)/name for name in [*members, *alone, *own])
+    taken = [file for file in everything if file.exists()]
     if taken:
         raise FileExistsError(f"simulate overwrites nothing, but {taken[0]} exists "
                               f"({len(taken)} such); choose another folder or remove them")
-    for file, make in alone.items():
-        _write(file, _encode(_pcm(make()), [], form, sample_rate))
-    for file, members in sorted(files.items()):
-        plans = [_planned(index, form, n_machines) for index in members]
-        pcm = _pcm(np.stack([_recording(seed, index, *plan, sample_rate, duration, fault_level)[0]
-                             for index, plan in zip(members, plans)]))
-        labels = ["NG" if fault else "OK" for *_, fault in plans]
-        _write(file, _encode(pcm[0] if form in _WAV_FORMS else pcm, labels, form, sample_rate))
-    if own:
-        _manifest(manifest, [(file.name, *_planned(index, form, n_machines)[1:])
-                             for file, (index,) in sorted(files.items())])
-    return sorted(everything)
+
+    def contents() -> Iterator[tuple[str, bytes]]:
+        for name, make in alone.items():
+            yield name, _encode(_pcm(make()), [], form, sample_rate)
+        for name, numbers in sorted(members.items()):
+            plans = [_planned(index, form, n_machines) for index in numbers]
+            made = [_recording(seed, index, *plan, sample_rate, duration, fault_level)[0]
+                    for index, plan in zip(numbers, plans)]
+            pcm, labels = _pcm(np.stack(made)), ["NG" if fault else "OK" for *_, fault in plans]
+            yield name, _encode(
+                pcm[0] if form in _WAV_FORMS else pcm, labels, form, sample_rate)
+        for name in own:
+            yield name, _manifest([(file, *_planned(index, form, n_machines)[1:])
+                                   for file, (index,) in sorted(members.items())])
+
+    write_files(path, contents())
+    return everything

@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import soundfile as sf
 
-from ..files import replacing
+from .beats import pcm_wav
+from ..files import write_files
 
 # %% ../../nbs/01_data/0_sounds.ipynb #02c202cc
 def _band(rng, n, sample_rate, low, high):
@@ -135,17 +135,17 @@ def simulate_sounds(
             "simulate_sounds needs at least 1 recording of 0.25 s at 16000 Hz, got "
             f"n_recordings={n_recordings}, duration={duration}, sample_rate={sample_rate}"
         )
-    made = {Path(path) / name: kind for name, kind in _clips(n_recordings)}
-    taken = [file for file in made if file.exists()]
+    made = dict(_clips(n_recordings))
+    files = sorted(Path(path) / name for name in made)
+    taken = [file for file in files if file.exists()]
     if taken:
         raise FileExistsError(
             f"simulate overwrites nothing, but {taken[0]} exists ({len(taken)} such); "
             "choose another folder or remove them"
         )
-    for number, (file, kind) in enumerate(made.items()):
-        rng = np.random.default_rng([seed, number])
-        waveform = simulate_sound(kind, rng, duration, sample_rate)
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(file) as draft:
-            sf.write(draft, np.clip(waveform, -1, 1), sample_rate, "PCM_16", format="WAV")
-    return sorted(made)
+    sounds = (
+        simulate_sound(kind, np.random.default_rng([seed, number]), duration, sample_rate)
+        for number, kind in enumerate(made.values())
+    )
+    write_files(path, ((name, pcm_wav(sound, sample_rate)) for name, sound in zip(made, sounds)))
+    return files

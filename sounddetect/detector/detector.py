@@ -143,7 +143,8 @@ class Scorer:
         familiarity = self.reference.judge(distances, level, per)
         rows = familiarity.adapted >= 0
         if rows.any():
-            ratios = self.reference.log_ratio(Familiarity(*(one[rows] for one in familiarity)), per)
+            answering = familiarity.adapted[rows], familiarity.distance[rows]
+            ratios = self.reference.log_ratio(*map(torch.from_numpy, answering), per).numpy()
             lines = np.array([said["threshold"] for said in self.about["adapted"]])
             values[rows] = self.scores.beyond(ratios, lines[familiarity.adapted[rows]])
         return Judged(values, familiarity)

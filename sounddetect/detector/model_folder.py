@@ -38,6 +38,15 @@ def _parts_of(config: Config) -> Iterator[tuple[parts.Part, dict | None]]:
     yield parts.find("feature", config.features.kind), config.features.model_dump()
 
 
+def _variable_of(config: Config) -> str | None:
+    """The variable of MAT files that holds what the detector will be given: of a denoiser that of
+    noisy recordings, or else of the signal.
+    """
+    data = config.data
+    roles = (role.variable for role in (data.noisy, data.signal) if role is not None)
+    return data.variable or next(filter(None, roles), None)
+
+
 def settings_of_model(config: Config) -> dict:
     """What shapes a score, as plain values: `task`, `parts`, `config`."""
     inference, memory = config.inference, config.memory
@@ -47,8 +56,8 @@ def settings_of_model(config: Config) -> dict:
             "config": config.model_dump(include={"audio", "preprocessing"})
             | {"data": {"classes": list(config.data.classes), "labels": dict(config.data.labels),
                         # how files of the plant are read, where training had to be told
-                        **{name: value for name in ("columns", "variable")
-                           if (value := getattr(config.data, name))}},
+                        **({"columns": config.data.columns} if config.data.columns else {}),
+                        **({"variable": variable} if (variable := _variable_of(config)) else {})},
                "inference": {"threshold": inference.working_threshold,
                              **({"thresholds": inference.thresholds} if inference.thresholds
                                 else {}),

@@ -40,6 +40,9 @@ class _Exported(nn.Module):
         super().__init__()
         self.task, self.pipeline = detector.task, copy.deepcopy(detector.pipeline).cpu()
         self.reference = copy.deepcopy(detector.reference)
+        self.level = detector.config.inference.familiarity
+        self.lines = torch.tensor(
+            [said["threshold"] for said in detector.about.get("adapted", [])], dtype=torch.float64)
         if self.reference is not None:
             self.reference = self.reference.cpu()
         preprocessing = self.pipeline.front_end.preprocessing
@@ -59,8 +62,18 @@ class _Exported(nn.Module):
         if self.reference is None:
             return outputs
         distances = self.reference(windows, lengths)
-        familiarity = self.reference.window_p_values(distances)
-        return outputs | {"familiarity": familiarity, "distances": distances}
+        familiarity, condition, distance = self.reference.answering(distances, self.level, "window")
+        outputs |= {"familiarity": familiarity, "distances": distances}
+        if not len(self.lines):
+            return outputs
+        value = list(outputs.values())[-3]                             # what the network says
+        value = value[:, -1] if value.ndim == 2 else value
+        ratio = self.reference.log_ratio(condition, distance, "window")
+        lines = self.lines[condition.clamp_min(0)]
+        beyond = ((lines.logit(1e-12) + ratio).sigmoid() if self.task.scores.is_probability
+                  else lines + ratio)
+        score = torch.where(condition >= 0, beyond.to(value), value)
+        return outputs | {"adapted_score": score, "condition": condition}
 
 
 def _reason(error: BaseException) -> str:
@@ -136,20 +149,22 @@ def _metadata(detector: Scorer) -> dict[str, str]:
 
 
 def _calibrations(reference: Reference) -> dict[str, list]:
-    """What familiarity is told by from distances: a distance and a p-value, step by step."""
+    """What familiarity is told by from distances: a distance and a p-value, step by step; of
+    adapted conditions the lines of the score as well.
+    """
     return {name: value.tolist() for name, value in reference.state().items()
-            if "calibration" in name}
+            if "calibration" in name or "lines" in name and len(value)}
 
 
 def _reference_of(config: Config, about: dict, said: dict[str, list]) -> Reference | None:
     """A reference that judges distances, which the file itself computes; None without one."""
-    tables = {name: torch.tensor(value) for name, value in said.items() if "calibration" in name}
+    tables = {name: torch.tensor(value) for name, value in said.items() if name != "level"}
     if not tables:
         return None
     n = len(about["familiarity"]["references"])
     none = {"familiarity.centers": torch.zeros(n, 0), "familiarity.whitening": torch.zeros(n, 0, 0),
             "familiarity.scales": torch.ones(n), "familiarity.lines": torch.zeros(0, 2, 2)}
-    return reference_from(config, about, tables | none)
+    return reference_from(config, about, none | tables)
 
 
 def _with_metadata(model, metadata: dict[str, str]) -> bytes:
@@ -319,10 +334,6 @@ def export_onnx(
     the detector, or when an extra is missing; then nothing is written.
     """
     _needs("onnx", "onnxscript", "onnxruntime")
-    if detector.reference is not None and detector.reference.adapted_names:
-        raise ValueError("an adapted detector cannot be exported: a file answers window by window, "
-                         "by its network alone. Export the detector that it was adapted from, "
-                         "or use the folder with sounddetect")
     if not Path(path).absolute().parent.is_dir():
         raise ValueError(f"{path} needs to lie in a folder that exists")
     content = _with_metadata(_graph(_Exported(detector), _example(detector)), _metadata(detector))

@@ -10,7 +10,8 @@ import csv
 import io
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -22,7 +23,8 @@ from ..data.collection.labels import canonical_label
 from ..data.collection.naming import describe_name
 from ..data.collection.recordings import Recordings
 from .evaluation import own_recordings
-from ..files import write_text
+from ..files import replacing, sweep_drafts
+from ..foreign_text import csv_text
 from ..judging.intervals import anomaly_intervals
 from ..judging.metrics import anomaly_metrics
 from ..runs.run_folder import Run
@@ -188,7 +190,8 @@ class DcaseResults:
         """Write the official files, and `results.csv` with intervals where the truth is known.
 
         Args:
-            folder: the folder, made if need be; files of the same names are replaced.
+            folder: the folder, made if need be; files of the same names are replaced, and
+                `result.csv` of other scores goes.
 
         Returns:
             The folder.
@@ -208,23 +211,40 @@ def _means(table: pd.DataFrame) -> dict[str, list[float]]:
             "worst": values.min(0).tolist()}
 
 # %% ../../nbs/09c_evaluation/06_dcase.ipynb #d94103de
+_TOLD = ("result.csv", "results.csv")        # what both speak of all files of scores
+
+
 def _save(results: DcaseResults, folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
+    texts = dict(_told(results)) | dict(_scores(results))
+    with ExitStack() as drafts:                 # which get their names in reverse order
+        for name, text in texts.items():
+            sweep_drafts(folder / name)
+            drafts.enter_context(replacing(folder / name)).write_bytes(text.encode("utf-8"))
+        for name in dict.fromkeys([*_TOLD, *texts]):
+            (folder / name).unlink(missing_ok=True)
+    return folder
+
+
+def _told(results: DcaseResults) -> Iterator[tuple[str, str]]:
+    """Names and texts of the tables of metrics, where there are any."""
+    if results.is_judged:
+        rows = _rows_by_domain if results.by_domain else _result_rows
+        yield from zip(_TOLD, (_lines(rows(results)), csv_text(results.table)))
+
+
+def _scores(results: DcaseResults) -> Iterator[tuple[str, str]]:
+    """Names and texts of the files of scores and decisions."""
     own_file = ["machine_type", "unit", *(["domain"] if results.by_domain else [])]
     for names, part in results.predictions.groupby(own_file):
         said = part["file"].map(lambda name: describe_name(name).get("label") == "anomaly")
         part = part.assign(last=said).sort_values(["last", "file"])
         place = "_".join(names) + ("" if results.by_id else "_test")
         scores = zip(part["file"], part["anomaly_score"].astype(float).tolist())
-        write_text(folder / f"anomaly_score_{place}.csv", _lines(scores))
+        yield f"anomaly_score_{place}.csv", _lines(scores)
         if not results.by_id:
             decisions = zip(part["file"], part["is_alarm"].astype(int).tolist())
-            write_text(folder / f"decision_result_{place}.csv", _lines(decisions))
-    if results.is_judged:
-        rows = _rows_by_domain if results.by_domain else _result_rows
-        write_text(folder / "result.csv", _lines(rows(results)))
-        write_text(folder / "results.csv", results.table.to_csv())
-    return folder
+            yield f"decision_result_{place}.csv", _lines(decisions)
 
 
 def _lines(rows: Iterable) -> str:

@@ -75,7 +75,7 @@ def verdict(
     about_classes = _of_alarms(findings) if has_alarms else _of_classes(findings)
     few = [say("verdict.few", least=MIN_GROUPS)] if findings.n_groups < MIN_GROUPS else []
     foreign = _of_foreign(findings, with_commands)
-    return [first, *_of_swapped(findings), *about_classes, *few, *foreign]
+    return [first, *_of_swapped(findings, with_commands), *about_classes, *few, *foreign]
 
 
 def _of_alarms(findings):
@@ -85,6 +85,7 @@ def _of_alarms(findings):
     if n_bad:
         yield say("verdict.found", found=n_bad - wrong.get(bad, 0), n=n_bad, bad=bad,
                   interval=_in_brackets(findings, "recall", "percent"))
+        yield from _of_missed(findings)
     else:
         yield say("verdict.no_bad", bad=bad)
     if not n_good:
@@ -100,6 +101,21 @@ def _of_alarms(findings):
         yield say("verdict.no_alarm.promise", n=n_good, good=good, most=most)
     else:
         yield say("verdict.no_alarm", n=n_good, good=good)
+
+
+def _of_missed(findings):
+    """Bad recordings that it took for good ones, by name: these are the ones to listen to."""
+    errors, say = findings.errors, findings.say
+    missed = errors["key"][findings.scores.of_class(errors, findings.scores.positive)].tolist()
+    if missed:
+        yield say("verdict.missed", names=_shown_names(missed, say))
+
+
+def _shown_names(names, say):
+    shown = say.plain("limit.comma").join(names[:MOST_NAMED])
+    if len(names) <= MOST_NAMED:
+        return shown
+    return say.plain("more", names=shown, n=len(names) - MOST_NAMED)
 
 
 def _in_brackets(findings, name, spelling):
@@ -118,14 +134,15 @@ def _of_classes(findings):
 SWAPPED = 0.2     # AUC below which labels may be swapped, where there is no interval
 
 
-def _of_swapped(findings):
+def _of_swapped(findings, with_commands):
     """Bad recordings that score lower than good ones: no detector is as bad as that by chance."""
     auc, (_, high) = findings.metrics.get("auc"), findings.metrics.get("auc_ci", (None, None))
     positive, negative = findings.scores.positive, findings.scores.negative
     if positive is None or not known(auc):
         return
     if high < 0.5 if known(high) else auc < SWAPPED:
-        yield findings.say("verdict.swapped", bad=positive, good=negative,
+        key = "verdict.swapped" if with_commands else "verdict.swapped.here"
+        yield findings.say(key, bad=positive, good=negative,
                            auc=metric_of(findings.metrics, "auc"))
 
 
@@ -137,9 +154,7 @@ def _of_foreign(findings, with_commands):
     if note is None:
         return
     names = foreign_names(findings.predictions)
-    shown = ", ".join(names[:MOST_NAMED])
-    if len(names) > MOST_NAMED:
-        shown = say.plain("more", names=shown, n=len(names) - MOST_NAMED)
+    shown = _shown_names(names, say)
     n_all = findings.predictions["key"].nunique()
     key = "verdict.foreign" if detector.threshold is None else "verdict.foreign.adapt"
     yield say(key if with_commands else "verdict.foreign.here",

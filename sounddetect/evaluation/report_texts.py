@@ -85,6 +85,7 @@ _HEAD = {
         "{sources}、{recordings}のうち、{right} 件を正しく判定しました。"),
     "verdict.found": ("It found {found} of {n} {bad}{interval}.",
                       "{bad} の録音 {n} 件のうち、{found} 件を検出しました{interval}。"),
+    "verdict.missed": ("It missed {names}.", "見逃した録音：{names}。"),
     "verdict.no_bad": (
         "How many {bad} it would find is not known: there was none among the recordings.",
         "{bad} の録音がないため、{bad} をどれだけ検出できるかは不明です。"),
@@ -131,6 +132,13 @@ _HEAD = {
         "{bad} の録音のスコアが、{good} の録音より低い傾向にあります（AUC {auc}）。"
         "ラベルが逆になっていませんか。検出器の良し悪しを判断する前に、"
         "録音のラベルを確認してください。"),
+    "verdict.swapped.here": (
+        "Scores are the wrong way round: {bad} mostly score lower than {good} (AUC {auc}). Are "
+        "the labels of these recordings swapped? Then “Change the labels” in step 3 puts them "
+        "right; train again after it.",
+        "{bad} の録音のスコアが、{good} の録音より低い傾向にあります（AUC {auc}）。"
+        "ラベルが逆になっていませんか。逆であれば、ステップ 3 の「ラベルを変更」で直し、"
+        "学習し直してください。"),
     "more": ("{names} and {n} more", "{names} ほか {n} 件"),
     "in_brackets": (" (95 %: {interval})", "（95 % 信頼区間：{interval}）"),
     "interval": ("{low} to {high}", "{low}～{high}"),

@@ -9,9 +9,9 @@ __all__ = ['adapt_run']
 import os
 import shutil
 from pathlib import Path
-from uuid import uuid4
 
 from ..detector.detector import Detector, Source
+from ..files import new_folder
 
 # %% ../../nbs/10_jobs/07_adapting.ipynb #14759f37
 _KEPT = ("config.yaml", "data.json", "results.csv")      # of a run, beside its detector
@@ -33,13 +33,9 @@ def adapt_run(
         raise FileExistsError(f"{place} exists already: give another folder by --out")
     detector = Detector.load(path).adapt(recordings, condition)
     is_run = (path / "config.yaml").exists()
-    draft = place.with_name(f"{place.name}.{uuid4().hex[:8]}.tmp")
-    try:
+    with new_folder(place) as draft:
         detector.save(draft / "model" if is_run else draft)
         for name in _KEPT if is_run else ():
             if (path / name).exists():
                 shutil.copy(path / name, draft / name)
-        draft.rename(place)
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
     return place, detector.about["adapted"][-1]

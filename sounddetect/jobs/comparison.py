@@ -16,6 +16,7 @@ import pandas as pd
 
 from ..config import differences
 from ..data.collection.recordings import Recordings
+from ..data.readers.sources import source_of
 from .cross_validation import CrossValidation
 from ..evaluation.denoising import evaluate_denoising, read_mixtures
 from ..evaluation.evaluation import own_recordings
@@ -80,7 +81,7 @@ def _stored(name, path):
 # %% ../../nbs/10_jobs/04_comparison.ipynb #16af0b3e
 def _groups(run, keys):
     """Group of each recording, and what has to be said about it."""
-    by_file = keys.str.replace(r"@.*$", "", regex=True).str.partition("#")[0]
+    by_file = keys.map(source_of)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

@@ -245,7 +245,7 @@ def _judge_all(path, config, parts):
     predictions = predictions.iloc[np.argsort(places, kind="stable")]
     table, metrics = _summary(predictions, Run(path / "fold-1").scores)
     write_text(path / "predictions.csv", csv_text(predictions, index=False))
-    write_text(path / "folds.csv", table.to_csv())
+    write_text(path / "folds.csv", csv_text(table))
     # the last: with it, the cross-validation is finished
     write_json(path / "metrics.json", metrics)
 

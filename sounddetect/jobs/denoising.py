@@ -10,6 +10,7 @@ import os
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -19,8 +20,9 @@ from scipy.io import loadmat, savemat
 from ..data.collection.loading import Loading, load_in_parts
 from ..data.collection.recordings import Recordings
 from ..data.collection.writing import sound_file
+from ..data.readers.numeric_csv import table_columns
 from ..detector.detector import Scorer
-from ..files import replacing
+from ..files import below, replacing
 from ..foreign_text import for_c
 
 # %% ../../nbs/10_jobs/08_denoising.ipynb #abfa0295
@@ -66,9 +68,9 @@ def _denoised(detector, recordings, i, out):
     row = recordings.table.iloc[i]
     source = recordings.sources.get(row["source"])
     kind = source.suffix.lower() if source is not None else ""
-    is_alone = (recordings.table["source"] == row["source"]).sum() == 1
-    as_it_came = is_alone and kind in (*_AUDIO, ".mat", ".csv")
-    target = out / (row["source"] if as_it_came else row["key"].replace("#", "_") + ".wav")
+    is_whole = row["key"] == row["source"]
+    as_it_came = is_whole and kind in (*_AUDIO, ".mat", ".csv")
+    target = below(out, row["source"] if as_it_came else row["key"].replace("#", "_") + ".wav")
     if target.exists():
         raise FileExistsError(
             f"{target} exists and is not overwritten: give another folder to write to"
@@ -81,10 +83,14 @@ def _denoised(detector, recordings, i, out):
                 draft, source, row.get("variable"), np.concatenate([*pieces], 1), row["sample_rate"]
             )
         elif as_it_came and kind == ".csv":
-            _write_csv(draft, source, pieces)
+            _write_csv(draft, source, pieces, detector.config.data.columns)
         else:
             info = soundfile.info(for_c(source)) if as_it_came else None
-            _write_audio(draft, info, pieces, int(row["sample_rate"]))
+            n_beyond = _write_audio(draft, info, pieces, int(row["sample_rate"]))
+            if n_beyond:
+                warnings.warn(
+                    f"{row['key']}: {n_beyond} samples beyond full scale were clipped", stacklevel=3
+                )
     return target
 
 
@@ -99,6 +105,7 @@ def _cleaned(detector: Scorer, recordings: Recordings, i: int) -> Iterator[np.nd
 
 # %% ../../nbs/10_jobs/08_denoising.ipynb #8a3c0b66
 def _write_audio(draft, info, pieces, sample_rate):
+    """Write an audio file; how many samples were clipped."""
     n_beyond, file = 0, None
     subtype, kind = (info.subtype, info.format) if info is not None else ("FLOAT", "WAV")
     with ExitStack() as stack:
@@ -110,17 +117,26 @@ def _write_audio(draft, info, pieces, sample_rate):
                 n_beyond += int((np.abs(piece) > 1).sum())
                 piece = np.clip(piece, -1, 1)
             file.write(piece.T)
-    if n_beyond:
-        warnings.warn(f"{n_beyond} samples beyond full scale were clipped", stacklevel=4)
+    return n_beyond
 
 
-def _write_csv(draft, source, pieces):
-    with open(source, encoding="utf-8-sig", errors="replace") as file:
-        first = file.readline()
-    separator = next((mark for mark in (";", "\t", ",") if mark in first), " ")
-    with open(draft, "w", encoding="utf-8", newline="\n") as file:
+def _write_csv(draft, source, pieces, asked):
+    """Write a table with other numbers where its channels are, and all else as it was."""
+    head, known = table_columns(source, asked)
+    how = {"errors": "surrogateescape"}     # letters of a header in another encoding stay
+    with (
+        open(source, encoding="utf-8-sig", **how) as old,
+        open(draft, "w", encoding="utf-8", newline="\n", **how) as file,
+    ):
+        file.writelines(islice(old, head.n_lines))
         for piece in pieces:
-            np.savetxt(file, piece.T, "%.9g", separator)
+            for values, line in zip(piece.T, old):
+                cells = line.rstrip("\n").split(head.separator)
+                decimal_comma = head.separator in (";", "\t") and "," in line
+                for column, value in zip(known.channels, values):
+                    number = f"{value:.9g}"
+                    cells[column] = number.replace(".", ",") if decimal_comma else number
+                file.write((head.separator or " ").join(cells) + "\n")
 
 
 def _write_mat(draft, source, name, cleaned, sample_rate):

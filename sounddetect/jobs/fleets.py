@@ -9,6 +9,7 @@ __all__ = ['folder_names', 'Fleet', 'train_fleet']
 import os
 import re
 import sys
+import warnings
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -155,6 +156,10 @@ def train_fleet(
     if column not in table or table[column].isna().all():
         known = ", ".join(table.columns.difference(["key", "content_hash"], sort=False))
         raise ValueError(f"--per {column}: the recordings have no such column, only {known}")
+    nobody = table["key"][table[column].isna()]
+    if len(nobody):
+        warnings.warn(f"{len(nobody)} recordings do not say their {column}, such as "
+                      f"{nobody.iloc[0]}: no detector learns from them", stacklevel=2)
     path = create_run_folder(config) if out is None else Path(out)
     values = sorted(table[column].dropna().astype(str).unique())
     names = folder_names(values)

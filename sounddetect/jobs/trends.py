@@ -27,18 +27,43 @@ from ..runs.run_folder import Run
 def in_order_of_time(table: pd.DataFrame) -> tuple[np.ndarray, np.ndarray | None]:
     """Numbers of the rows of `Recordings.table` in order of time, and their times, if known.
 
-    Raises `ValueError` for a time that is missing or cannot be read.
+    Raises `ValueError` for a time that is missing, cannot be read, or can be read in two ways.
     """
     if "time" not in table:
         keys = [_natural(key) for key in table["key"]]
         return np.array(sorted(range(len(table)), key=keys.__getitem__), int), None
-    times = pd.to_datetime(table["time"].astype("string"), errors="coerce", format="mixed")
-    if times.isna().any():
-        row = table[times.isna().to_numpy()].iloc[0]
-        raise ValueError(f"{row['key']}: its time cannot be read, got {row['time']!r}; write "
-                         "times as 2026-01-31 14:05:00, or leave the column time out")
-    order = np.argsort(times.to_numpy(), kind="stable")
-    return order, times.to_numpy()[order]
+    written = table["time"].astype("string").str.strip()
+    # with - between day and time, pandas takes the time for a time zone
+    written = written.str.replace(r"^(\d{8})[-_](\d{4,6})$", r"\1T\2", regex=True)
+    times = _times(table["key"], written)
+    order = np.argsort(times, kind="stable")
+    return order, times[order]
+
+
+_YEAR_FIRST = r"\d{4}.*"         # which nobody reads in two ways
+_OF_NO_DAY = r"\d{1,2}:\d.*"      # 14:05
+_WITH_ZONE = r".*\d(Z|UTC|GMT|[+-]\d\d:?\d\d)"
+
+
+def _times(keys: pd.Series, written: pd.Series) -> np.ndarray:
+    """Texts as times; the first that is none, or more than one, is named."""
+    is_year_first, is_of_no_day, has_zone = (
+        written.str.fullmatch(form).fillna(False).to_numpy(bool)
+        for form in (_YEAR_FIRST, _OF_NO_DAY, _WITH_ZONE))
+    some_zone = bool(has_zone.any())
+    month_first, day_first = (
+        pd.to_datetime(written, errors="coerce", format="mixed", dayfirst=is_day, utc=some_zone)
+        .dt.tz_localize(None).to_numpy() for is_day in (False, True))
+    wrongs = {"cannot be read": np.isnat(month_first) | is_of_no_day,
+              "can be read in two ways": (month_first != day_first) & ~is_year_first,
+              "has no time zone, where others have one": some_zone & ~has_zone}
+    for why, is_wrong in wrongs.items():
+        if is_wrong.any():
+            row = int(np.argmax(is_wrong))
+            got = None if pd.isna(written.iloc[row]) else str(written.iloc[row])
+            raise ValueError(f"{keys.iloc[row]}: its time {why}, got {got!r}; write times as "
+                             "2026-01-31 14:05:00, or leave the column time out")
+    return month_first
 
 
 def _natural(key: str) -> list[tuple[bool, int, str]]:

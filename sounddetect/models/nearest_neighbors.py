@@ -24,6 +24,7 @@ class NearestNeighbors(PooledEmbedding, Resized):
     n_passes = 1
     ROWS = ("reach",)
     LEAST = 1e-2       # distance, as a fraction of the median, below which windows are copies
+    CLOSEST = 1e-2     # usual distance, squared, below which rounding would show in scores
     AMONG = 8          # neighbours of a kept window that its density is measured by
     reach: Tensor
 
@@ -61,7 +62,7 @@ class NearestNeighbors(PooledEmbedding, Resized):
         self.bank.finish()
         rows = [self._around(number) for number in range(len(self.bank.vectors))]
         nearest, among = torch.stack(rows).T
-        usual = nearest.median().clamp_min(1e-6)
+        usual = nearest.median().clamp_min(self.CLOSEST)
         local = among.clamp_min(self.LEAST * usual)
         self.reach = local if self.is_local else usual.expand_as(among).clone()
 

@@ -7,15 +7,17 @@ __all__ = ['SIZES', 'Size', 'WAVEFORM_CHANNELS', 'CnnLayer', 'Attention', 'Fully
            'PictureSettings', 'SpectrogramCnnSettings', 'PublishedCnnSettings', 'PooledSettings', 'MahalanobisSettings',
            'NearestNeighborsSettings', 'GaussianMixtureSettings', 'PcaResidualSettings', 'DenseAutoencoderSettings',
            'VariationalAutoencoderSettings', 'ConvolutionalAutoencoderSettings', 'IdnnSettings',
-           'WaveformNetworkSettings', 'WaveformAutoencoderSettings', 'WaveUNetSettings', 'DiffusionSettings',
-           'TwoStageTransformerSettings']
+           'ConditionClassifierSettings', 'WaveformNetworkSettings', 'WaveformAutoencoderSettings', 'WaveUNetSettings',
+           'DiffusionSettings', 'TwoStageTransformerSettings']
 
 # %% ../../nbs/03_models/00_settings.ipynb #55cf0906
+from collections.abc import Sequence
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
 from ..settings.bricks import ModelSettings, Section, setting
+from ..signal.settings import LogMelSettings
 
 # %% ../../nbs/03_models/00_settings.ipynb #58b64a54
 class CnnLayer(Section):
@@ -244,6 +246,31 @@ class IdnnSettings(ModelSettings):
             raise ValueError("model.context needs to be odd, so that there is a middle frame, "
                              f"got {self.context}")
         return self
+
+# %% ../../nbs/03_models/00_settings.ipynb #91f1c876
+class ConditionClassifierSettings(SpectrogramCnnSettings):
+    """Conditions of good recordings told apart by waveform and log-mel; its embedding scored."""
+
+    conditions: Literal["auto"] | Annotated[list[str], Field(min_length=2)] = setting(
+        "auto", "what is told apart; auto: the conditions of the good recordings (data.condition)")
+    dropout: float = setting(0.0, "fraction of the pooled values dropped in training", ge=0, lt=1)
+    embedding: int = setting(128, "values of an embedding", ge=2)
+    margin: float = setting(
+        0.5, "rad, how much nearer to its own condition than to any other a window has to lie",
+        ge=0, lt=1.5)
+    scale: float = setting(30.0, "what cosines are multiplied by before the cross-entropy", gt=0)
+    scoring: Literal["nearest_neighbors", "mahalanobis", "gaussian_mixture", "pca_residual"] = (
+        setting("nearest_neighbors", "estimator that says how usual an embedding is"))
+
+    @model_validator(mode="after")
+    def _check_conditions(self):
+        if self.conditions != "auto" and len(set(self.conditions)) < len(self.conditions):
+            raise ValueError("model.conditions names a condition twice: "
+                             f"{', '.join(self.conditions)}")
+        return self
+
+    def window_length(self, sample_rate: int, lengths: Sequence[int]) -> int:
+        return LogMelSettings().window_length(sample_rate, lengths)
 
 # %% ../../nbs/03_models/00_settings.ipynb #5b8e6631
 WAVEFORM_CHANNELS = {"n": 8, "s": 16, "m": 24, "l": 32, "x": 48}

@@ -31,6 +31,7 @@ class Known:
     n_samples: Sequence[int] = (44100,)            # of each, at its own rate
     n_channels: Sequence[int] = (1,)               # of each
     only_tested: Sequence[bool] = (False, False)   # of each: its name says that it is for the test
+    conditions: Sequence[str | None] = ("A", "B")  # of each, where one is known
 
     @classmethod
     def of(cls, recordings: Any) -> "Known":
@@ -49,7 +50,9 @@ class Known:
         subset = table["subset"].tolist() if "subset" in table else []
         only_tested = ([name == "test" for name in subset] if "train" in subset
                        else [False] * len(table))
-        return cls(labels, rates, lengths, channels, only_tested)
+        given = table["condition"].tolist() if "condition" in table else [None] * len(table)
+        conditions = [name if isinstance(name, str) else None for name in given]
+        return cls(labels, rates, lengths, channels, only_tested, conditions)
 
     def learnt_from(self, config: Any) -> "Known":
         """Those to learn from: for `anomaly` without bad ones, for `denoise` without noise."""
@@ -62,7 +65,8 @@ class Known:
             return self
         rates, lengths, channels = (list(compress(each, good)) for each in (
             self.sample_rates, self.n_samples, self.n_channels))
-        return Known(list(compress(self.labels, good)), rates, lengths, channels)
+        return Known(list(compress(self.labels, good)), rates, lengths, channels,
+                     list(compress(self.only_tested, good)), list(compress(self.conditions, good)))
 
     def lengths(self, sample_rate: int) -> list[int]:
         """Samples of each recording at another rate, sorted."""
@@ -291,6 +295,26 @@ def _loss(config, known):
     fitting = [part.name for part in LOSS.known() if part.serves(config.task)]
     return {"training.loss_function.name": fitting[0]} if fitting else {}
 
+# %% ../../nbs/00_foundation/02_settings/08_automatic.ipynb #c1244dbc
+def _conditions(config, known):
+    if getattr(config.model, "conditions", None) != "auto":
+        return {}
+    learnable = [name for name, tested in zip(known.conditions, known.only_tested) if not tested]
+    found, name = sorted({*learnable} - {None}), config.model.architecture
+    remedy = ("say what differs between them by data.condition, a column or a regular expression "
+              "on key with one group such as fan_0_([a-z]+)_")
+    if len(found) < 2:
+        there_is = f"have one, {found[0]}" if found else "have none"
+        raise ValueError(
+            f"model.architecture: {name} learns by telling conditions of good recordings apart, "
+            f"such as machines or speeds, and these {there_is}: {remedy}; or take a model that "
+            "needs none, model.architecture: mahalanobis")
+    if None in learnable:
+        raise ValueError(f"{learnable.count(None)} of {len(learnable)} good recordings have no "
+                         f"condition, and model.architecture: {name} learns by telling conditions "
+                         f"apart: {remedy}, or leave them out")
+    return {"model.conditions": found}
+
 # %% ../../nbs/00_foundation/02_settings/08_automatic.ipynb #e8788883
 DENOISED = 5120     # samples: at 1000 Hz some five heart beats
 
@@ -301,7 +325,9 @@ def _input_length(config, known):
     rate = config.audio.sample_rate
     if config.task == "denoise":
         return {"model.input_length": max(MIN_WINDOW, min(DENOISED, known.lengths(rate)[-1]))}
-    return {"model.input_length": config.features.window_length(rate, known.lengths(rate))}
+    lengths = known.lengths(rate)
+    own = config.model.window_length(rate, lengths)
+    return {"model.input_length": own or config.features.window_length(rate, lengths)}
 
 
 def _of_parts(config, known):
@@ -351,6 +377,6 @@ def _threshold(config, known):
 
 
 RULES_OF_AUTO: tuple[Callable, ...] = (
-    _classes, _task, _refuse_several, _sample_rate, _channel, _n_channels, _model, _features, _loss,
-    _low_freq,
-    _high_freq, _normalize, _augmentation, _input_length, _of_parts, _threshold)
+    _classes, _task, _refuse_several, _sample_rate, _channel, _n_channels, _model, _conditions,
+    _features, _loss, _low_freq, _high_freq, _normalize, _augmentation, _input_length, _of_parts,
+    _threshold)

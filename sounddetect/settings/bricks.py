@@ -77,6 +77,14 @@ class ModelSettings(_FillsIn):
     input_length: Literal["auto"] | Annotated[int, Field(ge=MIN_WINDOW, le=MAX_WINDOW)] = setting(
         22050, "samples in one window, at audio.sample_rate; auto: by features and recordings")
 
+    def window_length(
+        self,
+        sample_rate: int,           # Hz
+        lengths: Sequence[int],     # of the recordings at that rate, sorted
+    ) -> int | None:                # samples
+        """What `model.input_length: auto` becomes; None: what the features say."""
+        return None
+
 
 class FeatureSettings(_FillsIn):
     """What every feature has; the section of a feature adds its own keys."""

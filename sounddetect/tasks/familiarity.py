@@ -114,8 +114,9 @@ class Calibration(nn.Module):
 
     def forward(self, distances: Tensor) -> Tensor:
         """p-value of each distance; NaN stays NaN."""
-        below = (self.table[0] < distances[..., None]).sum(-1) - 1
-        return torch.where(distances.isnan(), distances, self.table[1][below.clamp_min(0)])
+        table = self.table.to(distances.device)
+        below = (table[0] < distances[..., None]).sum(-1) - 1
+        return torch.where(distances.isnan(), distances, table[1][below.clamp_min(0)])
 
 
 def _kept_ranks(n: int, most: int = 2000) -> np.ndarray:
@@ -220,29 +221,41 @@ class Reference(nn.Module):
         per: str = "recording",      # or window
     ) -> Familiarity:
         """What answers for each row, and how familiar it is there."""
-        kind, rows = int(per == "window"), np.arange(len(distances))
-        tensor, n = torch.from_numpy(np.ascontiguousarray(distances)).cpu(), self.n_learnt
-        nearest = distances[:, :n].argmin(1)
-        p = _p_values(self.calibration(0, kind), tensor[:, :n].amin(1))
-        condition = np.array([*self.names[:n], None], object)[nearest]
-        adapted, distance = np.full(len(rows), -1), distances[rows, nearest]
-        if len(self.names) == n or not len(rows):
-            return Familiarity(p, condition, adapted, distance)
-        other = distances[:, n:].argmin(1)
-        of_each = [_p_values(self.calibration(1 + k, kind), tensor[:, n + k])
-                   for k in range(len(self.lines))]
-        of_other = np.stack(of_each, 1)[rows, other]
-        takes = (p < level) | (of_other > p)
-        return Familiarity(
-            np.where(takes, np.maximum(p, of_other), p),
-            np.where(takes, np.array(self.names, object)[n + other], LEARNT),
-            np.where(takes, other, -1),
-            np.where(takes, distances[rows, n + other], distance))
+        n, names = self.n_learnt, np.array([*self.names, LEARNT], object)
+        tensor = torch.from_numpy(np.ascontiguousarray(distances))
+        p, adapted, distance = (one.numpy() for one in self.answering(tensor, level, per))
+        if len(self.lines):
+            condition = names[np.where(adapted >= 0, n + adapted, len(self.names))]
+        else:
+            condition = names[distances[:, :n].argmin(1)]
+        return Familiarity(p.astype(float), condition, adapted, distance)
 
-    def log_ratio(self, judged: Familiarity, per: str = "recording") -> np.ndarray:
-        """How far rows of adapted conditions lie above their lines, on the scale of scores."""
-        line, slope = self.lines[judged.adapted, int(per == "window")].cpu().double().numpy().T
-        return slope * np.log(np.maximum(judged.distance, 1e-12) / line)
+    def answering(
+        self, distances: Tensor, level: float, per: str
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Of rows: familiarity, number of the adapted condition that answers (-1: none), distance
+        from what answers; each `(row,)`.
+        """
+        kind, n = int(per == "window"), self.n_learnt
+        learnt = distances[:, :n].amin(1)
+        p, none = self.calibration(0, kind)(learnt), torch.full_like(learnt, -1).long()
+        if not len(self.lines):
+            return p, none, learnt
+        nearest, number = distances[:, n:].min(1)
+        of_each = torch.stack([self.calibration(1 + k, kind)(distances[:, n + k])
+                               for k in range(len(self.lines))], 1)
+        of_other = of_each.gather(1, number[:, None])[:, 0]
+        takes = (p < level) | (of_other > p)
+        return (torch.where(takes, torch.maximum(p, of_other), p),
+                torch.where(takes, number, none), torch.where(takes, nearest, learnt))
+
+    def log_ratio(self, adapted: Tensor, distance: Tensor, per: str = "recording") -> Tensor:
+        """How far rows of adapted conditions lie above their lines, on the scale of scores.
+
+        `adapted` is the number of the condition that answers, `distance` that from it, `(row,)`.
+        """
+        lines = self.lines.to(distance)[adapted.clamp_min(0), int(per == "window")]
+        return lines[:, 1] * (distance.clamp_min(1e-12) / lines[:, 0]).log()
 
     def state(self) -> dict[str, Tensor]:
         """Tensors to save, by names that begin with `familiarity.`"""
@@ -259,10 +272,6 @@ class Reference(nn.Module):
 LEARNT = "learnt"      # condition of what the network answers in an adapted detector
 _PREFIX, _KINDS = "familiarity.", ("recordings", "windows")
 _GAUSSIANS = ("centers", "whitening", "scales", "lines")
-
-
-def _p_values(calibration: Calibration, distances: Tensor) -> np.ndarray:
-    return Calibration(calibration.table.cpu())(distances).double().numpy()
 
 
 def reference_from(

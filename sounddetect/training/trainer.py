@@ -25,7 +25,7 @@ from ..machine.devices import SLOW_HALF, best_device, precision
 from ..machine.memory_budget import MemoryBudget, memory_budget, resident_memory
 from ..machine.out_of_memory import halving, is_out_of_memory
 from ..machine.processes import Processes
-from ..models.capabilities import Estimator
+from ..models.capabilities import Estimator, ScoresEmbeddings
 from ..tasks.pipeline import Pipeline, Sample
 from ..tasks.protocol import FollowsEpochs, Task, Validates, answer_windows, task_of
 from ..tasks.windows import window_outputs
@@ -36,7 +36,7 @@ from .early_stopping import EarlyStopping
 from .events import Events, Listener
 from .forecast import MemoryForecast
 from .pace import Pace, PaceReport
-from .passes import PassStep, n_epochs
+from .passes import PassStep, fit_scores, n_epochs
 from .session import learning_rate_at, session_deadline
 from .step import REMEDY, Step, make_optimizer
 from .stop_requests import StopRequests
@@ -448,6 +448,15 @@ class Trainer:
         for message in epoch_warnings(progress.history):
             self.emit("warning", message=message)
 
+    def _fit_scores(self) -> None:
+        """Let the estimator of a trained network learn from the training windows."""
+        drawn = Samples(self.task, self.train, self.config.seed, repeat=True)
+        draws = [partial(drawn.draw, numbers, 1) for numbers in drawn.steps(1, FEWEST_WINDOWS)]
+        fit_scores(self.pipeline, draws, self.device, self.progress.validation_batch,
+                   self._use_smaller_validation)
+        self.best_state = {name: value.detach().cpu().clone()
+                           for name, value in self.pipeline.learned().items()}
+
     def _finish(self) -> str:
         """Put the best weights in place."""
         if self.best_state is None:
@@ -456,6 +465,8 @@ class Trainer:
         reason = "early_stopping" if self.stopping.triggered else "finished"
         self.pipeline.load_learned(self.best_state)
         self.pipeline.eval()
+        if isinstance(self.pipeline.network, ScoresEmbeddings):
+            self._fit_scores()
         self.emit("stop", reason=reason, epoch=self.progress.epoch - 1,
                   best_epoch=self.stopping.best_epoch, resumable=False)
         return reason

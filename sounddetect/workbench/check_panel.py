@@ -12,6 +12,7 @@ import pandas as pd
 from ..html import html_table
 from .panels import Panel, Wording, picture_bytes, row, shortened
 from .texts import translate_finding
+from .updates import Newest
 from ..data.inspection.checking import SEVERITIES, Report, check_recordings
 from ..jobs.overview import plot_check
 
@@ -56,7 +57,8 @@ def _widgets(panel) -> list:
     panel.skip.observe(lambda change: panel._choose(), "value")
     panel.run_button.disabled = True
     panel.bench.on("recordings", panel._loaded)
-    panel.words.listeners.append(panel._show)
+    panel._newest = Newest(panel.bench.updates, _drawn, panel._show_picture, panel.fail)
+    panel.words.listeners.append(panel._translate)
     return [row(panel.run_button, panel.skip), panel.message, panel.table, panel.picture]
 
 # %% ../../nbs/11b_workbench/06_check_panel.ipynb #fb9283e6
@@ -72,6 +74,7 @@ class CheckPanel(Panel):
         self.show_code()
         if self.bench.report is not None:
             self._judge()
+            self.bench.set(report=self.bench.report)      # what can be planned may be another
 
     def check(self) -> bool:
         """Look at the recordings that were loaded; False when it cannot begin."""
@@ -86,9 +89,7 @@ class CheckPanel(Panel):
 
         def look():
             report = check_recordings(None, config)
-            return report, picture_bytes(lambda: plot_check(report), lang) if len(
-                report.recordings
-            ) else b""
+            return report, _drawn(report, lang)
         return self.begin(look, self._found, "check.checking")
 
     def clear(self) -> None:
@@ -102,6 +103,16 @@ class CheckPanel(Panel):
             self.say("check.load_first")
         else:
             self.check()
+
+    def _show_picture(self, picture: bytes) -> None:
+        if self.bench.report is not None:                # it may be gone meanwhile
+            self.picture.value = picture
+
+    def _translate(self) -> None:
+        """The same in another language."""
+        self._show()
+        if self.bench.report is not None:
+            self._newest.ask(self.bench.report, self.words.lang)
 
     def _found(self, found: tuple[Report, bytes]) -> None:
         report, picture = found
@@ -132,6 +143,8 @@ class CheckPanel(Panel):
                 path=self.bench.source,
                 **counts,
             )
+        elif self.bench.report.recordings.table["label"].isna().any():
+            self.say("check.unlabelled", "warning", path=self.bench.source)
         else:
             self.say(
                 "check.warnings" if counts["warning"] else "check.good",
@@ -145,3 +158,7 @@ class CheckPanel(Panel):
 report = sd.check_recordings(None, config)
 print(report)
 sd.plot_check(report)"""
+
+
+def _drawn(report: Report, lang: str) -> bytes:
+    return picture_bytes(lambda: plot_check(report), lang) if len(report.recordings) else b""

@@ -22,6 +22,8 @@ from ..data.collection.labels import CLASSES, canonical_label
 from ..data.collection.recordings import Recordings
 from ..data.readers.spreadsheets import columns_of_file
 from ..data.readers.columns import Columns
+from ..files import write_text
+from ..foreign_text import csv_text
 from ..html import render
 from ..settings.automatic import meaning
 from .panels import Panel, about_html, row, show_if
@@ -80,8 +82,7 @@ def labels_manifest(
     one.
     """
     table, sources = recordings.table, recordings.sources
-    inside = table["key"].str.partition("#")[0].str.partition("@")[0]    # which file each is in
-    rates = dict(zip(inside, table["sample_rate"]))
+    rates = dict(zip(table["source"], table["sample_rate"]))
     stem = Path(next(iter(sources.values()))).resolve().parent.name or "recordings"
     lines = [{"path": Path(path).resolve().as_posix(), "label": classes[key],
               "sample_rate": rates.get(key)}
@@ -90,7 +91,7 @@ def labels_manifest(
     names = (f"{stem}{f'-{k}' if k else ''}.csv" for k in count())
     target = next(Path(folder) / name for name in names if not (Path(folder) / name).exists())
     table = pd.DataFrame(lines).astype({"sample_rate": "Int64"})
-    target.write_text(table.to_csv(index=False), encoding="utf-8")
+    write_text(target, csv_text(table, index=False))
     return target
 
 # %% ../../nbs/11b_workbench/04b_choices.ipynb #89ac1d7b

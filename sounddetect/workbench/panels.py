@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['OF_DATA', 'PANEL_STYLE', 'WIDE', 'LABEL', 'Wording', 'Bench', 'message_html', 'facts_html', 'picture_bytes',
-           'about_html', 'Panel', 'without_null', 'show_if', 'Player', 'row', 'shortened']
+           'about_html', 'Told', 'Panel', 'without_null', 'show_if', 'Player', 'row', 'shortened']
 
 # %% ../../nbs/11b_workbench/03_panels.ipynb #0163cd4c
 from collections import defaultdict
@@ -52,11 +52,21 @@ class Wording:
     ) -> None:
         """Keep an attribute of a widget at a text, until another text is bound to it.
 
-        `form` makes HTML of it; without one, a widget that shows HTML gets it escaped.
+        `form` makes HTML of it; without one, a widget that shows HTML gets it escaped. A value that
+        is a function is called again in each language.
         """
         form = form or (_escaped if isinstance(widget, widgets.HTML) else str)
-        self._bound[id(widget), trait] = widget, trait, lambda: form(self(key, **values))
-        setattr(widget, trait, form(self(key, **values)))
+
+        def made():
+            return form(self(key, **{name: value() if callable(value) else value
+                                     for name, value in values.items()}))
+        self._bound[id(widget), trait] = widget, trait, made
+        setattr(widget, trait, made())
+
+    def release(self, widget: widgets.Widget, trait: str) -> None:
+        """Empty an attribute, and leave it so in every language."""
+        self._bound.pop((id(widget), trait), None)
+        setattr(widget, trait, "")
 
     def bind_options(self, widget: widgets.Widget, keys: Mapping[Any, str]) -> None:
         """Keep the options of a selection at `{value: key of its text}`."""
@@ -102,6 +112,7 @@ class Bench:
         self.settings: dict = {}                # dotted keys of the configuration, set by panels
         self.wrong: dict[str, ValueError] = {}  # what is typed and cannot be, by panel
         self.recordings = self.report = self.plan = self.run = self.evaluation = None
+        self.refusal: ValueError | None = None  # why a training of these recordings cannot begin
         # the finished run that was found when the workbench was opened
         self.opened = None
         self._waiting = defaultdict(list)
@@ -121,7 +132,7 @@ class Bench:
     def forget(self) -> None:
         """Nothing is loaded any more, and nothing that was found in it holds."""
         self.settings = {key: value for key, value in self.settings.items() if key not in OF_DATA}
-        self.set(recordings=None, report=None, plan=None)
+        self.set(recordings=None, report=None, plan=None, refusal=None)
 
     @property
     def source(self) -> str:
@@ -218,6 +229,16 @@ def about_html(text: str) -> Markup:
     return render('<div class="sd-about">{{ text }}</div>', text=text)
 
 
+class Told(ValueError):
+    """A mistake that a panel finds itself, with a text of the table, so that it follows the
+    language.
+    """
+
+    def __init__(self, key: str, /, **values: object):
+        super().__init__(text(key, "en", **values))
+        self.key, self.values = key, values
+
+
 class Panel:
     """Base of all panels: heading, message, code, and one job at a time."""
 
@@ -270,14 +291,24 @@ class Panel:
         """Show a message in the place of the last one; `kind`: note, good, warning or error."""
         self.words.bind(self.message, "value", key, lambda text: message_html(text, kind), **values)
 
+    def hush(self) -> None:
+        """Take the message away."""
+        self.words.release(self.message, "value")
+
     def fail(self, error: BaseException) -> None:
         """Show an error: what is wrong and what to do, never where in the program."""
         key, detail = _key_of(error), str(error).strip() or type(error).__name__
         if key == "error.unexpected":
             detail = f"{type(error).__name__}: {detail}"
-        detail = translate_refusal(detail, self.words.lang)               # who uses a mouse
-        detail = detail.replace(SIMULATE, self.words("error.simulate"))
-        self.say(key, "error", detail=detail)
+        said = error if isinstance(error, Told) else detail
+        self.say(key, "error", detail=lambda: self.in_words(said))
+
+    def in_words(self, said: "Told | str") -> str:
+        """What is said of an error to those who use a mouse, in their language."""
+        if isinstance(said, Told):
+            return self.words(said.key, **said.values)
+        said = translate_refusal(said, self.words.lang)
+        return said.replace(SIMULATE, self.words("error.simulate"))
 
     def show_code(self) -> None:
         """Show or hide the code, as the button says."""

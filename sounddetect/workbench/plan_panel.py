@@ -12,7 +12,7 @@ from math import ceil
 import ipywidgets as widgets
 import torch
 
-from .panels import Bench, Panel, Wording, facts_html, row
+from .panels import Bench, Panel, Told, Wording, facts_html, row
 from ..config import Config
 from ..models.settings import SIZES
 from ..data.collection.recordings import Recordings
@@ -109,6 +109,8 @@ class PlanPanel(Panel):
         self.withdraw()                                # a forecast was one for other settings
         bench, before = self.bench, self.bench.settings
         bench.wrong.pop(self.name, None)
+        if bench.refusal is not None:
+            bench.set(refusal=None)
         self.say("plan.changed" if bench.recordings is not None else "plan.load_first")
         try:
             settings = self.settings()
@@ -150,6 +152,12 @@ class PlanPanel(Panel):
         config, recordings = self.bench.config, self.bench.recordings
         return self.begin(lambda: _forecast(config, recordings), self._planned, "plan.planning")
 
+    def fail(self, error: BaseException) -> None:
+        """Show an error; one that a training would end in as well keeps it from beginning."""
+        super().fail(error)
+        if isinstance(error, ValueError) and self.bench.wrong.get(self.name) is not error:
+            self.bench.set(refusal=error)
+
     def _planned(self, planned: tuple[Plan, tuple[float, float] | None]) -> None:
         made, self._seconds = planned
         self.bench.plan = made
@@ -169,23 +177,17 @@ class PlanPanel(Panel):
 
 # %% ../../nbs/11b_workbench/07_plan_panel.ipynb #723bf8f5
 def _settings(panel: PlanPanel) -> dict:
-    written, words = panel.batch.value.strip().lower(), panel.words
+    written = panel.batch.value.strip().lower()
     if written != "auto" and not (written.isdigit() and int(written) > 0):
-        raise ValueError(words("plan.batch_wrong", value=panel.batch.value))
+        raise Told("plan.batch_wrong", value=panel.batch.value)
     rate = panel.bench.settings.get("audio.sample_rate", 44100)
     length = round(panel.window.value * rate)
     if length < LEAST_WINDOW:
-        raise ValueError(
-            words(
-                "plan.window_wrong",
-                value=f"{panel.window.value:g}",
-                least=f"{_least(rate):g}",
-                rate=rate,
-            )
-        )
+        raise Told("plan.window_wrong", value=f"{panel.window.value:g}",
+                   least=f"{_least(rate):g}", rate=rate)
     for name in ("epochs", "hours"):
         if not getattr(panel, name).value > 0:
-            raise ValueError(words(f"plan.{name}_wrong", value=getattr(panel, name).value))
+            raise Told(f"plan.{name}_wrong", value=getattr(panel, name).value)
     size = {} if panel.size.disabled else {"model.size": panel.size.value}
     return {
         **size,
@@ -217,6 +219,7 @@ def _has_size(bench: Bench) -> bool:
 def _forecast(config: Config, recordings: Recordings) -> tuple[Plan, tuple[float, float] | None]:
     """The plan, and seconds of an epoch at the good and at the bad end."""
     config = config.resolve(recordings, strict=False)
+    task_of(config).split(recordings)                  # which refuses what a training would refuse
     gpu = (
         torch.cuda.get_device_name()
         if torch.cuda.is_available() and config.device != "cpu"

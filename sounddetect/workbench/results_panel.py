@@ -9,13 +9,16 @@ __all__ = ['FEWEST', 'WELL', 'MOST_ALARMS', 'SHOWN', 'MANY', 'MOST_FOLDS', 'miss
 # %% ../../nbs/11b_workbench/10_results_panel.ipynb #c480b57a
 from functools import partial
 from itertools import count
+from pathlib import Path
 
 import ipywidgets as widgets
 import numpy as np
 import pandas as pd
 
 from .panels import (
-    Panel, Player, Wording, message_html, picture_bytes, row, shortened, show_if)
+    Panel, Player, Told, Wording, message_html, picture_bytes, row, shortened, show_if)
+from .colab import keep_files, unpack
+from .data_panel import uploaded_files
 from .texts import TEXTS
 from .updates import Newest
 from ..html import html_table, render
@@ -103,6 +106,14 @@ def _widgets(panel) -> list:
     panel.bench.on("opened", panel._list_runs)
     panel.words.listeners.append(panel._list_runs)
     panel._list_runs()
+    panel.elsewhere = panel.make(widgets.Text, "elsewhere", description="results.open.path",
+                                 continuous_update=False)
+    panel.upload = panel.make(widgets.FileUpload, "upload", description="results.open.upload",
+                              accept=".zip", multiple=False, width="230px")
+    panel.open_button = panel.make(widgets.Button, "open", description="results.open",
+                                   icon="folder-open", width="120px")
+    panel.open_button.on_click(lambda button: panel.open_elsewhere())
+    panel.upload.observe(lambda change: panel._uploaded(), "value")
     panel.keep_button.on_click(lambda button: panel.set_threshold(panel.threshold.value))
     panel.choose_button.on_click(lambda button: panel.choose_threshold())
     panel.cross_button = panel.make(widgets.Button, "cross", description="results.cross",
@@ -122,10 +133,14 @@ def _widgets(panel) -> list:
                                                      panel.words.lang),
                          "value")
     panel.bench.on("run", panel.evaluate)
-    panel.bench.on("opened", lambda: panel.say("results.last", name=panel.bench.run.path.name))
-    panel.words.listeners.append(panel._show)
+    panel.bench.on("opened", panel._forget)
+    panel._newest_pictures = Newest(panel.bench.updates, _pictures, panel._show_pictures,
+                                    panel.fail)
+    panel.words.listeners.append(panel._translate)
     panel.say("results.wait")
-    return [row(panel.evaluate_button, panel.runs), panel.message, panel._crossing, panel._filled]
+    return [row(panel.evaluate_button, panel.runs),
+            row(panel.elsewhere, panel.upload, panel.open_button), panel.message, panel._crossing,
+            panel._filled]
 
 # %% ../../nbs/11b_workbench/10_results_panel.ipynb #431f3f53
 class ResultsPanel(Panel):
@@ -148,6 +163,38 @@ class ResultsPanel(Panel):
         """Show another finished run of this workbench; steps 8 and 9 take it up as well."""
         if name and not self._is_listing:
             self.bench.set(run=Run(self.bench.folder / "runs" / name))
+
+    def open_elsewhere(self) -> bool:
+        """Take up a detector that was made elsewhere; False when it cannot begin."""
+        path, folder = self.elsewhere.value.strip().strip("\"'"), self.bench.folder / "opened"
+        if not path:
+            self.say("results.open.choose", "error")
+            return False
+        return self.begin(lambda: _finished_run(Path(path).expanduser(), folder),
+                          self._opened, "results.opening")
+
+    def _opened(self, run: Run) -> None:
+        self.bench.run = run
+        self.bench.set(opened=run)
+        self.say("results.opened", "good", name=run.path.name)
+
+    def _uploaded(self) -> None:
+        files = uploaded_files(self.upload.value)
+        if files:
+            try:
+                (path,) = keep_files(files, self.bench.folder / "uploads")
+            except (ValueError, OSError) as error:
+                self.fail(error)
+                return
+            self.elsewhere.value = path.as_posix()
+            self.open_elsewhere()
+
+    def _forget(self) -> None:
+        """Nothing that is shown of another run stays."""
+        self._filled.layout.display = "none"
+        show_if(self._crossing, False)
+        self.bench.evaluation = None
+        self.say("results.last", name=self.bench.run.path.name)
 
     def _list_runs(self) -> None:
         """The finished runs, the newest first; the one that is shown is chosen."""
@@ -186,8 +233,7 @@ class ResultsPanel(Panel):
 
     def _judged(self, judged) -> None:
         evaluation, pictures = judged
-        for name, picture in pictures.items():
-            self.pictures[name].value = picture
+        self._show_pictures(pictures)
         self._filled.layout.display = ""
         self.bench.set(evaluation=evaluation)
         self._validation = _validation_of(evaluation)
@@ -211,6 +257,21 @@ class ResultsPanel(Panel):
     def _show(self) -> None:
         if self.bench.evaluation is not None:
             _show(self)
+
+    def _show_pictures(self, pictures: dict[str, bytes]) -> None:
+        for name, picture in pictures.items():
+            self.pictures[name].value = picture
+
+    def _translate(self) -> None:
+        """The same in another language, pictures as soon as they are drawn."""
+        evaluation, lang = self.bench.evaluation, self.words.lang
+        if evaluation is None:
+            return
+        self._show()
+        self._move()
+        self._newest_pictures.ask(evaluation, lang)
+        if self.errors.value is not None:
+            self._newest_error.ask(evaluation, self.errors.value, lang)
 
     def _move(self) -> None:
         _move(self)
@@ -242,13 +303,39 @@ print(evaluation.errors)"""
 SHOWN = {"confusion_matrix": "confusion", "roc_curve": "roc", "training_curves": "curves"}
 
 
+def _finished_run(given: Path, folder: Path) -> Run:
+    """The finished run at a path, or in a ZIP file, which is unpacked below `folder`.
+
+    Raises `ValueError` where there is none, and for a detector that cannot be loaded.
+    """
+    path = given
+    if path.is_file():
+        names = (f"{path.stem}{f'-{k}' if k else ''}" for k in count())
+        target = next(folder / name for name in names if not (folder / name).exists())
+        unpack(path, target)
+        path = target
+    below = [path, path.parent, *path.glob("*/")]       # `model` itself was given; in a folder
+    found = next((place for place in below if (place / "config.yaml").is_file()
+                  and (place / "model" / "model.json").is_file()), None)
+    if found is None:
+        raise Told("results.open.none", path=given)
+    run = Run(found)
+    run.detector                                        # which names what is damaged
+    return run
+
+
 def _judge(run: Run, lang: str) -> tuple[Evaluation, dict[str, bytes]]:
     evaluation = evaluate(run, lang=lang)
+    return evaluation, _pictures(evaluation, lang)
+
+
+def _pictures(evaluation: Evaluation, lang: str) -> dict[str, bytes]:
+    """What is shown beside the table, by the name of its widget."""
     pictures = dict.fromkeys(SHOWN.values(), b"")
     for kind, arrays in evaluation.views():
         if kind in SHOWN:
             pictures[SHOWN[kind]] = picture_bytes(partial(draw, kind, arrays), lang)
-    return evaluation, pictures
+    return pictures
 
 
 def _validation_of(evaluation: Evaluation) -> pd.DataFrame | None:
@@ -347,7 +434,7 @@ def _cross_validate(panel: ResultsPanel) -> bool:
         recordings = own_recordings(run)
         panel._n_folds = fold_count(recordings.table)
         if not panel._n_folds:
-            raise ValueError(words("results.cross.few"))
+            raise Told("results.cross.few")
         return cross_validate(run.config, recordings, folds=panel._n_folds, progress=False,
                               listeners=[tell])
     panel._folds = work

@@ -48,6 +48,7 @@ def free(name):
 def main():
     try:
         import sounddetect as sd
+        from sounddetect.foreign_text import csv_text
     except ImportError:
         print("SoundDetect is missing; README.txt says how to install it.")
         print("SoundDetect がインストールされていません。README.txt をご覧ください。")
@@ -61,7 +62,8 @@ def main():
         print(f"error: {error}")
         return 1
     target = free("scores")
-    table.to_csv(target, index=False, encoding="utf-8-sig")
+    # as a spreadsheet opens it: with a mark for UTF-8, and no cell that calculates
+    target.write_text(csv_text(table, index=False), encoding="utf-8-sig", newline="")
     print(table.to_string(max_rows=40))
     for decision, n in table["decision"].value_counts().items():
         print(f"{decision}: {n}")

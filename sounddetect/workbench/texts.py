@@ -22,6 +22,34 @@ _COMMON = {
         "録音データから機械の異常検出器を作るまでを、順を追って行います。各ステップで、"
         "同じことを行うコードも表示できます。",
     ),
+    "guide.data": (
+        "Next, step 3: choose where the recordings are, and load them.",
+        "次の手順（ステップ 3）：録音データの場所を選び、読み込んでください。",
+    ),
+    "guide.refused": (
+        "Next, step 3: these recordings cannot be trained on yet; step 6 says what is missing.",
+        "次の手順（ステップ 3）：この録音ではまだ学習できません。足りないものはステップ 6 "
+        "をご覧ください。",
+    ),
+    "guide.plan": (
+        "Next, step 5: see what a training takes.",
+        "次の手順（ステップ 5）：学習に必要なメモリと時間を確認してください。",
+    ),
+    "guide.train": (
+        "Next, step 6: start the training. Step 7 fills by itself when it has ended.",
+        "次の手順（ステップ 6）：学習を開始してください。終了すると、ステップ 7 "
+        "に結果が表示されます。",
+    ),
+    "guide.results": (
+        "Next, step 7: judge the detector; or step 3, to train with other recordings.",
+        "次の手順（ステップ 7）：検出器を評価してください。別の録音で学習する場合はステップ 3 "
+        "へ進んでください。",
+    ),
+    "guide.try": (
+        "Next, step 8: try the detector on recordings of your own; step 9 packs it.",
+        "次の手順（ステップ 8）：手元の録音で判定を試してください。検出器はステップ 9 "
+        "でダウンロードできます。",
+    ),
     "code.show": ("Show as code", "コードを表示"),
     "code.hide": ("Hide the code", "コードを隠す"),
     "player.faster": (
@@ -157,6 +185,27 @@ _DATA = {
         "{n} 件の録音にラベルがありません。下の一覧で名前の意味を選んでください。"
         "すべて正常な機械の録音であれば、その旨のボタンを押してください。",
     ),
+    "data.few": (
+        "A class has fewer than three files, too few for training, validation and test: record "
+        "more.",
+        "ファイルが 3 個未満のクラスがあり、学習・検証・評価に分けられません。"
+        "録音を増やしてください。",
+    ),
+    "data.few.long": (
+        "A class has fewer than three files, too few for training, validation and test: record "
+        "more, or cut these long ones by the button below.",
+        "ファイルが 3 個未満のクラスがあり、学習・検証・評価に分けられません。"
+        "録音を増やすか、下のボタンで長い録音を短く分けてください。",
+    ),
+    "data.cut": ("Cut into clips of {seconds} s", "{seconds} 秒ごとに分けて読み込む"),
+    "data.convert": ("Convert to WAV, then load", "WAV に変換して読み込む"),
+    "data.converted": (
+        "{n} compressed files were converted to WAV, into {folder}. What compression left out "
+        "stays lost: better record WAV or FLAC, and all classes alike.",
+        "圧縮された {n} 個のファイルを WAV に変換し、{folder} に保存しました。"
+        "圧縮で失われた成分は戻りません。今後は、すべてのクラスを WAV または FLAC で録音してくださ"
+        "い。",
+    ),
     "data.nothing": (
         "No recording at {path} can be used. {problem}",
         "{path} に使用できる録音がありません。{problem}",
@@ -228,8 +277,14 @@ _CHECK = {
         "{path}：学習を始められますが、警告（{warning} 件）を確認してください。"
         "結果が実際より良く見える原因になることがあります。",
     ),
+    "check.unlabelled": (
+        "{path}: training needs to know what is good. Say in step 3 what the names mean, or that "
+        "all of these are of a good machine.",
+        "{path}：どの録音が正常かわからないため、まだ学習できません。ステップ 3 "
+        "で名前の意味を選ぶか、すべて正常であればその旨のボタンを押してください。",
+    ),
     "check.errors": (
-        "{path}: training would refuse: {error} errors. Fix them as the table says, or tick the "
+        "{path}: training would refuse (errors: {error}). Fix them as the table says, or tick the "
         "box to leave these recordings out.",
         "{path}：このままでは学習できません（エラー {error} 件）。表の対処に従って修正するか、"
         "チェックを入れて該当する録音を除いてください。",
@@ -358,6 +413,10 @@ _TRAINING = {
 # %% ../../nbs/11b_workbench/00_texts.ipynb #0aad4d7c
 _TRAINING_SAID = {
     "train.load_first": ("Load recordings in step 3 first.", "先にステップ 3 で録音を読み込んでください。"),
+    "train.refused": (
+        "Training cannot begin with these recordings yet. {detail}",
+        "この録音では、まだ学習を始められません。\n{detail}",
+    ),
     "train.running_already": (
         "A training is running already: wait for its end, or stop it first.",
         "学習はすでに実行中です。終了を待つか、先に停止してください。",
@@ -453,6 +512,26 @@ _RESULTS = {
     ),
     "results.runs": ("Finished runs", "終了した学習"),
     "results.runs.choose": ("open another…", "選んで開く"),
+    "results.open.path": ("Other detector", "ほかの検出器"),
+    "results.open.upload": ("Upload its ZIP", "ZIP をアップロード"),
+    "results.open": ("Open", "開く"),
+    "results.opening": ("Opening…", "開いています…"),
+    "results.open.choose": (
+        "Give the folder or the ZIP file of a detector first.",
+        "先に検出器のフォルダーまたは ZIP ファイルを指定してください。",
+    ),
+    "results.open.none": (
+        "There is no detector at {path}: give the ZIP file that step 9 makes, or the folder that "
+        "it unpacks to.",
+        "{path} に検出器がありません。ステップ 9 で作成した ZIP ファイル、"
+        "またはそれを展開したフォルダーを指定してください。",
+    ),
+    "results.opened": (
+        "Opened: {name}. Steps 8 and 9 use it now; “Evaluate again” judges it, where the "
+        "recordings are that it was made from.",
+        "{name} を開きました。ステップ 8 と 9 で使えます。元の録音がこの環境にあれば、"
+        "「もう一度評価」で結果を表示できます。",
+    ),
     "results.keep": ("Keep this threshold", "このしきい値に決める"),
     "results.rate": ("False alarms at most (%)", "誤報率の上限 (%)"),
     "results.choose": ("Choose by this limit", "上限から決める"),
@@ -541,12 +620,35 @@ _TRY = {
     "try.column.label": ("label", "ラベル"),
     "try.done.foreign": (
         "Scored by {name}: {path} (recordings: {n}). The picture is of {key}. Recordings unlike "
-        "anything learnt: {n_foreign} ({names}): what is decided of them is worth little. Good "
-        "ones of a new condition? Ten such re-aim the detector: detector.adapt(PATH).",
+        "anything learnt: {n_foreign} ({names}): what is decided of them is worth little.{remedy}",
         "{path} の {n} 件を {name} で判定しました。図は {key} のものです。そのうち {n_foreign} "
-        "件（{names}）は、学習したどの録音とも似ていないため、判定は当てになりません。"
-        "新しい条件の良品であれば、そのような録音 10 件で検出器を合わせ直せます："
-        "detector.adapt(PATH)",
+        "件（{names}）は、学習したどの録音とも似ていないため、判定は当てになりません。{remedy}",
+    ),
+    "try.adapt": ("These are all good: adapt the detector", "すべて正常：検出器を適応させる"),
+    "try.adapt.how": (
+        " Are all of these of a good machine, in a condition or of a kind that is new? Then the "
+        "button below adapts the detector to them.",
+        "これらがすべて、新しい条件または別の機械の正常な録音であれば、下のボタンで検出器を適応さ"
+        "せられます。",
+    ),
+    "try.adapt.more": (
+        " Good ones of a new condition or machine? Give {least} or more such, better twenty: they "
+        "adapt the detector.",
+        "新しい条件または別の機械の正常な録音であれば、{least} 件以上（できれば 20 "
+        "件）を指定すると、検出器を適応させられます。",
+    ),
+    "try.adapt.train": (
+        " Record such in each class, and train with them.",
+        "同じ条件の録音をクラスごとに増やし、学習し直してください。",
+    ),
+    "try.adapting": ("Adapting…", "適応させています…"),
+    "try.adapted": (
+        "Adapted by {n} good recordings, as a new detector: {name}. In this condition at most "
+        "about {promised} false alarms are to be expected. “Score” judges by it now; the earlier "
+        "one is unchanged, and can be opened in step 7.{warned}",
+        "正常な録音 {n} 件に適応させた検出器 {name} を作成しました。この条件での誤報率は最大 "
+        "{promised} 程度と見込まれます。「判定する」で新しい検出器による判定を確認できます。"
+        "元の検出器は変わっておらず、ステップ 7 で開けます。{warned}",
     ),
     "try.column.familiarity": ("familiarity", "学習データとの近さ"),
     "try.column.familiar": ("familiar", "学習範囲内"),
@@ -720,7 +822,14 @@ _FINDINGS_OF_SOUND = {
     "correct or remove one": "どちらかを修正または削除してください",
     "Copies count twice; they are kept in one part of the split": "重複は二重に数えられます（分割時には同じ側にまとめます）",
     "remove the copies": "重複を削除してください",
-    "it holds the same sound as {0} (similarity {1}": "{0} と同じ音を含みます（類似度 {1}",
+    "it holds the same sound as {0} (similarity {1})": "{0} と同じ音を含みます（類似度 {1}）",
+    "it holds the same sound as {0} (similarity {1}, {2} s shifted)":
+        "{0} と同じ音を含みます（類似度 {1}、ずれ {2} 秒）",
+    "it holds the same sound as {0} (similarity {1}), and not all have the same label":
+        "{0} と同じ音を含みますが、ラベルの異なるものがあります（類似度 {1}）",
+    "it holds the same sound as {0} (similarity {1}, {2} s shifted), and not all have the same "
+    "label":
+        "{0} と同じ音を含みますが、ラベルの異なるものがあります（類似度 {1}、ずれ {2} 秒）",
     "One may be trained on and the other tested on: the test then measures memory":
         "一方を学習に、他方を評価に使うと、評価が記憶力の測定になってしまいます",
     "give them the same group, in JSON (groups) or a manifest (group), or remove all but one":
@@ -749,8 +858,62 @@ _REFUSALS = {
         "1 つの録音にしてください",
     "training needs labels; without one are {0} recordings: {1}. Put audio files into folders OK "
     "and NG, or name their folders in data.labels":
-        "学習にはラベルが必要です。{0} 件の録音にラベルがありません：{1}。OK と NG "
-        "のフォルダーに分けるか、ステップ 3 の「ラベルの別名」でフォルダーの意味を指定してください",
+        "学習にはラベルが必要です。{0} 件の録音にラベルがありません：{1}。ステップ 3 "
+        "で名前の意味を選ぶか、すべて正常な機械の録音であればその旨のボタンを押してください",
+    "task is auto, and no recording is labelled: to tell classes apart, label recordings of two "
+    "classes; if these recordings are of a good machine, learn what is normal by task: anomaly "
+    "(--set task=anomaly)":
+        "録音にラベルがありません。ステップ 3 で名前の意味を選ぶか、"
+        "すべて正常な機械の録音であればその旨のボタンを押してください",
+    "task is auto, and all labelled recordings are {0}: to tell classes apart, label recordings of "
+    "two classes; if these recordings are of a good machine, learn what is normal by task: anomaly "
+    "(--set task=anomaly)":
+        "ラベルのある録音がすべて {0} です。正常な録音を追加するか、ステップ 3 "
+        "の「ラベルを変更」でラベルを直してください",
+    "data.labels must lead to one of {0}, got {1}":
+        "「ラベルの別名」の右側は {0} のいずれかにしてください（入力値：{1}）。ほかのクラスは、"
+        "読み込んだあとに「ラベルを変更」で選べます",
+    "labels need the form gut=OK, kaputt=NG, got {0}":
+        "「ラベルの別名」は gut=OK, kaputt=NG の形で入力してください（入力値：{0}）",
+    "{0} does not exist; check the path, or make recordings with: {1}":
+        "{0} がありません。パスを確認してください。録音がまだない場合は、{1}を使えます",
+    "{0}: no recordings found; looked for {1} files. {2}":
+        "{0} に読み込める録音がありません（対応形式：{1}）。{2}",
+    "Put some there, or make some with: {0}": "録音を置くか、{0}を使ってください",
+    "Not read: {0}": "読み込まれなかったファイル：{0}",
+    "compressed for ears or unusual: convert to FLAC or WAV, such as by: ffmpeg -i a.mp3 a.flac":
+        "圧縮音声など。WAV または FLAC に変換してください",
+    "arrays without a rate, often features and not sound: write the waveforms as WAV or JSON, or "
+    "register a reader of your own (sounddetect.register_reader)":
+        "サンプリング周波数のない配列です。波形を WAV または JSON で保存してください",
+    "of another program: export WAV, MAT or CSV from it, or register a reader of your own "
+    "(sounddetect.register_reader)":
+        "ほかのソフトの形式です。WAV、MAT、CSV のいずれかで書き出してください",
+    "never opened, because such a file may run code: write the waveforms as WAV or JSON":
+        "プログラムを実行するおそれがあるため開きません。波形を WAV または JSON で保存してください",
+    "PhysioNet records: convert them by the wfdb package, or by its program wfdb2mat":
+        "PhysioNet の記録です。wfdb2mat で変換してください",
+    "spreadsheets of another form: save them as .xlsx, or as CSV":
+        "別の形式の表計算ファイルです。.xlsx または CSV で保存してください",
+    "tables that neither hold lines of numbers nor have a column path: if they are recordings, "
+    "write times in seconds and numbers without units":
+        "数値の行も path の列もない表です。録音であれば、時間は秒で、"
+        "数値は単位を付けずに記入してください",
+    "an archive: unpack it first": "圧縮ファイルです。先に展開してください",
+    "adapting takes {0} good recordings or more, got {1}; 19 of them can promise 5 % false alarms":
+        "適応には正常な録音が {0} 件以上必要です（現在 {1} 件）。19 件あれば、誤報率 5 % "
+        "以下を保証できます",
+    "{0} of {1} recordings are labelled {2}, such as {3}: adapting takes good ones only":
+        "{1} 件のうち {0} 件のラベルが {2} です（{3} など）。適応に使えるのは正常な録音だけです",
+    "{0} of {1} recordings are unlike the others that this detector is adapted to: {2}. If they "
+    "are faulty or of another condition, leave them out, or it will miss faults":
+        "{1} 件のうち {0} 件（{2}）は、ほかの録音と似ていません。異常または別の条件の録音であれば、"
+        "除いてやり直してください。そのままでは異常を見逃します",
+    "{0} of {1} recordings were familiar to this detector before: adapted, it judges what is like "
+    "them by its distance from them alone, and may miss faults that it finds now. Adapt it to "
+    "conditions in which it is lost; against false alarms, choose another threshold":
+        "{1} 件のうち {0} 件は、適応の前から学習範囲内でした。適応後は、これらに近い録音の異常を"
+        "見逃すおそれがあります。誤報を減らすには、適応ではなくしきい値を変えてください",
     "training needs recordings of two classes, all {0} are {1}":
         "学習には 2 つ以上のクラスの録音が必要ですが、{0} 件すべてが {1} です",
     "record what is missing, or correct the labels": "足りない録音を追加するか、ラベルを修正してください",
@@ -849,8 +1012,37 @@ _BY_MOUSE = {
         "unknown” says",
     "training needs labels; without one are {0} recordings: {1}. Put audio files into folders OK "
     "and NG, or name their folders in data.labels":
-        "training needs labels; without one are {0} recordings: {1}. Put them into folders OK and "
-        "NG, or say what their folders mean in “Other label names” in step 3",
+        "training needs labels; without one are {0} recordings: {1}. Say in step 3 what their "
+        "names mean, or that all of these are of a good machine",
+    "task is auto, and no recording is labelled: to tell classes apart, label recordings of two "
+    "classes; if these recordings are of a good machine, learn what is normal by task: anomaly "
+    "(--set task=anomaly)":
+        "no recording has a label: say in step 3 what their names mean, or that all of these are "
+        "of a good machine",
+    "task is auto, and all labelled recordings are {0}: to tell classes apart, label recordings of "
+    "two classes; if these recordings are of a good machine, learn what is normal by task: anomaly "
+    "(--set task=anomaly)":
+        "all labelled recordings are {0}: record good ones as well, or correct the labels by "
+        "“Change the labels” in step 3",
+    "data.labels must lead to one of {0}, got {1}":
+        "“Other label names” need to lead to one of {0}, got {1}; other classes are chosen by "
+        "“Change the labels” when the recordings are loaded",
+    "labels need the form gut=OK, kaputt=NG, got {0}":
+        "“Other label names” need the form gut=OK, kaputt=NG, got {0}",
+    "{0} does not exist; check the path, or make recordings with: {1}":
+        "{0} does not exist; check the path, or take {1}",
+    "{0}: no recordings found; looked for {1} files. {2}":
+        "{0}: no recordings found; looked for {1} files. {2}",
+    "Not read: {0}": "Not read: {0}",
+    "Put some there, or make some with: {0}": "Put some there, or take {0}",
+    "compressed for ears or unusual: convert to FLAC or WAV, such as by: ffmpeg -i a.mp3 a.flac":
+        "compressed for ears or unusual: convert to WAV or FLAC",
+    "arrays without a rate, often features and not sound: write the waveforms as WAV or JSON, or "
+    "register a reader of your own (sounddetect.register_reader)":
+        "arrays without a rate, often features and not sound: write the waveforms as WAV or JSON",
+    "of another program: export WAV, MAT or CSV from it, or register a reader of your own "
+    "(sounddetect.register_reader)":
+        "of another program: export WAV, MAT or CSV from it",
     "{0} comes from {1} groups: lower data.test_split or training.validation_split":
         "{0} comes from {1} sources: record more",
     "record more, or cut long recordings into clips by data.clip_duration and data.group_by: "
@@ -897,8 +1089,22 @@ def translate_finding(
     for pattern, said in _patterns(lang):
         match = pattern.match(sentence)
         if match:
-            return said.format(*match.groups())
+            return said.format(*(_list_in_words(part, lang) for part in match.groups()))
     return sentence
+
+
+_REASON = re.compile(r"(\d+ \S+) \((.+)\)")         # of files that are not read
+
+
+def _list_in_words(filled: str, lang: str) -> str:
+    """What fills a place of a sentence; sentences in it, such as a line a file, in turn."""
+    parts = filled.split("; ") if _REASON.match(filled) else [filled]
+    told = []
+    for part in parts:
+        reason = _REASON.fullmatch(part)
+        told.append(f"{reason[1]} ({translate_finding(reason[2], lang)})" if reason else
+                    "\n".join(translate_refusal(line, lang) for line in part.split("\n")))
+    return "; ".join(told)
 
 
 def translate_refusal(
@@ -909,7 +1115,8 @@ def translate_refusal(
     said = translate_finding(message, lang)
     if said != message:
         return said
-    return ": ".join(translate_finding(part, lang) for part in message.split(": ", 1))
+    first, colon, rest = message.partition(": ")
+    return translate_finding(first, lang) + colon + (translate_refusal(rest, lang) if rest else "")
 
 # %% ../../nbs/11b_workbench/00_texts.ipynb #91a84597
 _LOG = {

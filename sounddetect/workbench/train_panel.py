@@ -16,7 +16,7 @@ import pandas as pd
 
 from .live_training import LiveTraining, gpu_use, memory_use, unfinished_run
 from .texts import translate_log
-from .panels import Bench, Panel, picture_bytes, row
+from .panels import Bench, Panel, Told, picture_bytes, row
 from .updates import Newest
 from ..plotting.results import plot_training_curves
 from ..html import render
@@ -45,6 +45,7 @@ class TrainPanel(Panel):
         self.unfinished: Run | None = None
         self._told: LiveTraining | None = None          # whose end has been told
         self._wanted = False                            # to begin as soon as there is a plan
+        self._is_refused = False                        # which the message says
         self._drawn_at = 0.0
         self._curves = Newest(bench.updates, _drawn, self._show_curves, self.fail)
         super().__init__(bench)
@@ -52,6 +53,7 @@ class TrainPanel(Panel):
             bench.on(name, self.show)
         bench.on("plan", self._planned)
         bench.on("recordings", self._forgotten)
+        bench.on("refusal", self._refused)
         bench.words.listeners.append(self._translate)
         self.attach()
 
@@ -104,7 +106,8 @@ class TrainPanel(Panel):
         _show(self)
 
     def clear(self) -> None:
-        self.message.value, self.curves.value, self._drawn_at = "", b"", 0.0
+        self.hush()
+        self.curves.value, self._drawn_at = b"", 0.0
 
     def code(self) -> str:
         return _code(self)
@@ -116,6 +119,16 @@ class TrainPanel(Panel):
 
     def _forgotten(self):
         self._wanted = self._wanted and self.bench.recordings is not None
+
+    def _refused(self):
+        refusal, is_busy = self.bench.refusal, self.live is not None and self.live.busy
+        if refusal is not None and not is_busy:
+            said = refusal if isinstance(refusal, Told) else str(refusal)
+            self.say("train.refused", "error", detail=lambda: self.in_words(said))
+        elif self._is_refused:
+            self.hush()
+        self._is_refused = refusal is not None and not is_busy
+        _show(self)
 
     def _show_curves(self, picture):
         self.curves.value = picture
@@ -147,7 +160,7 @@ def _widgets(panel: TrainPanel) -> list:
         panel.texts[name] = panel.make(widgets.HTML, text)
     panel.state, panel.clock, panel.best, panel.log = (
         panel.make(widgets.HTML, name) for name in ("state", "clock", "best", "log"))
-    panel.curves = panel.make(widgets.Image, "curves", format="png", width="100%")
+    panel.curves = panel.make(widgets.Image, "curves", format="png")
     lines = [row(panel.bars[name], panel.texts[name]) for name in panel.bars]
     lines[2].layout.display = "none" if gpu_use() is None else ""
     return [row(*panel.buttons.values(), panel.extra), panel.message, panel.state, *lines,
@@ -191,7 +204,7 @@ def _start_when_ready(panel: TrainPanel) -> None:
         return
     if panel.bench.plan is not None:
         panel.start()
-    elif panel.bench.blocking:
+    elif panel.bench.blocking and panel.bench.refusal is None:
         panel.say("train.load_first", "error")          # what came before has failed, and said so
     else:
         panel._wanted = True
@@ -252,6 +265,8 @@ def _follow(panel: TrainPanel, live: LiveTraining) -> None:
 
 
 def _drawn(results: pd.DataFrame, lang: str) -> bytes:
+    if len(results) < 2:                                 # a point is no curve
+        return b""
     return picture_bytes(lambda: plot_training_curves(results), lang)
 
 # %% ../../nbs/11b_workbench/09_train_panel.ipynb #ccd6767a
@@ -287,7 +302,8 @@ def _allowed(panel: TrainPanel) -> dict[str, bool]:
     """Which buttons can be clicked."""
     live, bench, phase = panel.live, panel.bench, panel.phase
     is_busy = live is not None and live.busy
-    return {"start": not is_busy and bench.recordings is not None,
+    is_ready = bench.recordings is not None and bench.refusal is None
+    return {"start": not is_busy and is_ready,
             "stop": phase in ("preparing", "running"),
             "resume": phase in ("idle", "stopped", "failed") and panel.unfinished is not None,
             "extend": not is_busy and bench.run is not None and bench.run.finished}

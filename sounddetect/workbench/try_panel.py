@@ -7,6 +7,7 @@ __all__ = ['Tried', 'tried', 'record_microphone', 'TryPanel']
 
 # %% ../../nbs/11b_workbench/11_try_panel.ipynb #3fd37436
 import base64
+from itertools import count
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,12 +17,17 @@ import pandas as pd
 
 from .colab import in_colab
 from .data_panel import keep_upload, uploaded_files
-from .panels import Panel, Player, picture_bytes, row, shortened
+from .panels import (
+    Panel, Player, picture_bytes, row, shortened, show_if)
 from ..data.collection.loading import load_recordings
+from ..data.readers.sources import source_of
 from ..html import html_table
 from ..evaluation.errors import shown_part, times_faster, wav_bytes
 from ..detector.detector import Detector
+from ..jobs.adapting import adapt_run
+from ..runs.run_folder import Run
 from ..signal.preparation import prepare
+from ..tasks.familiarity import FEWEST_GOOD
 
 # %% ../../nbs/11b_workbench/11_try_panel.ipynb #24a69c4e
 class Tried(NamedTuple):
@@ -33,6 +39,7 @@ class Tried(NamedTuple):
     picture: bytes = b""       # PNG
     sound: bytes | None = None       # WAV
     faster: int = 1            # times that it plays faster than it was recorded
+    threshold: float | None = None   # of the detector
 
 
 def tried(
@@ -48,7 +55,8 @@ def tried(
     title = f"{shortened(key, 60)}\n{detector.scores.in_words(table.iloc[0])}"
     shown = shown_part(detector, np.asarray(waveform, np.float32), suspected, title)
     picture = picture_bytes(lambda: shown.picture, lang)
-    return Tried(table, key, where, picture, wav_bytes(shown.waveform, rate), times_faster(rate))
+    return Tried(table, key, where, picture, wav_bytes(shown.waveform, rate), times_faster(rate),
+                 detector.threshold)
 
 # %% ../../nbs/11b_workbench/11_try_panel.ipynb #b91824ce
 _RECORD = """
@@ -104,11 +112,17 @@ def _widgets(panel) -> list:
     """Make the widgets, from top to bottom."""
     panel.path = panel.make(widgets.Text, "path", description="try.path")
     panel.upload = panel.make(widgets.FileUpload, "upload", description="try.upload", multiple=True,
-                              width="230px", accept=".zip,.json,.wav,.flac,.ogg,.mat,.csv")
+                              width="230px", accept=".zip,.json,.wav,.flac,.ogg,.mat,.csv,.xlsx")
     panel.score_button = panel.main_button("score", "try.score", "search")
     panel.record_button = panel.make(widgets.Button, "record", description="try.record",
                                      icon="microphone", width="230px")
     panel.record_button.layout.display = "" if in_colab() else "none"
+    panel.adapt_button = panel.make(widgets.Button, "adapt", description="try.adapt",
+                                    icon="crosshairs", width="360px", button_style="primary")
+    panel.adapt_button.on_click(lambda button: panel.adapt())
+    panel._shown = None
+    panel.words.listeners.append(panel._show)
+    show_if(panel.adapt_button, False)
     panel.table = panel.make(widgets.HTML, "table")
     panel.picture = panel.make(widgets.Image, "picture", format="png")
     panel.player = Player(panel)
@@ -119,7 +133,7 @@ def _widgets(panel) -> list:
         panel.bench.on(name, panel._offer)
     panel.say("try.wait")
     return [row(panel.path, panel.upload), row(panel.score_button, panel.record_button),
-            panel.message, panel.table, panel.picture, panel.player.widget]
+            panel.message, panel.adapt_button, panel.table, panel.picture, panel.player.widget]
 
 # %% ../../nbs/11b_workbench/11_try_panel.ipynb #3d0f59ac
 class TryPanel(Panel):
@@ -133,13 +147,13 @@ class TryPanel(Panel):
     def _offer(self) -> None:
         """A file of the test part, until the user gives something else."""
         run = self.bench.run
-        source = next((key.partition("#")[0].partition("@")[0]
-                       for key in run.data["split"]["test"]), None)
+        source = next(map(source_of, run.data["split"]["test"]), None)
         path = next((entry["path"] for entry in run.data["sources"] if entry["key"] == source),
                     None)
-        if path:
-            self.path.value = Path(path).as_posix()
-            self.say("try.offer")
+        self.clear()
+        is_here = path is not None and Path(path).exists()       # it may come from elsewhere
+        self.path.value = Path(path).as_posix() if is_here else ""
+        self.say("try.offer" if is_here else "try.choose")
 
     def _uploaded(self) -> None:
         files = uploaded_files(self.upload.value)
@@ -165,12 +179,50 @@ class TryPanel(Panel):
         """Record through the browser and score it; False when there is nothing to score."""
         return _record(self, seconds)
 
+    def adapt(self) -> bool:
+        """Adapt the detector to what was scored, all of it good; False when it cannot begin.
+
+        The result is a run of its own, which all steps take up.
+        """
+        run, runs = self.bench.run, self.bench.folder / "runs"
+        if run is None or self._shown is None:
+            return False
+        path = self._shown.where
+        return self.begin(lambda: _adapted(run, Path(path).expanduser(), runs), self._adapted,
+                          "try.adapting")
+
+    def _adapted(self, made: tuple[Path, dict]) -> None:
+        (place, about), path, said = made, self.path.value, self.job.said
+        run = Run(place)
+        if self.bench.evaluation is not None:            # steps 7 and 9 show the new one
+            self.bench.set(run=run)
+        else:
+            self.bench.run = run
+            self.bench.set(opened=run)
+        self.path.value = path
+        self.say("try.adapted", "warning" if said else "good", n=about["n_recordings"],
+                 name=place.name, promised=f"{about['promised']:.1%}",
+                 warned=lambda: "".join(f"\n{self.in_words(message)}" for message in said))
+
     def clear(self) -> None:
+        self._shown = None
         self.table.value, self.picture.value = "", b""
         self.player.give(None)
+        show_if(self.adapt_button, False)
 
     def _scored(self, scored: Tried) -> None:
-        table = scored.table
+        self._shown = scored
+        self._show()
+        self.picture.value = scored.picture
+        self.player.give(scored.sound, scored.faster)
+        _tell(self, scored)
+        self.show_code()
+
+    def _show(self) -> None:
+        """The table, in the language of the user."""
+        if self._shown is None:
+            return
+        table = self._shown.table
         headings = {name: self.words(f"try.column.{name}")
                     for name in ("key", "anomaly_score", "decision", "label", "familiarity",
                                  "familiar")}
@@ -178,24 +230,41 @@ class TryPanel(Panel):
         shown = table.head(self.MOST_SHOWN).assign(
             key=table["key"].map(shortened), familiar=table["familiar"].map(answers.get))
         self.table.value = html_table(shown.rename(columns=headings))
-        self.picture.value = scored.picture
-        self.player.give(scored.sound, scored.faster)
-        said = dict(n=len(table), key=shortened(scored.key), path=scored.where,
-                    name=self.bench.run.path.name)
-        foreign = [shortened(one) for one, is_known in zip(table["key"], table["familiar"])
-                   if is_known is not None and not is_known]
-        if foreign:
-            names = ", ".join(foreign[:5]) + ", …" * (len(foreign) > 5)
-            self.say("try.done.foreign", "warning", n_foreign=len(foreign), names=names, **said)
-        else:
-            self.say("try.done", "good", **said)
-        self.show_code()
 
     def code(self) -> str:
         folder = self.bench.run.path.as_posix() if self.bench.run is not None else "runs/NAME"
         path = self.path.value or "new_clip.wav"
         return (f"detector = sd.Detector.load({folder!r})\n"
                 f"scores = detector.predict({path!r})\nprint(scores)")
+
+# %% ../../nbs/11b_workbench/11_try_panel.ipynb #61ef27ed
+def _tell(panel: TryPanel, scored: Tried) -> None:
+    """Say what was scored, and what of it is unlike anything learnt."""
+    table, words = scored.table, panel.words
+    said = dict(n=len(table), key=shortened(scored.key), path=scored.where,
+                name=panel.bench.run.path.name)
+    foreign = [shortened(one) for one, is_known in zip(table["key"], table["familiar"])
+               if is_known is not None and not is_known]
+    if not foreign:
+        panel.say("try.done", "good", **said)
+        return
+    can_adapt = scored.threshold is not None
+    is_enough = can_adapt and Path(scored.where).exists() and len(table) >= FEWEST_GOOD
+    show_if(panel.adapt_button, is_enough)
+    how = "how" if is_enough else "more" if can_adapt else "train"
+    names = ", ".join(foreign[:5]) + ", …" * (len(foreign) > 5)
+    panel.say("try.done.foreign", "warning", n_foreign=len(foreign), names=names,
+              remedy=lambda: words(f"try.adapt.{how}", least=FEWEST_GOOD), **said)
+
+
+def _adapted(run: Run, path: Path, runs: Path) -> tuple[Path, dict]:
+    """A run beside the others that also knows the good recordings at a path, and what it notes."""
+    taken = len(run.detector.about.get("adapted", []))
+    stem = run.path.resolve().name.partition("-adapted")[0] + "-adapted"
+    names = (f"{stem}{f'-{k}' if k else ''}" for k in count())
+    place = next(runs / name for name in names if not (runs / name).exists())
+    runs.mkdir(parents=True, exist_ok=True)
+    return adapt_run(run.path, path, f"adapted {taken + 1}", place)
 
 # %% ../../nbs/11b_workbench/11_try_panel.ipynb #dcf0d299
 def _record(panel: TryPanel, seconds: float) -> bool:

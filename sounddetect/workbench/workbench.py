@@ -15,6 +15,7 @@ from markupsafe import Markup
 from .check_panel import CheckPanel
 from .colab import last_run, mount_drive
 from .data_panel import DataPanel
+from .guide import Guide
 from .home_panel import HomePanel
 from .machine_panel import MachinePanel
 from ..html import render
@@ -77,6 +78,11 @@ class Workbench:
         ))
         self.lang.add_class("sd-lang")
         self.lang.observe(lambda change: self.bench.words.switch(change["new"]), "value")
+        self.guide = Guide(self.bench, {
+            "data": self.data.load_button, "check": self.check.run_button,
+            "plan": self.plan.plan_button, "train": self.train.buttons["start"],
+            "results": self.results.evaluate_button, "try": self.try_it.score_button,
+            "home": self.home.buttons["download"]})
         self.header = _header(self)
         self.widget = widgets.VBox([self.header, *(panel.widget for panel in self.panels.values())])
         self.widget.add_class("sd-workbench")
@@ -156,7 +162,7 @@ def _header(workbench: Workbench) -> widgets.VBox:
             justify_content="space-between", flex_flow="row wrap", max_width="900px"
         ),
     )
-    return widgets.VBox([top, about])
+    return widgets.VBox([top, about, workbench.guide.line])
 
 # %% ../../nbs/11b_workbench/13_workbench.ipynb #64e9b4b7
 def _show(workbench: Workbench, name: str, values: dict):

@@ -217,6 +217,14 @@ def test_a_full_stdout_is_an_error(plant):
     assert "Traceback" not in done.stderr and "Exception ignored" not in done.stderr
 
 
+def test_closed_streams_end_nothing(plant, tmp_path):
+    """As a service manager may start it. No file that is opened may be taken for a missing stream."""
+    words = ["predict", str(plant / "run"), str(plant / "data")]
+    told = ["sh", "-c", '"$@" <&- >&- 2>&-', "sh", *program(), *words, "--out", "scores.csv"]
+    assert subprocess.run(told, cwd=tmp_path, env=environment()).returncode == 0
+    assert (tmp_path / "scores.csv").read_text() == command(*words)[1]
+
+
 @pytest.mark.parametrize("changes", [{"LC_ALL": "C"}, {"LC_ALL": "C", "PYTHONUTF8": "0"}])
 def test_names_in_a_plain_locale(plant, tmp_path, changes):
     write_folder(tmp_path / "異音 é", n_files=2)
@@ -295,3 +303,24 @@ def test_a_full_disk_is_said_with_the_name_of_the_file(tmp_path, monkeypatch):
     monkeypatch.setattr(Path, "write_bytes", full)
     code, _, err = command("simulate", tmp_path / "data", "--recordings", "12")
     assert clear(code, err) and "machine_00.json cannot be written: No space left on device. Make room" in err, err
+
+
+@pytest.mark.parametrize("form", ["new", "classes", "multilabel", "dcase", "wear", "noisy", "esc"])
+@pytest.mark.parametrize("there", [False, True])
+def test_a_disk_that_fills_up_gets_no_half_set(tmp_path, monkeypatch, form, there):
+    """Half of a simulated set would be read as a whole one. What else lies in the folder stays."""
+    folder, write, written = tmp_path / "data", Path.write_bytes, []
+    if there:
+        folder.mkdir()
+        write(folder / "notes.txt", b"mine")
+
+    def fills_up(self, content):
+        written.append(self)
+        if len(written) == 3:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return write(self, content)
+
+    monkeypatch.setattr(Path, "write_bytes", fills_up)
+    code, _, err = command("simulate", folder, "--recordings", "8", "--form", form)
+    assert clear(code, err) and "cannot be written: No space left on device. Make room" in err and ".tmp" not in err, err
+    assert [path.name for path in tmp_path.rglob("*")] == (["data", "notes.txt"] if there else [])

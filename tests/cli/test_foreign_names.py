@@ -7,9 +7,12 @@ import re
 import numpy as np
 import pytest
 import soundfile
-from support.tiny import RATE, options, tone_or_noise
+from support.tiny import RATE, SETTINGS, options, tone_or_noise
 
+import sounddetect as sd
+from sounddetect.cli.deploying_commands import _draw_explained
 from sounddetect.runs.run_folder import read_table
+from sounddetect.tasks.pipeline import build_network
 
 FORGED = "fine\x1b[31m\nerror: the disk is broken"
 LABELS = {"OK": FORGED, "NG": "=HYPERLINK(1)"}
@@ -63,6 +66,30 @@ def test_names_only_show(command, plant, tmp_path):
         result = command(*words)
         assert_obeys_nothing(result)
         assert result.returncode == 0, result.stderr
+
+
+def test_a_manifest_that_is_written_calculates_nothing_and_says_the_same(plant, tmp_path):
+    recordings = sd.load_recordings(plant, labels=MAPPED, cache_dir=tmp_path / "cache")
+    named = recordings.with_columns(label=[LABELS["NG"] if label == "NG" else "-20 dB" for label in recordings.labels], group=recordings.table["group"])
+    named.to_wav(tmp_path / "wav")
+    with open(tmp_path / "wav" / "manifest.csv", encoding="utf-8", newline="") as file:
+        assert not [cell for line in csv.reader(file) for cell in line if re.match(r"[=@\t-]", cell)]
+    back = sd.load_recordings(tmp_path / "wav", classes="auto", cache_dir=tmp_path / "cache")
+    assert not back.problems and sorted(back.labels) == sorted(named.labels)
+    assert sorted(back.table["group"]) == sorted(named.table["group"])
+
+
+def test_what_lies_elsewhere_is_drawn_in_the_folder(tmp_path):
+    """A manifest may name recordings beside its folder; pictures of them stay in the folder that was asked for."""
+    config = sd.Config.load(None, SETTINGS).resolve()
+    detector = sd.Detector(build_network(config, 2), config, "cpu")
+    (tmp_path / "list").mkdir()
+    for number in range(2):
+        soundfile.write(tmp_path / f"{number}.wav", tone_or_noise("OK", np.random.default_rng(number)), RATE)
+    (tmp_path / "list" / "manifest.csv").write_text(f"path,label\n../0.wav,OK\n{tmp_path}/1.wav,OK\n")
+    pictures = tmp_path / "a" / "b" / "pictures"
+    _draw_explained(detector, [tmp_path / "list"], detector.predict(tmp_path / "list"), pictures)
+    assert len(list(pictures.rglob("*.png"))) == len(list(tmp_path.rglob("*.png"))) == 2
 
 
 def test_a_class_name_rules_no_terminal(command, plant):

@@ -1,6 +1,8 @@
 """Bytes of the cache that are not those that were written: nothing is checked or trained on them."""
 
+import json
 import shutil
+import warnings
 
 import numpy as np
 import pytest
@@ -8,6 +10,8 @@ from support.commands import in_process as command
 from support.tiny import options, write_folder
 
 import sounddetect as sd
+from sounddetect.data.store import caching
+from sounddetect.data.store import stores as stores_module
 
 
 @pytest.fixture
@@ -55,11 +59,42 @@ def test_damaged_rows_are_no_index_error(data, name):
         assert set(recordings.table["sample_rate"]) == {8000} and recordings.labels[:2] == ["OK", "NG"]
 
 
-def test_check_compares_everything(data):
-    """A few samples between those that are looked at when a cache is opened."""
+@pytest.mark.parametrize("n_bytes", [4, 64, 4096])
+@pytest.mark.parametrize("to", [b"\0", b"\x55"])
+def test_a_small_hole_is_seen_before_anything_is_trained(data, n_bytes, to):
+    """Anywhere, at any start: what is compared at opening is not a few places."""
     _, wanted = load(data)
     (store,) = stores(data)
-    change(store / "samples", 5000, 40)
+    for place in np.random.default_rng(n_bytes).integers(0, (store / "samples").stat().st_size - n_bytes, 5):
+        change(store / "samples", place, n_bytes, to)
+        np.testing.assert_array_equal(load(data)[1], wanted)
+
+
+def test_of_a_large_cache_another_part_each_time(data, monkeypatch):
+    """Which sees a hole in the end."""
+    monkeypatch.setattr(caching, "_COMPARED", 1)
+    monkeypatch.setattr(stores_module, "_BLOCK", 4096)
+    _, wanted = load(data)
+    (store,) = stores(data)
+    assert len(json.loads((store / "index").read_bytes().rpartition(b"\n")[0])["sums"]["words"]) > 10
+    change(store / "samples", 9000, 40)
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        tries = next(n for n in range(1, 1000) if [load(data), said][1])
+    assert tries < 999 and "read again" in str(said[0].message)
+    np.testing.assert_array_equal(load(data)[1], wanted)
+
+
+def test_check_compares_everything(data):
+    """Also two words that have changed places, which leave every sum as it was."""
+    _, wanted = load(data)
+    (store,) = stores(data)
+    content = (store / "samples").read_bytes()
+    content = content[:5000] + content[5008:5016] + content[5000:5008] + content[5016:]
+    (store / "samples").write_bytes(content)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        load(data)
     code, out, err = command("check", data, *options(data__cache_dir=str(data.parent / "cache")))
     assert code == 0 and "samples is damaged" in err and "read again" in err, (out, err)
     np.testing.assert_array_equal(load(data)[1], wanted)

@@ -109,6 +109,19 @@ def test_a_manifest_names_the_column(data):
     assert "channel az is none of the recording: give its number, from 0, or one of ax, ay" in recordings.problems[0]["problem"]
 
 
+def test_a_doubtful_column_is_said_each_time(data):
+    """Also where the recordings come from the cache, and by whatever reads them once."""
+    lines = [f"{k / RATE},{v:.4f}" for k, v in enumerate(0.1 * np.random.default_rng(0).standard_normal(10))]
+    for name in ("short.csv", "other.csv"):
+        (data / name).write_text("\n".join(lines))
+    for read in (load, load, lambda data: detector(data).predict(data / "short.csv")):
+        with pytest.warns(UserWarning, match="column 1 rises like a time, and is taken for a channel") as said:
+            read(data)
+        assert len([each for each in said if "rises like" in str(each.message)]) == 1
+    with pytest.warns(UserWarning, match=r"other\.csv and 1 more: column 1"):
+        load(data)
+
+
 def test_channels_are_channels(data):
     """Also those that climb for a while, stand still, or hold whole numbers."""
     rng = np.random.default_rng(0)
@@ -242,3 +255,13 @@ def test_a_path_beyond_the_limit_is_named(data):
     recordings = load(data)
     assert len(recordings) == 4
     assert len(recordings.problems) == 1 and "too long" in recordings.problems[0]["problem"]
+
+
+def test_a_number_of_a_machine_stays_whole_beside_an_empty_cell(data):
+    """Else machine 1 would be called 1.0 where another line says nothing, and another machine where all say something."""
+    wavs = sorted(path.name for path in data.rglob("*.wav"))[:3]
+    for cells, wanted in ((["1", "2", ""], ["1", "2"]), (["1", "2", "2"], ["1", "2"]), (["1.5", "2", ""], ["1.5", "2.0"])):
+        lines = [f"{name},OK,{cell}" for name, cell in zip(wavs, cells)]
+        (data / "list.csv").write_text("\n".join(["path,label,machine", *lines]))
+        table = load(data).table
+        assert sorted(table["machine"].dropna().astype(str).unique()) == wanted

@@ -3,7 +3,7 @@
 import warnings
 
 import numpy as np
-import onnxruntime  # noqa: F401
+import onnxruntime
 import pandas as pd
 import pytest
 from support.tiny import SETTINGS
@@ -136,15 +136,35 @@ def test_what_cannot_be_adapted_is_refused(run):
         bare.adapt(speed(2000, 10))
 
 
-def test_export_says_familiarity_and_refuses_what_was_adapted(run, adapted, tmp_path):
-    with pytest.raises(ValueError, match="an adapted detector cannot be exported"):
-        export_onnx(adapted, tmp_path / "adapted.onnx")
+def test_export_says_familiarity(run, tmp_path):
     export_onnx(run.detector, tmp_path / "plain.onnx")
     new = sd.concatenate(speed(1000, 10, seed=10), speed(2000, 10, seed=10))
     ours, theirs = run.detector.predict(new), OnnxDetector.load(tmp_path / "plain.onnx").predict(new)
     np.testing.assert_allclose(theirs["familiarity"], ours["familiarity"], atol=0.02)
     assert theirs["familiar"].tolist() == ours["familiar"].tolist()
     assert ours["familiar"].nunique() == 2
+
+
+def test_what_was_adapted_answers_alike_from_a_file(adapted, tmp_path):
+    """Recordings, windows, a moved threshold, and another program that knows the file alone."""
+    path, both = tmp_path / "adapted.onnx", adapted.adapt(speed(3000, 12, seed=5), "faster")
+    new = sd.concatenate(*(speed(frequency, 10, 5, seed=10) for frequency in (1000, 2000, 3000)))
+    assert export_onnx(both, path, new) < 1e-5
+    file = OnnxDetector.load(path)
+    for one, other in ((both, file), (both.with_threshold(0.7), file.with_threshold(0.7))):
+        for per in ("recording", "window"):
+            ours, theirs = one.predict(new, per=per), other.predict(new, per=per)
+            np.testing.assert_allclose(theirs.pop("anomaly_score"), ours.pop("anomaly_score"), rtol=1e-5, atol=1e-5)
+            np.testing.assert_allclose(theirs.pop("familiarity"), ours.pop("familiarity"), atol=0.02)
+            pd.testing.assert_frame_equal(theirs, ours)
+            assert set(ours["condition"]) == {"learnt", "fast", "faster"}
+    windows = np.stack([np.float32(new.read(i)) for i in range(len(new))]).reshape(len(new), 1, -1)
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    given = {"windows": windows, "lengths": np.full(len(new), 1024)}
+    score, condition = session.run(["adapted_score", "condition"], given)
+    ours = both.predict(new, per="window")
+    np.testing.assert_allclose(score, ours["anomaly_score"], rtol=1e-5, atol=1e-5)
+    assert [("learnt", "fast", "faster")[k + 1] for k in condition] == ours["condition"].tolist()
 
 
 def test_explaining_says_that_the_network_did_not_decide(run, adapted):

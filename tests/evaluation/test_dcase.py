@@ -3,6 +3,7 @@
 import csv
 import io
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -184,3 +185,54 @@ def test_mistakes_have_one_message(place, tmp_path):
     for result in (unknown, plain, alone, nowhere):
         assert "Traceback" not in result.stderr
     assert not (place / "x").exists()
+
+
+# --- a folder speaks of one evaluation ---------------------------------------------------------------------------------
+
+
+class Killed(BaseException):
+    """Nothing catches it, as nothing catches a signal."""
+
+
+def scored(seed):
+    rng = np.random.default_rng(seed)
+    rows = [(kind, section, label, number) for kind in ("fan", "pump") for section in ("00", "01") for label in ("normal", "anomaly") for number in range(4)]
+    return DcaseResults(pd.DataFrame([{
+        "key": f"{kind}/test/{number}", "file": f"section_{section}_source_test_{label}_{number:04d}.wav", "machine_type": kind,
+        "unit": f"section_{section}", "domain": "source", "anomaly_score": rng.normal(), "is_alarm": bool(number % 2), "is_anomaly": label == "anomaly",
+    } for kind, section, label, number in rows]))  # fmt: skip
+
+
+def content(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.suffix == ".csv"}
+
+
+def test_killed_at_any_file_it_mixes_no_evaluations(tmp_path, monkeypatch):
+    """Before each file gets its name."""
+    whole = content(scored(1).save(tmp_path / "whole"))
+    replace, n_files = Path.replace, len(whole)
+    for n_done in range(n_files):
+        folder = scored(0).save(tmp_path / str(n_done))
+        (folder / "notes.txt").write_text("mine")
+        calls = iter(range(n_files))
+
+        def dies(path, target, calls=calls, n_done=n_done):
+            if next(calls, n_files) >= n_done:
+                raise Killed
+            return replace(path, target)
+
+        monkeypatch.setattr(Path, "replace", dies)
+        with pytest.raises(Killed):
+            scored(1).save(folder)
+        monkeypatch.setattr(Path, "replace", replace)
+        left = content(folder)
+        assert len(left) == n_done and left.items() <= whole.items() and "result.csv" not in left
+        assert content(scored(1).save(folder)) == whole and (folder / "notes.txt").exists()
+
+
+def test_a_table_of_other_scores_goes(tmp_path):
+    """Judged by a published truth once, and then by nobody."""
+    scored(0).save(tmp_path)
+    unknown = scored(1).predictions.assign(is_anomaly=None)
+    DcaseResults(unknown).save(tmp_path)
+    assert not {"result.csv", "results.csv"} & set(content(tmp_path)) and len(content(tmp_path)) == 8

@@ -3,6 +3,7 @@
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 from support.commands import in_process as command
 from support.tiny import SETTINGS, options, write_folder
@@ -10,7 +11,7 @@ from support.tiny import SETTINGS, options, write_folder
 import sounddetect as sd
 from sounddetect.data.simulation import simulate
 from sounddetect.evaluation.evaluation import Evaluation
-from sounddetect.jobs import cross_validation, training_runs, tuning
+from sounddetect.jobs import cross_validation, fleets, training_runs, tuning
 from sounddetect.runs.run_folder import create_run_folder
 from sounddetect.tasks.protocol import task_of
 
@@ -94,3 +95,16 @@ def test_an_evaluation_replaces_its_own_tables_alone(machines):
     scores = task_of(sd.Config.load(None, SETTINGS).resolve(recordings)).scores
     Evaluation(recordings.table.assign(decision="NG", **dict.fromkeys(scores.columns, 0.9)), scores).save("judged")
     assert [Path("judged", name).read_text() for name in kept] == ["mine"] * 3 and Path("judged/metrics.json").exists()
+
+
+def test_recordings_that_no_detector_learns_from_are_said(tmp_path, monkeypatch):
+    """Their machine is not known."""
+    waves = list(np.zeros((3, 800)))
+    recordings = sd.Recordings.from_arrays(waves, 8000, machine_id=["a", "a", None])
+
+    def refuses(*about):
+        raise ValueError("too few")
+
+    monkeypatch.setattr(fleets, "trained", refuses)
+    with pytest.warns(UserWarning, match="1 recordings do not say their machine_id, such as .*: no detector learns from them"):
+        fleets.train_fleet(sd.Config.load(None, SETTINGS), recordings, "machine_id", tmp_path / "of some", progress=False)

@@ -12,6 +12,7 @@ from sounddetect.parts import names
 from sounddetect.testing import BrokenPromise, check_part
 
 SMALL = {
+    "condition_classifier": {"model.size": "n", "model.norm": "group"},
     "1d_cnn_attention": {"model.size": "n"},
     "2d_cnn": {"model.size": "n", "features.n_mels": 16},
     "resnet18": {"model.size": "n", "features.n_mels": 16},

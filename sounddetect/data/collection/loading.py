@@ -357,11 +357,11 @@ def _span(recordings, i, entry, default_rate):
     return start, stop
 
 
-def _typed(values: list) -> list:
+def _typed(values: list) -> list | np.ndarray:
     """Text as numbers where all of it is; 00 is a name."""
     texts = [value for value in values if isinstance(value, str)]
     if texts and all(re.fullmatch(r"-?(0|[1-9]\d*)(\.\d+)?", text) for text in texts):
-        return [
+        numbers = [
             float(value)
             if isinstance(value, str) and "." in value
             else int(value)
@@ -369,6 +369,9 @@ def _typed(values: list) -> list:
             else value
             for value in values
         ]
+        is_whole = all(isinstance(number, int) or number is None for number in numbers)
+        # beside an empty cell, pandas would make 1.0 of machine 1
+        return np.array(numbers, object) if is_whole and None in numbers else numbers
     return values
 
 # %% ../../../nbs/01_data/3_collection/06_loading.ipynb #fefcc599
@@ -532,6 +535,17 @@ def load_everything(
     return _understand(paths, how, found, stored, unreachable, strict=True)
 
 
+def _warn_of_notes(stored: dict) -> None:
+    """Say what readers were not sure of, also where they have read a file long ago."""
+    noted = defaultdict(list)
+    for key, (_, source) in stored.items():
+        for note in source.get("notes", []):
+            noted[note].append(key)
+    for note, keys in noted.items():
+        more = f" and {len(keys) - 1} more" * (len(keys) > 1)
+        warnings.warn(f"{keys[0]}{more}: {note}", stacklevel=4)
+
+
 def _understand(paths, how: Loading, found: _Found, stored: dict, unreachable: dict[str, str],
                 strict: bool = False) -> Loaded:
     """What was read, and what it means; `strict` raises `ValueError` when
@@ -562,6 +576,7 @@ def _understand(paths, how: Loading, found: _Found, stored: dict, unreachable: d
             for item in source["problems"]
         ),
     ]
+    _warn_of_notes(stored)
     order = {key: k for k, key in enumerate(found.sources)}
     problems.sort(key=lambda problem: order.get(source_of(problem["key"]), -1))
     said = [problem | {"problem": escape_controls(problem["problem"])} for problem in problems]

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..readers.numeric_csv import manifest_separator
+from ...foreign_text import plain_cell
 from ..readers.rows import check_rate
 
 # %% ../../../nbs/01_data/3_collection/02_manifest.ipynb #7acba60b
@@ -77,8 +78,9 @@ def _lines(text: str) -> tuple[list[str], list[tuple[int, list[str]]]]:
     separator = manifest_separator(first) or max(",;\t", key=first.count)
     reader = csv.reader(io.StringIO(text), delimiter=separator, strict=True)
     try:
-        header = [_column(name.strip()) for name in next(reader, [])]
-        lines = [(reader.line_num, [cell.strip() for cell in cells]) for cells in reader]
+        header = [_column(plain_cell(name.strip())) for name in next(reader, [])]
+        lines = [(reader.line_num, [plain_cell(cell.strip()) for cell in cells])
+                 for cells in reader]
     except csv.Error as error:
         raise ValueError(f"the manifest cannot be read: {error} (line {reader.line_num})") from None
     if "path" not in header:

@@ -21,7 +21,7 @@ import soundfile
 
 from .labels import CLASSES
 from ...files import naming, new_folder, replacing
-from ...foreign_text import for_c
+from ...foreign_text import csv_text, for_c
 
 # %% ../../../nbs/01_data/3_collection/03_writing.ipynb #abe709bf
 def write_json_recordings(
@@ -142,5 +142,6 @@ def write_wav_folder(
                     file.write(block)
         manifest = table.drop(columns="key")
         manifest.insert(0, "path", names)
-        # then line ends inside of names are quoted
-        manifest.to_csv(draft / "manifest.csv", index=False, lineterminator="\r\n")
+        # with these, line ends inside of names are quoted
+        text = csv_text(manifest, index=False, lineterminator="\r\n")
+        (draft / "manifest.csv").write_bytes(text.encode("utf-8"))

@@ -17,7 +17,7 @@ from typing import TextIO
 import numpy as np
 
 from .columns import (
-    FEWEST_ROWS, Columns, refuse_gaps, understand_columns, warn_of_doubtful)
+    FEWEST_ROWS, Columns, doubts_of, refuse_gaps, understand_columns)
 from .rows import MAX_CHANNELS, MAX_SAMPLE, About, Row, check_samples
 
 # %% ../../../nbs/01_data/1_readers/05_numeric_csv.ipynb #7e42cdfd
@@ -309,7 +309,7 @@ def read_numeric_csv(
             "the file lists recordings and is none"
         )
     head, known = table_columns(path, columns)
-    warn_of_doubtful(known, Path(path).name)
+    about.notes += doubts_of(known)
     if head.names:
         about.meta["channel_names"] = known.channel_names
     blocks = list(islice(_blocks(path, head, known), 2))

@@ -34,6 +34,8 @@ class About:
     labels: list | None = None          # as written, one a row; None: it does not say
     groups: list | None = None          # as written, one a row
     meta: dict = field(default_factory=dict)            # anything else it says, such as metric
+    # what is to be said of it whenever it is used, such as what its reader could not be sure of
+    notes: list[str] = field(default_factory=list)
     bytes_read: int = 0                 # how far into the source its reader is
     # what stands behind the rows belongs to them: without it they are no use
     needs_end: bool = False

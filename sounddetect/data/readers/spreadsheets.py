@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from .columns import (
-    Columns, refuse_gaps, understand_columns, warn_of_doubtful)
+    Columns, doubts_of, refuse_gaps, understand_columns)
 from .numeric_csv import table_columns
 from .rows import (
     MAX_CHANNELS, About, Row, check_samples, refuse_unfolding)
@@ -100,7 +100,7 @@ def read_spreadsheet(
     names = []
     for number, (samples, known) in enumerate(tables := list(_tables(path, columns))):
         names.append(known.channel_names)
-        warn_of_doubtful(known, Path(path).name)
+        about.notes += doubts_of(known)
         yield Row(None if len(tables) == 1 else number, samples, known.sample_rate)
     if len(set(names)) == 1:
         about.meta["channel_names"] = names[0]
