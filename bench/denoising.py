@@ -1,14 +1,17 @@
 """Heart sounds below the noise of vehicles: a trained network beside filters that need no training.
 
     SOUNDDETECT_TEST_DATA=DIR python bench/denoising.py [--full] [--epochs N] [--loss NAME] [--out FILE.csv]
-    python bench/denoising.py --simulated losses|networks [--epochs N]
+    SOUNDDETECT_TEST_DATA=DIR python bench/denoising.py --network NAME [--seeds N] [--learnt tank|car] [--epochs N] [--loss NAME]
+    python bench/denoising.py --simulated losses|networks|vehicles [--epochs N]
     python bench/denoising.py --hours 1 4
 
 DIR holds heart_pcg_ecg (14 recordings) and car_noise (two vehicles). The network is trained on one vehicle, validated on another stretch of it,
 and tested on the other vehicle with heart sounds of people that it never met, at four ratios; then the other way round. Each filter has the
 parameters, out of a few, that are best on the validation mixtures. One process. By default one fold of people, the smallest network and
-few epochs; --full takes both folds, other losses, rising noise and the default size. --simulated needs no recordings: losses, or networks, beside
+few epochs; --full takes both folds, other losses, rising noise and the default size. --network trains another one in place of the Wave-U-Nets,
+with several seeds, --learnt with one of the vehicles alone. --simulated needs no recordings: losses, or networks, beside
 each other on simulated beats and drives; improvement of SI-SDR in dB at 0, -5, -10 and -15 dB and on average, L1, weights, s of CPU time.
+vehicles compares losses where the test has other vehicles than the training, by the beats found as well.
 
 --hours cleans one file of so many hours at 1000 Hz by `sounddetect denoise`, with a network that was not trained; memory and times real time.
 
@@ -28,13 +31,14 @@ import numpy as np
 import pandas as pd
 import soundfile
 from scipy.ndimage import convolve1d, gaussian_filter1d, uniform_filter
-from scipy.signal import butter, find_peaks, istft, sosfiltfilt, stft
+from scipy.signal import butter, find_peaks, istft, sosfilt, sosfiltfilt, stft
 
 import sounddetect as sd
 from sounddetect.data.beats import car_noise, heart_beats
 from sounddetect.data.collection.roles import cut_for_split, load_roles
 from sounddetect.evaluation.denoising import judged_mixtures, mixtures
 from sounddetect.judging.beats import beat_measures, beat_times, constant_delay
+from sounddetect.tasks.denoise import recoloured
 from sounddetect.tasks.protocol import task_of
 from sounddetect.tasks.waveform_results import Waveforms
 from sounddetect.tasks.waveforms import prepare_recordings, prepared_waveform
@@ -76,6 +80,16 @@ def spectral_gate(deviations, floor):
     return in_spectra(gains)
 
 
+def library_gate(deviations, kept):
+    """The same by noisereduce 3, stationary: a library of its own against which ours is held."""
+    def method(noisy, rate):
+        from noisereduce import reduce_noise
+
+        return reduce_noise(noisy, rate, stationary=True, n_std_thresh_stationary=deviations, prop_decrease=1 - kept, n_fft=256,
+                            freq_mask_smooth_hz=20, time_mask_smooth_ms=200)
+    return method
+
+
 def wavelet_shrinkage(factor, coarsest):
     """Soft thresholds of an undecimated spline wavelet; after Donoho & Johnstone (1994), with a threshold a level."""
     spline = np.array([1, 4, 6, 4, 1]) / 16
@@ -98,6 +112,7 @@ FILTERS = {
     "band-pass": [band_pass(low, high) for low in (20, 30, 45) for high in (80, 120, 200)],
     "Wiener": [wiener(quantile, floor) for quantile in (0.3, 0.5, 0.7, 0.85) for floor in (0.02, 0.1)],
     "spectral gate": [spectral_gate(deviations, floor) for deviations in (0, 0.5, 1, 1.5) for floor in (0.02, 0.1)],
+    "spectral gate, noisereduce": [library_gate(deviations, kept) for deviations in (0, 0.5, 1, 1.5) for kept in (0.02, 0.1)],
     "wavelet shrinkage": [wavelet_shrinkage(factor, coarsest) for factor in (0.5, 1, 2, 3) for coarsest in (4, 5, 6)],
 }
 FILTERS["band-pass, then Wiener"] = [
@@ -115,6 +130,38 @@ def told_wiener(signals, noise):
     def of(ratio):
         return in_spectra(lambda power: (signal / (signal + noise / 10 ** (ratio / 10)))[None, :, None])
     return of
+
+
+def nlms(noisy, reference, n_taps, step):
+    """What a filter of `reference` that follows sample by sample does not explain of `noisy`, both `(time,)`; and its taps in the end.
+
+    After Widrow et al. (1975), Adaptive noise cancelling; steps normalised by the power of the reference within the filter.
+    """
+    seen = np.lib.stride_tricks.sliding_window_view(np.pad(reference, (n_taps - 1, 0)), n_taps)
+    sizes = step / ((seen ** 2).sum(1) + 1e-12)
+    taps, cleaned = np.zeros(n_taps), np.empty(len(noisy))
+    for k, (each, size) in enumerate(zip(seen, sizes)):
+        cleaned[k] = noisy[k] - taps @ each
+        taps += size * cleaned[k] * each
+    return cleaned, taps
+
+
+def second_sensor(noise, rng):
+    """What a sensor that hears the noise `(time,)` and no heart would record: over another path, with noise of its own 20 dB below."""
+    echoes = rng.normal(size=20) * np.exp(-np.arange(20) / 6)
+    heard = np.convolve(noise, np.r_[1, 0.7 * echoes / np.abs(echoes).sum()])[:len(noise)]
+    return heard + 0.1 * heard.std() * rng.normal(size=len(noise))
+
+
+def with_reference(n_taps, step):
+    """NLMS beside a second sensor, which the recordings do not have: it is made of the noise that was mixed in."""
+    def of(each):
+        reference = second_sensor((each.noisy - each.clean)[0], np.random.default_rng(0))
+        return lambda noisy, rate: nlms(noisy[0], reference, n_taps, step)[0][None]
+    return of
+
+
+REFERENCED = [with_reference(n_taps, step) for n_taps in (16, 48) for step in (0.001, 0.01, 0.05)]
 
 
 # --- beats of the ECG --------------------------------------------------------------------------------------------------
@@ -171,8 +218,13 @@ def config_of(settings, epochs):
 
 def best_filter(methods, made):
     """Of some parameters, those with the best mean SI-SDR on validation mixtures."""
-    means = [np.mean([row["si_sdr"] for row, _, _ in judged_mixtures(method, iter(made), RATE)]) for method in methods]
-    return methods[int(np.argmax(means))]
+    return best_told([lambda each, method=method: method for method in methods], made)(None)
+
+
+def best_told(makers, made):
+    """Likewise of functions that make a method for a mixture."""
+    means = [np.mean([row["si_sdr"] for each in made for row, _, _ in judged_mixtures(maker(each), iter([each]), RATE)]) for maker in makers]
+    return makers[int(np.argmax(means))]
 
 
 def compared(data, learnt, tested, fold, networks, epochs):
@@ -195,10 +247,11 @@ def compared(data, learnt, tested, fold, networks, epochs):
     print(f"sounds follow the ECG by {1000 * beats.delay:.0f} ms", file=sys.stderr)
     methods = {name: best_filter(candidates, chosen_on) for name, candidates in FILTERS.items()}
     told = told_wiener(read(with_learnt[(part == "train") & (label == "signal")]), read(with_tested[role == "noise"]))
-    rows = []
+    referenced, rows = best_told(REFERENCED, chosen_on), []
     for name, method in methods.items():
         rows += [row | {"method": name} for row in beats.judged(method, iter(test))]
     for each in test:
+        rows += [row | {"method": "NLMS, with a second sensor"} for row in beats.judged(referenced(each), iter([each]))]
         rows += [row | {"method": "Wiener, told both spectra"} for row in beats.judged(told(each.snr_db), iter([each]))]
         rows += [row | {"method": "no noise at all"} for row in beats.judged(lambda noisy, rate, each=each: each.clean, iter([each]))]
     costs = []
@@ -236,7 +289,8 @@ def show(table):
 
 
 LOSSES = {"default": {}, "l1": {"training.loss_function.name": "l1"}}
-NETWORKS = {name: {"model.architecture": name} for name in ("wave_unet", "wave_autoencoder", "pixel_shuffle_autoencoder", "two_stage_transformer")}
+NETWORKS = {name: {"model.architecture": name}
+            for name in ("wave_unet", "wave_autoencoder", "pixel_shuffle_autoencoder", "two_stage_transformer", "diffusion")}
 NETWORKS |= {f"wave_unet, {key}: {value}": {f"model.{key}": value} for key, value in
              (("steps", "strided"), ("causal", True), ("transformer_layers", 2))}
 NETWORKS["pixel_shuffle_autoencoder, transformer_layers: 2"] = NETWORKS["pixel_shuffle_autoencoder"] | {"model.transformer_layers": 2}
@@ -250,14 +304,74 @@ def compare_simulated(variants, seeds, epochs):
     recordings = sd.Recordings.from_arrays(waveforms, RATE, ["signal"] * 30 + ["noise"] * 9).with_columns(split=np.array(part, object))
     for seed in seeds:
         for name, settings in variants.items():
-            config, began = config_of({"model.size": "n", "seed": seed} | settings, epochs), time.process_time()
-            with warnings.catch_warnings(), tempfile.TemporaryDirectory() as folder:
-                warnings.simplefilter("ignore")
-                run = sd.train(config, recordings, run=f"{folder}/run", progress=False)
-                seconds, metrics = time.process_time() - began, sd.evaluate(run, recordings).metrics
-                n_weights = sum(p.numel() for p in run.detector.network.parameters())
+            metrics, seconds, n_weights = judged_run({"seed": seed} | settings, recordings, epochs)
             improved = "".join(f"{metrics[f'si_sdr_improvement_at_{ratio}']:8.2f}" for ratio in (0, -5, -10, -15))
             print(f"{name:50}{seed:3d}{improved}{metrics['si_sdr_improvement']:8.2f}{metrics['l1']:9.4f}{n_weights:9d}{seconds:6.0f}", flush=True)
+
+
+def band(waveform, low, high):
+    return sosfilt(butter(2, [low, high], "bandpass", fs=RATE, output="sos"), waveform)
+
+
+def with_background(rng, beats):
+    """Beats as they are recorded: with noise of any colour 8 to 20 dB below, which belongs to what is wanted."""
+    noise = band(recoloured(rng.normal(size=(1, len(beats))), 15, rng)[0], 20, 400)
+    return beats + noise * beats.std() / noise.std() * 10 ** (-rng.uniform(8, 20) / 20)
+
+
+SCENES = {"another drive": 20, "other bands": 20, "few people": 30}      # epochs
+
+
+def one_vehicle(scene, vehicle):
+    """Recordings of which those of training and validation have one vehicle, 1 or 2, and those of the test four others.
+
+    In *other bands* noise lies below the heart in the one and above it in the other, in *few people* there are 5 instead of 14, and colours differ.
+    """
+    rng, is_small = np.random.default_rng(7), scene == "few people"
+    if is_small:
+        signals = [with_background(rng, heart_beats(rng, 30 if k < 7 else 16)[0]) for k in range(14)]
+    else:
+        signals = [heart_beats(rng, 16)[0] for _ in range(26)]
+    if scene == "other bands":
+        signals = [with_background(rng, each) for each in signals]
+    rng = np.random.default_rng(vehicle)
+
+    def drive(seconds, is_learnt):
+        noise = car_noise(rng, seconds)
+        if scene == "other bands":
+            return band(noise, *((10, 45) if is_learnt == (vehicle == 1) else (60, 300)))
+        return recoloured(noise[None], 20, rng)[0] if is_small else noise
+
+    stretches = np.split(drive(150 if is_small else 120, True), 6)
+    waveforms = [*signals, *stretches, *(drive(60, False) for _ in range(4))]
+    n_train, n_validation, n_test = (5, 2, 7) if is_small else (14, 4, 8)
+    part = ["train"] * n_train + ["validation"] * n_validation + ["test"] * n_test
+    part += ["train"] * 2 + ["validation"] + ["train"] * 3 + ["test"] * 4
+    label = ["signal"] * len(signals) + ["noise"] * 10
+    return sd.Recordings.from_arrays(waveforms, RATE, label).with_columns(split=np.array(part, object))
+
+
+def compare_vehicles(epochs):
+    """Losses on vehicles that training did not have: improvement of SI-SDR, beats (F1) and error of the heart rate, before and after."""
+    for scene, usual in SCENES.items():
+        for vehicle in (1, 2):
+            recordings = one_vehicle(scene, vehicle)
+            for name, settings in LOSSES.items():
+                metrics, seconds, _ = judged_run({"denoise.beats": True} | settings, recordings, epochs or usual)
+                improved = "".join(f"{metrics[f'si_sdr_improvement_at_{ratio}']:8.2f}" for ratio in (0, -5, -10, -15))
+                found = "".join(f"{metrics[f'beat_f1_at_{ratio}']:6.2f}" for ratio in (0, -5, -10, -15))
+                print(f"{scene:14}{vehicle:3d} {name:8}{improved}  {found}  {metrics['beat_f1_in']:.2f} {metrics['beat_f1']:.2f}  "
+                      f"{metrics['heart_rate_error_in']:3.0f}{metrics['heart_rate_error']:4.0f}{seconds:6.0f}", flush=True)
+
+
+def judged_run(settings, recordings, epochs):
+    """Metrics of a training on recordings whose parts are given, s of CPU time, and weights."""
+    config, began = config_of({"model.size": "n"} | settings, epochs), time.process_time()
+    with warnings.catch_warnings(), tempfile.TemporaryDirectory() as folder:
+        warnings.simplefilter("ignore")
+        run = sd.train(config, recordings, run=f"{folder}/run", progress=False)
+        seconds, metrics = time.process_time() - began, sd.evaluate(run, recordings).metrics
+        return metrics, seconds, sum(p.numel() for p in run.detector.network.parameters())
 
 
 def clean_hours(hours):
@@ -284,14 +398,20 @@ if __name__ == "__main__":
     parser.add_argument("--full", action="store_true")
     parser.add_argument("--epochs", type=int)
     parser.add_argument("--loss", help="of the networks; without it the default")
+    parser.add_argument("--network", help="to be trained in place of the Wave-U-Nets, such as diffusion")
+    parser.add_argument("--seeds", type=int, default=1, help="trainings of --network")
+    parser.add_argument("--learnt", choices=["tank", "car"], help="the one vehicle to learn with; without it each of both in turn")
     parser.add_argument("--out", default="denoising.csv", help="rows of all mixtures")
     parser.add_argument("--cache", default=".cache", help="for copies of recordings, and runs")
-    parser.add_argument("--simulated", choices=["losses", "networks"], help="compared on simulated beats and drives alone")
+    parser.add_argument("--simulated", choices=["losses", "networks", "vehicles"], help="compared on simulated beats and drives alone")
     parser.add_argument("--hours", type=int, nargs="+", help="of one file to clean, for memory and time")
     args = parser.parse_args()
     for hours in args.hours or ():
         clean_hours(hours)
     if args.hours:
+        raise SystemExit
+    if args.simulated == "vehicles":
+        compare_vehicles(args.epochs)
         raise SystemExit
     if args.simulated:
         compared_are, seeds = (LOSSES, range(3)) if args.simulated == "losses" else (NETWORKS, range(1))
@@ -305,9 +425,11 @@ if __name__ == "__main__":
         trained |= {f"Wave-U-Net, noise recoloured, {name}": coloured | {"training.loss_function.name": name}
                     for name in ("l1", "si_sdr", "multi_resolution_stft")}
         trained["Wave-U-Net, noise recoloured, rising"] = coloured | {"denoise.rising_epochs": 40}
+    if args.network:
+        trained = {f"{args.network}, seed {seed}": size | {"model.architecture": args.network, "seed": seed} for seed in range(args.seeds)}
     rows, costs = [], []
     for fold in (0, 1) if args.full else (0,):
-        for pair in (("tank", "car"), ("car", "tank")):
+        for pair in (pair for pair in (("tank", "car"), ("car", "tank")) if args.learnt in (None, pair[0])):
             some, cost = compared(folder, *pair, fold, trained, args.epochs or (150 if args.full else 60))
             rows, costs = rows + some, costs + cost
             pd.DataFrame(rows).to_csv(args.out, index=False)

@@ -132,6 +132,8 @@ _BUILT_IN = [
          "sounddetect.models.settings:TwoStageTransformerSettings",
          "sounddetect.models.two_stage_transformer:build_two_stage_transformer", tasks=["denoise"],
          features=["waveform"]),
+    Part("network", "diffusion", "sounddetect.models.settings:DiffusionSettings",
+         "sounddetect.models.diffusion:build_diffusion", tasks=["denoise"], features=["waveform"]),
     Part("augmentation", "spec_augment", "sounddetect.signal.settings:SpecAugmentSettings",
          "sounddetect.signal.spec_augment:SpecAugment"),
     *[Part("augmentation", name, f"sounddetect.signal.settings:{of}Settings",

@@ -8,7 +8,7 @@ __all__ = ['SIZES', 'Size', 'WAVEFORM_CHANNELS', 'CnnLayer', 'Attention', 'Fully
            'NearestNeighborsSettings', 'GaussianMixtureSettings', 'PcaResidualSettings', 'DenseAutoencoderSettings',
            'VariationalAutoencoderSettings', 'ConvolutionalAutoencoderSettings', 'IdnnSettings',
            'ConditionClassifierSettings', 'WaveformNetworkSettings', 'WaveformAutoencoderSettings', 'WaveUNetSettings',
-           'TwoStageTransformerSettings']
+           'DiffusionSettings', 'TwoStageTransformerSettings']
 
 # %% ../../nbs/03_models/00_settings.ipynb #55cf0906
 from collections.abc import Sequence
@@ -319,6 +319,16 @@ class WaveUNetSettings(WaveformNetworkSettings):
             raise ValueError(
                 "model.transformer_layers look ahead: set it to 0, or model.causal: false")
         return self
+
+
+class DiffusionSettings(WaveformNetworkSettings):
+    """From the noisy window to the clean one in several steps of one Wave-U-Net."""
+
+    sampling_steps: int = setting(
+        4, "steps from noisy to clean; each costs as much as a Wave-U-Net alone", ge=1, le=100)
+    noise_level: float = setting(
+        0.1, "level of the random noise that the first step begins with on top of the window, "
+             "as a fraction of the window's level", ge=0, le=10)
 
 
 class TwoStageTransformerSettings(WaveformNetworkSettings):

@@ -19,7 +19,7 @@ from ..signal.inputs import Inputs
 
 # %% ../../nbs/03_models/20_wave_unet.ipynb #30fc7a77
 class WaveUNet(nn.Module):
-    """Windows `(batch, channel, time)` to windows of the same shape, for any number of samples.
+    """Windows `(batch, channel, time)` to windows of the same length, which may be any.
 
     After Stoller, Ewert & Dixon (2018), *Wave-U-Net: a multi-scale neural network for end-to-end
     audio source separation*, and Macartney & Weyde (2018) for denoising, section 2 of both; here
@@ -38,6 +38,7 @@ class WaveUNet(nn.Module):
         causal: bool = False,
         transformer_layers: int = 0,
         transformer_heads: int = 4,
+        n_outputs: int | None = None,  # channels of the answer; None: as many as of the windows
     ):
         super().__init__()
         self.gradient_checkpointing, self.causal = gradient_checkpointing, causal
@@ -56,7 +57,7 @@ class WaveUNet(nn.Module):
             EdgeConv(n_in + n_skip, n_out, up_kernel_size, causal=causal)
             for n_in, n_skip, n_out in zip(reversed(below), reversed(skips), reversed(widths))
         )
-        self.last = nn.Conv1d(width + n_channels, n_channels, 1)
+        self.last = nn.Conv1d(width + n_channels, n_outputs or n_channels, 1)
 
     @property
     def layers(self) -> Sequence[nn.Module]:

@@ -67,6 +67,13 @@ NETWORKS: dict[str, dict[str, Any]] = {
         "architecture": "pixel_shuffle_autoencoder",
         "transformer_layers": 2,
     },
+    "PixelShuffleConv1DAutoencoderWithTransformer": {
+        "architecture": "pixel_shuffle_autoencoder",
+        "transformer_layers": 2,
+    },
+    "WaveUNetWithTransformer": {"architecture": "wave_unet", "transformer_layers": 2},
+    "TSTNN": {"architecture": "two_stage_transformer"},
+    "Diffusion": {"architecture": "diffusion"},
 }
 LOSSES: dict[str, dict[str, Any]] = {
     "L1Loss": {"name": "l1"},

@@ -19,6 +19,8 @@ from ..data.collection.recordings import Recordings
 from ..data.collection.roles import cut_for_split
 from ..data.collection.splitting import Split, choose_groups, parts_given
 from ..judging.denoising import noise_gain, si_sdr_db
+from ..models.capabilities import LearnsFromTarget
+from ..models.waveform_layers import level_of
 from ..parts import find
 from ..signal.augmentation import Augmentations
 from ..signal.front_end import front_end_of
@@ -71,10 +73,14 @@ class DenoisePipeline(Pipeline):
 
     def output_of(self, batch: Batch) -> Tensor:
         """Mixture, answer and target, `(batch, 3, channel, time)`."""
-        mixture = self.features_of(batch)
+        mixture, network = self.features_of(batch), self.network
         with torch.no_grad():
             target = self.features(batch["clean"], batch["length"], batch.get("seed"))
-        return torch.stack([mixture, self.network(mixture).float(), target], 1)
+        if self.training and isinstance(network, LearnsFromTarget):
+            answer = network.learn(mixture, target)
+        else:
+            answer = network(mixture)
+        return torch.stack([mixture, answer.float(), target], 1)
 
 # %% ../../nbs/05_tasks/09_denoise.ipynb #ad63d379
 LEAST_LEVEL = (
@@ -227,7 +233,7 @@ class Denoise:
         """Loss of each window `(batch,)`, measured by the level of its signal."""
         recorded = torch.arange(output.shape[-1], device=output.device) < lengths[:, None, None]
         mixture, answer, target = (output * recorded[:, None]).unbind(1)
-        level = _level(target).maximum(LEAST_LEVEL * _level(mixture)).clamp_min(1e-12)
+        level = level_of(target).maximum(LEAST_LEVEL * level_of(mixture)).clamp_min(1e-12)
         return self._loss(answer / level, target / level)
 
     def validate(
@@ -391,11 +397,6 @@ def _refuse_silent(recordings: Recordings) -> None:
                 f"the {label} {key} is silent: nothing can be learnt from it; leave it out, or "
                 f"record it again"
             )
-
-
-def _level(windows: Tensor) -> Tensor:
-    """Root mean square of each window, `(batch, 1, 1)`."""
-    return windows.square().mean((1, 2), keepdim=True).sqrt()
 
 
 def _batches(samples: Iterator[Any], size: int) -> Iterator[list[Any]]:

@@ -12,6 +12,7 @@ from sklearn.metrics import roc_auc_score
 from sklearn.preprocessing import StandardScaler
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "bench"))
+import denoising
 import peers
 import quality_tables
 
@@ -126,3 +127,18 @@ def test_what_was_promised_stands_beside_what_came(scores):
     assert abs(row["bound"] - (1 - 0.05 ** (1 / 20))) < 6e-4
     test = scores[(scores["part"] == "test") & (scores["method"] == "MiniRocket") & (scores["label"] == "OK")]
     assert abs(table.loc[("machine", "fixed 0.5"), "false alarms that came"] - (test["score"] >= 0.5).mean()) < 6e-4
+
+
+def test_adaptive_filter_finds_the_wiener_solution():
+    """Of a stationary reference: the taps of least squares, and what these leave."""
+    rng = np.random.default_rng(0)
+    reference = np.convolve(rng.normal(size=40_000), [1, 0.6, 0.2])[:40_000]
+    path, signal = np.array([0.8, -0.5, 0.3, 0.1]), 0.3 * rng.normal(size=40_000)
+    noisy = signal + np.convolve(reference, path)[:40_000]
+    cleaned, taps = denoising.nlms(noisy, reference, 8, 0.005)
+    lagged = np.stack([np.pad(reference, (k, 0))[:40_000] for k in range(8)], 1)
+    wiener, *_ = np.linalg.lstsq(lagged, noisy, rcond=None)
+    np.testing.assert_allclose(wiener[:4], path, atol=0.01)
+    np.testing.assert_allclose(taps[::-1], wiener, atol=0.05)
+    left, best = (cleaned[20_000:] - signal[20_000:]).var(), (noisy - lagged @ wiener - signal)[20_000:].var()
+    assert best <= left < 0.02 * signal.var() and cleaned[20_000:].var() == pytest.approx(signal.var(), rel=0.05)

@@ -28,7 +28,7 @@ def built(name, settings, n_samples=2048):
 
 
 def test_all_of_them_are_here():
-    assert set(NETWORKS) >= {"wave_unet", "wave_autoencoder", "pixel_shuffle_autoencoder", "two_stage_transformer"}
+    assert set(NETWORKS) >= {"wave_unet", "wave_autoencoder", "pixel_shuffle_autoencoder", "two_stage_transformer", "diffusion"}
 
 
 @pytest.mark.parametrize(("name", "settings"), VARIANTS)

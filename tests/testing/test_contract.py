@@ -30,16 +30,17 @@ SMALL = {
     "wave_autoencoder": {"model.size": "n", "model.depth": 2},
     "pixel_shuffle_autoencoder": {"model.size": "n", "model.depth": 2, "model.transformer_layers": 1},
     "two_stage_transformer": {"model.size": "n", "model.depth": 2, "model.blocks": 1, "model.stretch": 8},
+    "diffusion": {"model.size": "n", "model.depth": 2, "model.sampling_steps": 2},
 }
 # Networks that differ from `2d_cnn`, `dense_autoencoder` or `wave_unet` in their layers alone, and estimators that differ from `mahalanobis`
 # in what they keep: the rest of the contract is left to `make nightly`.
 ALIKE = (
     "resnet18", "cnn8_avg_pool", "cnn4_max_pool", "variational_autoencoder", "convolutional_autoencoder", "idnn",
-    "wave_autoencoder", "pixel_shuffle_autoencoder", "two_stage_transformer",
+    "wave_autoencoder", "pixel_shuffle_autoencoder", "two_stage_transformer", "diffusion",
     "gaussian_mixture", "nearest_neighbors", "pca_residual",
 )
 # What is drawn at random in training, or kept beside weights, has to be resumed too.
-RESUMED = ("variational_autoencoder", "gaussian_mixture", "nearest_neighbors", "pca_residual")
+RESUMED = ("variational_autoencoder", "diffusion", "gaussian_mixture", "nearest_neighbors", "pca_residual")
 IS_NIGHT = "slow" in os.environ.get("SOUNDDETECT_FLAGS", "")
 # Networks know nothing of the task: by day, `multilabel` is tried with one of them.
 TRIED = ("2d_cnn", "multilabel")
