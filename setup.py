@@ -17,7 +17,7 @@ def requirements(*keys):
     return [requirement for key in keys for requirement in shlex.split(settings.get(key, ""))]
 
 
-extras = {name: requirements(f"{name}_requirements") for name in ("onnx", "tracking", "app", "tune", "archive", "service", "xlsx")}
+extras = {name: requirements(f"{name}_requirements") for name in ("onnx", "tracking", "app", "tune", "archive", "service", "postgres", "xlsx", "ray")}
 setuptools.setup(
     name=settings["lib_name"],
     version=settings["version"],

@@ -1,9 +1,10 @@
-"""What it costs to score an archive: per file, beside `predict` on the same folder, and per file of a listing.
+"""What it costs to score an archive: per file, beside `predict` on the same folder, and per file of a listing; and by workers of Ray.
 
-    python bench/archives.py [--files 2000] [--listed 1000000]
+    python bench/archives.py [--files 2000] [--listed 1000000] [--workers 1 2]
 
 Files are a second of a simulated machine at 16 kHz, in folders by day; the detector is the default for good recordings alone. Both ways
-take turns three times, in one process on one thread.
+take turns three times, in one process on one thread. With `--workers`, the same archive is scored by so many workers of Ray on one thread each,
+in turns with this process alone; counted is wall time, without the start of Ray, which is given beside.
 """
 import argparse
 import tempfile
@@ -47,10 +48,33 @@ def listing(n_files):
     return seconds / count * 1e6, tracemalloc.get_traced_memory()[1] / 1e6
 
 
+def by_workers(detector, folder, n_workers, n_files, n_turns=3):
+    """Seconds to start, and for the archive: here and by workers, in turns; a shard is a fortieth of it."""
+    import ray
+
+    def score(engine, turn):
+        began = time.perf_counter()
+        found = score_archive(detector, f"{folder}/archive", f"{folder}/{engine}-{n_workers}-{turn}", n_files=-(-n_files // 40),
+                              progress=False, engine=engine)
+        return time.perf_counter() - began, found.read()["anomaly_score"]
+
+    began = time.perf_counter()
+    ray.init(address="local", num_cpus=n_workers, include_dashboard=False, _node_ip_address="127.0.0.1", log_to_driver=False,
+             object_store_memory=1 << 28)
+    score("ray", "warm")                                          # workers import torch and load the detector
+    start = time.perf_counter() - began
+    turns = [(score("local", turn), score("ray", turn)) for turn in range(n_turns)]
+    ray.shutdown()
+    for (_, here), (_, there) in turns:
+        np.testing.assert_array_equal(here, there)
+    return start, np.array([[here[0], there[0]] for here, there in turns])
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--files", type=int, default=2000)
     parser.add_argument("--listed", type=int, default=1_000_000)
+    parser.add_argument("--workers", type=int, nargs="*", default=[])
     given = parser.parse_args()
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
@@ -72,9 +96,14 @@ if __name__ == "__main__":
             archive = score_archive(detector, f"{folder}/archive", f"{folder}/scores-{turn}", progress=False)
             seconds["score_archive"].append(time.process_time() - began)
         np.testing.assert_allclose(archive.read()["anomaly_score"], told.sort_values("key")["anomaly_score"], rtol=1e-5)
+        by_ray = {n: by_workers(detector, folder, n, given.files) for n in given.workers}
     for name, found in seconds.items():
         print(f"{name}: {1000 * np.median(found) / given.files:.2f} ms of CPU a file, from {1000 * min(found) / given.files:.2f} to "
               f"{1000 * max(found) / given.files:.2f}")
     print(f"score_archive / predict: {np.median(np.divide(seconds['score_archive'], seconds['predict'])):.3f}")
     per_million, peak = listing(given.listed)
     print(f"listing: {per_million:.1f} s of CPU a million files, {peak:.1f} MB at most")
+    for n, (start, found) in by_ray.items():
+        faster = found[:, 0] / found[:, 1]
+        print(f"Ray, {n} workers: {np.median(faster):.2f} times as fast as one process, from {faster.min():.2f} to {faster.max():.2f}; "
+              f"start and first archive {start:.1f} s, each further one {np.median(found[:, 1]):.1f} s")

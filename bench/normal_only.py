@@ -1,6 +1,6 @@
 """What is found by detectors that have seen good recordings alone, beside what each of them costs.
 
-    SOUNDDETECT_TEST_DATA=DIR python bench/normal_only.py [--only SET]
+    SOUNDDETECT_TEST_DATA=DIR python bench/normal_only.py [--only SET] [--full]
 
 DIR holds bldc_motor_audio, ceiling_fan_vibration and dcase2020_modspec_features. Motors and fan go the whole way, from recordings through a
 training with default settings to predictions; the feature matrices of DCASE 2020 go through the estimators alone. Simulated DCASE data need no DIR.
@@ -21,6 +21,7 @@ import torch
 
 import sounddetect as sd
 from sounddetect.config import Memory
+from sounddetect.data.simulation import HARD_LEVEL
 from sounddetect.judging.fusion import fused
 from sounddetect.judging.metrics import area_under_roc
 from sounddetect.parts import find
@@ -37,7 +38,8 @@ from support.recorded import (  # the tests use the same
 )
 
 ESTIMATORS = ("mahalanobis", "nearest_neighbors", "gaussian_mixture", "pca_residual")
-NETWORKS = {"dense_autoencoder": {}, "variational_autoencoder": {}, "convolutional_autoencoder": {"model.size": "s"}, "idnn": {}}
+NETWORKS = {"dense_autoencoder": {}, "variational_autoencoder": {}, "convolutional_autoencoder": {"model.size": "s"}, "idnn": {},
+            "condition_classifier": {"model.size": "n"}}
 VARIANTS = {
     **{name: {"model.architecture": name} for name in ESTIMATORS},
     "nearest_neighbors, mean": {"model.architecture": "nearest_neighbors", "model.pooling": "mean"},
@@ -135,31 +137,61 @@ def fan(data, folder):
             yield from together(f"fan {name}, {n} good", found, truth, np.arange(len(truth)))
 
 
-def simulated(_, folder):
-    """A simulated set as in DCASE Task 2, plain faults, a detector for each machine type; the mean over types and seeds."""
-    rows = []
-    for seed in range(3):
-        sd.simulate(f"{folder}/set{seed}", 320, seed=seed, form="dcase", sample_rate=16000, fault_level=0)
-        everything = sd.load_recordings(f"{folder}/set{seed}", cache_dir=f"{folder}/cache")
-        for kind in ("fan", "pump"):
-            own = everything[(everything.table["machine_type"] == kind).to_numpy()]
-            is_test = (own.table["subset"] == "test").to_numpy()
-            truth, scores, good = (own[is_test].table["label"] == "NG").to_numpy(), {}, {}
+def simulated(_, folder, full=False):
+    """Simulated sets as in DCASE Task 2, plain faults and hard ones: a detector for each machine type, that of conditions for both together.
+
+    Networks have 10 epochs and one seed, in full 50 and three.
+    """
+    for level, name in ((0, "plain"), (HARD_LEVEL, "hard")):
+        rows = []
+        for seed in range(3 if full else 1):
+            place = f"{folder}/{name}{seed}"
+            sd.simulate(place, 320, seed=seed, form="dcase", sample_rate=16000, fault_level=level)
+            everything = sd.load_recordings(place, cache_dir=f"{folder}/cache")
+            kinds = everything.table["machine_type"]
+            parts = [everything[(kinds == kind).to_numpy()] for kind in sorted(set(kinds))]
             for method in (*ESTIMATORS, *NETWORKS):
-                config = sd.Config.load(None, {"task": "anomaly", "model.architecture": method, "seed": seed, "data.test_split": 0,
-                                               "output.dir": f"{folder}/runs", "data.cache_dir": f"{folder}/cache"} | NETWORKS.get(method, {}))
-                run = sd.train(config, own[~is_test], progress=False)
-                detector = run.detector
-                scores[method] = detector.predict(own[is_test]).anomaly_score.to_numpy()
-                good[method] = detector.predict(run.parts(own[~is_test]).validation).anomaly_score.to_numpy()
-            of_estimators = [{m: each[m] for m in ESTIMATORS} for each in (scores, good)]
-            scores |= {f"all four, {how}": fused(*of_estimators, how) for how in ("mean", "minimum")}
-            rows += [{"method": method, "seed": seed, "kind": kind, "auc": area_under_roc(truth, score),
-                      "p_auc": area_under_roc(truth, score, max_fpr=0.1)} for method, score in scores.items()]
-    table = pd.DataFrame(rows)
-    for method, part in table.groupby("method", sort=False):
-        yield {"set": "simulated DCASE", "method": method} | {
-            name: f"{part[name].mean():.3f} ({part[name].min():.3f} to {part[name].max():.3f})" for name in ("auc", "p_auc")}
+                own = [everything] if method == "condition_classifier" else parts
+                rows += [{"method": method, "seed": seed} | one for part in own for one in of_ids(part, method, seed, folder, full)]
+            rows += together_by_id(rows, seed)
+        table = pd.DataFrame(rows)
+        for method, part in table.groupby("method", sort=False):
+            of_id = part.groupby("id")["auc"].mean()
+            costs = {key: f"{part[key].mean():.1f}" for key in ("fit (s)", "model (MB)", "ms a recording") if part[key].notna().all()}
+            yield {"set": f"simulated DCASE, {name}", "method": method, "auc": f"{of_id.mean():.3f}", "p_auc": f"{part['p_auc'].mean():.3f}",
+                   "worst id": f"{of_id.min():.3f}"} | {key: f"{value:.3f}" for key, value in of_id.items()} | costs
+
+
+def of_ids(recordings, method, seed, folder, full):
+    """A detector learnt from the training part of a set, judged on each id of its test part."""
+    is_test = (recordings.table["subset"] == "test").to_numpy()
+    learnt, tested = recordings[~is_test], recordings[is_test]
+    few = {} if full or method not in NETWORKS else {"training.epochs": 10}
+    config = sd.Config.load(None, {"task": "anomaly", "model.architecture": method, "seed": seed, "data.test_split": 0, "output.dir": f"{folder}/runs",
+                                   "data.cache_dir": f"{folder}/cache"} | NETWORKS.get(method, {}) | few)
+    started = time.process_time()
+    run = sd.train(config, learnt, progress=False)
+    fitted, detector, started = time.process_time() - started, run.detector, time.process_time()
+    scores = detector.predict(tested).anomaly_score.to_numpy()
+    predicted = (time.process_time() - started) / len(tested)
+    good = detector.predict(run.parts(learnt).validation).anomaly_score.to_numpy()
+    size = sum(path.stat().st_size for path in (run.path / "model").glob("*.safetensors")) / 1e6
+    ids, truth = (tested.table["machine_type"] + " " + tested.table["section"].astype(str)).to_numpy(), (tested.table["label"] == "NG").to_numpy()
+    for each in np.unique(ids):
+        own = ids == each
+        yield {"id": each, "auc": area_under_roc(truth[own], scores[own]), "p_auc": area_under_roc(truth[own], scores[own], max_fpr=0.1),
+               "fit (s)": fitted, "model (MB)": size, "ms a recording": 1000 * predicted, "scores": scores[own], "good": good, "truth": truth[own]}
+
+
+def together_by_id(rows, seed):
+    """Rows of the four estimators put together without labels, id by id."""
+    for each in sorted({row["id"] for row in rows}):
+        of = {row["method"]: row for row in rows if row["id"] == each and row["seed"] == seed and row["method"] in ESTIMATORS}
+        truth = next(iter(of.values()))["truth"]
+        for how in ("mean", "minimum"):
+            score = fused({m: row["scores"] for m, row in of.items()}, {m: row["good"] for m, row in of.items()}, how)
+            yield {"method": f"all four, {how}", "seed": seed, "id": each, "auc": area_under_roc(truth, score),
+                   "p_auc": area_under_roc(truth, score, max_fpr=0.1)}
 
 
 def dcase(data, folder):
@@ -195,12 +227,13 @@ SETS = {"motors": motors, "fan": fan, "dcase": dcase, "simulated": simulated}
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", choices=SETS)
+    parser.add_argument("--full", action="store_true", help="networks on simulated sets with all epochs and three seeds")
     arguments = parser.parse_args()
     data = os.environ.get("SOUNDDETECT_TEST_DATA") or arguments.only == "simulated" or sys.exit("set SOUNDDETECT_TEST_DATA to the folder with the recorded data")
     warnings.simplefilter("ignore", UserWarning)
     torch.set_num_threads(1)
     for which in [arguments.only] if arguments.only else SETS:
         with tempfile.TemporaryDirectory() as folder:
-            table = pd.DataFrame(list(SETS[which](data, folder)))
+            table = pd.DataFrame(list(SETS[which](data, folder, *([True] if arguments.full and which == "simulated" else []))))
         print(table.fillna("").set_index(["set", "method"]).to_string(), end="\n\n", flush=True)
     print(f"{time.process_time():.0f} s of one core, {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3:.0f} MB at most")

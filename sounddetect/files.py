@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['replacing', 'naming', 'new_folder', 'new_files', 'write_files', 'below', 'refuse_special', 'sweep', 'sweep_drafts',
-           'locked', 'Patient', 'write_bytes', 'write_text', 'write_json', 'without_nan']
+           'locked', 'waiting_for', 'Patient', 'write_bytes', 'write_text', 'write_json', 'without_nan']
 
 # %% ../nbs/00_foundation/00_files.ipynb #a34be21c
 import errno
@@ -197,6 +197,19 @@ def locked(path: str | os.PathLike, refusal: str) -> TextIO:
     except (ImportError, OSError):
         pass
     return file
+
+
+@contextmanager
+def waiting_for(path: str | os.PathLike) -> Iterator[None]:
+    """Within, no other process that asks for the same file; it waits meanwhile."""
+    with open(path, "a", encoding="utf-8") as file:
+        try:
+            import fcntl                             # Unix only
+
+            fcntl.flock(file, fcntl.LOCK_EX)
+        except (ImportError, OSError):
+            pass
+        yield
 
 # %% ../nbs/00_foundation/00_files.ipynb #3ce1fef0
 class Patient:

@@ -78,6 +78,7 @@ SLOW = {
     "house/test_wheel.py",
     "jobs/test_arrays.py",
     "jobs/test_disk.py",
+    "jobs/test_engines.py",
     "jobs/test_interruptions.py",
     "jobs/test_kills.py",
     "jobs/test_recorded.py",

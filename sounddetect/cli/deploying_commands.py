@@ -15,7 +15,7 @@ from typing import Annotated, Optional
 
 import typer
 
-from .commands import STOPPED, RunArgument, app
+from .commands import STOPPED, EngineOption, RunArgument, app
 
 VariableOption = Annotated[Optional[str], typer.Option(
     help="variable in MAT files, where it is another than in training")]
@@ -61,6 +61,7 @@ def predict(
     explain: Annotated[Optional[Path], typer.Option(
         help="folder for a picture of each recording: where in time and frequency the network "
         "found what speaks for and against it")] = None,
+    engine: EngineOption = "local",
 ) -> None:
     """Score recordings.
 
@@ -75,7 +76,9 @@ def predict(
         if explain is not None:
             raise ValueError("--explain is for files and folders, not for an archive: give --out "
                              "the name of a .csv file, or leave it out")
-        return _score_archive(run, paths, out, condition, variable)
+        return _score_archive(run, paths, out, condition, variable, engine)
+    if engine != "local":
+        raise ValueError("--engine is for an archive: give a folder by --out, such as scores/")
     if condition is not None:
         raise ValueError("--condition is of an archive: give a folder by --out, such as scores/")
     if (out is not None and (out.suffix.lower() != ".csv" or not out.parent.is_dir()
@@ -137,7 +140,7 @@ _ONE_VARIABLE = "--variable is of one detector, and a fleet has several: leave i
 
 
 def _score_archive(run: Path, paths: list[str], out: Path | None, condition: str | None,
-                   variable: str | None) -> None:
+                   variable: str | None, engine: str) -> None:
     """Score an archive into a folder."""
     from sounddetect.jobs.archives import score_archive
     from sounddetect.jobs.fleets import Fleet
@@ -153,7 +156,7 @@ def _score_archive(run: Path, paths: list[str], out: Path | None, condition: str
         from sounddetect import Run
 
         condition = Run(run).config.data.condition
-    archive = score_archive(detector, paths[0], out, condition=condition)
+    archive = score_archive(detector, paths[0], out, condition=condition, engine=engine)
     print(f"{archive.about['n_scored']} recordings scored, {archive.about['n_damaged']} damaged or "
           f"not usable: {out}")
     if not archive.complete:

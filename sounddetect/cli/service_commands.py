@@ -29,6 +29,11 @@ def serve(
     upload_mb: Annotated[int, typer.Option(min=1, help="largest upload (MB)")] = 1000,
     prefix: Annotated[str, typer.Option(
         help="what a reverse proxy puts before all addresses, such as /sound")] = "",
+    database: Annotated[Optional[str], typer.Option(
+        envvar="SOUNDDETECT_DATABASE", show_default=False, show_envvar=True,
+        help="PostgreSQL for queue, tokens and record: postgresql://USER@HOST/NAME. A password "
+             "belongs into the variable; without an address files below the first root serve"
+    )] = None,
 ) -> None:
     """Serve trainings and models in the browser and by REST.
 
@@ -39,8 +44,8 @@ def serve(
     except ModuleNotFoundError as error:
         raise ValueError(f"the service needs {error.name}, which is not installed: "
                          'pip install "sounddetect[service]"') from None
-    service = Service(root or [Path()], host, port, trainings, upload_mb * 10**6,
-                      prefix)
+    service = Service(root or [Path()], host, port, trainings, upload_mb * 10**6, prefix,
+                      database or None)
     given = f"?token={service.token}" if service.token_is_made else ""
     print(f"the service is at {service.address}{service.guard.prefix}/ui/ml{given}", flush=True)
     if service.token_is_made:

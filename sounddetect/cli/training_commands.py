@@ -14,7 +14,8 @@ from typing import Annotated, Any, Optional
 
 import typer
 
-from .commands import STOPPED, ConfigOption, PathsArgument, SetOption, app
+from .commands import (
+    STOPPED, ConfigOption, EngineOption, PathsArgument, SetOption, app)
 from .commands import overrides_of, settings_of
 from .judging_commands import judge_and_print
 
@@ -56,7 +57,7 @@ def _fitted(train: Callable[[], Any], path: Path) -> Any:
         raise typer.Exit(STOPPED) from None
 
 # %% ../../nbs/11a_cli/03_training_commands.ipynb #3b56befa
-def _train_each(config, column: str, folder: Path | None) -> None:
+def _train_each(config, column: str, folder: Path | None, engine: str) -> None:
     """Train a detector on the recordings of each value of a column, and rank them."""
     from sounddetect import load_recordings
     from sounddetect.jobs.fleets import train_fleet
@@ -72,7 +73,7 @@ def _train_each(config, column: str, folder: Path | None) -> None:
     missing = int(recordings.table[column].isna().sum()) if column in recordings.table else 0
     if missing:
         print(f"{missing} recordings have no {column} and are left out", file=sys.stderr)
-    fleet = train_fleet(config, recordings, column, folder, on_run=report)
+    fleet = train_fleet(config, recordings, column, folder, on_run=report, engine=engine)
     shown = [name for name in fleet.table if not name.startswith("p_auc") and name != "note"]
     print(fleet.table[shown].to_string(float_format="{:.3f}".format, na_rep="-"))
     for value, reason in fleet.failed.items():
@@ -119,6 +120,7 @@ def train(
     per: Annotated[Optional[str], typer.Option(
         help="a detector for each value of this column, such as machine_type: folder --run then "
         "holds a run for each; the same command goes on with those that are missing")] = None,
+    engine: EngineOption = "local",
 ) -> None:
     """Train a detector and evaluate it on unseen recordings."""
     from sounddetect import Config
@@ -127,7 +129,9 @@ def train(
     if per is not None:
         if resume:
             raise typer.BadParameter("--per goes on by itself: leave --resume out")
-        return _train_each(Config.load(config, settings_of(set, paths, skip_bad)), per, run)
+        return _train_each(Config.load(config, settings_of(set, paths, skip_bad)), per, run, engine)
+    if engine != "local":
+        raise typer.BadParameter("--engine is for the many trainings of --per: leave it out")
     if resume:
         stopped = _stopped_run(run, config, paths, skip_bad, set or [])
         return _report(
@@ -166,6 +170,7 @@ def cross_validate(
     set: SetOption = None,
     skip_bad: Annotated[bool, typer.Option(
         "--skip-bad", help="go on without recordings that cannot be used")] = False,
+    engine: EngineOption = "local",
 ) -> None:
     """Train and evaluate a detector for each fold.
 
@@ -180,7 +185,7 @@ def cross_validate(
         raise typer.BadParameter(f"{run} goes on with its own settings: leave out PATH, --config, "
                                  "--set and --skip-bad, or give another --run")
     done = validate(None if goes_on else Config.load(config, settings_of(set, paths, skip_bad)),
-                    folds=folds, run=run)
+                    folds=folds, run=run, engine=engine)
     if not done.finished:
         print(f"stopped; go on with: sounddetect cross-validate --run {done.path}", file=sys.stderr)
         print(f"run: {done.path}")

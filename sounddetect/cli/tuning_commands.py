@@ -13,7 +13,7 @@ from typing import Annotated, Optional
 import typer
 
 from .commands import (
-    STOPPED, ConfigOption, PathsArgument, SetOption, app, settings_of)
+    STOPPED, ConfigOption, EngineOption, PathsArgument, SetOption, app, settings_of)
 
 # %% ../../nbs/11a_cli/08_tuning_commands.ipynb #162e63d1
 @app.command()
@@ -40,6 +40,7 @@ def tune(
     set: SetOption = None,
     skip_bad: Annotated[bool, typer.Option(
         "--skip-bad", help="go on without recordings that cannot be used")] = False,
+    engine: EngineOption = "local",
 ) -> None:
     """Search for a better configuration.
 
@@ -56,7 +57,8 @@ def tune(
                                  "leave PATH, --space, --config, --set and --skip-bad out")
     known = Config.load(config, settings_of(set, paths, skip_bad))
     study = search(known, trials=trials, hours=hours, space=read_space(space) if space else None,
-                   seeds=seeds, folds=folds, out=out, resume=resume, storage=storage)
+                   seeds=seeds, folds=folds, out=out, resume=resume, storage=storage,
+                   engine=engine)
     if not study.finished:
         print("stopped; go on with: sounddetect tune --resume --out "
               f"{study.path}", file=sys.stderr)

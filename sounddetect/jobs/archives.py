@@ -15,11 +15,12 @@ import re
 import shutil
 import tempfile
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import Any, TextIO
 from urllib.parse import quote, urlsplit
@@ -34,10 +35,11 @@ from ..data.collection.recordings import Recordings
 from ..data.readers.numeric_csv import csv_kind
 from ..data.readers.reading import kind_of, suffixes
 from ..data.readers.sources import source_of
-from ..detector.detector import Scorer
+from ..detector.detector import Detector, Scorer
 from ..files import locked, replacing, sweep, write_json, write_text
 from ..foreign_text import escape_controls, refuse_other_encoding
 from .cross_validation import stoppable
+from .engines import Engine, engine_at
 from .fleets import Fleet
 from ..progress import progress_bar
 from ..runs.run_folder import read_object
@@ -229,7 +231,8 @@ def _link(path: str, target: Path) -> None:
         shutil.copyfile(path, target)
 
 # %% ../../nbs/10_jobs/15_archives.ipynb #c4049fe5
-def ahead(shards: Iterator[Shard], system: Any, root: str, where: Path) -> Iterator[Shard]:
+def ahead(shards: Iterator[Shard], system: Any, root: str, where: Path
+          ) -> Generator[Shard, None, None]:
     """Shards with their files there, at most two ahead of whoever takes them."""
     ready: queue.Queue[Shard | BaseException | None] = queue.Queue(1)
     stop = threading.Event()
@@ -433,8 +436,8 @@ def _identity(detector: Scorer | Fleet) -> str:
     return found.hexdigest()
 
 # %% ../../nbs/10_jobs/15_archives.ipynb #f0c491ec
-def _write_shard(out: Path, shard: Shard, table: pd.DataFrame, problems: list[dict]) -> None:
-    """Rows of a shard, a file for each day and condition, and their names in `written.txt`."""
+def _write_parts(out: Path, shard: Shard, table: pd.DataFrame, problems: list[dict]) -> list[str]:
+    """Rows of a shard, a file for each day and condition; their names below `out`."""
     name, written = f"part-{shard.number:08d}.parquet", []
     if len(table):
         table = table.assign(condition=table["condition"].fillna(UNKNOWN)
@@ -449,8 +452,13 @@ def _write_shard(out: Path, shard: Shard, table: pd.DataFrame, problems: list[di
     if problems:
         _write_table(out / "damaged" / name, pd.DataFrame(problems)[["key", "problem"]].astype(str))
         written.append(out / "damaged" / name)
+    return [path.relative_to(out).as_posix() for path in written]
+
+
+def _note(out: Path, names: list[str]) -> None:
+    """Files of a shard are in place: their names in `written.txt`."""
     with open(out / "written.txt", "a", encoding="utf-8") as file:
-        file.writelines(f"{path.relative_to(out).as_posix()}\n" for path in written)
+        file.writelines(f"{name}\n" for name in names)
         file.flush()
         os.fsync(file.fileno())
 
@@ -473,7 +481,8 @@ def _forget_uncounted(out: Path, n_shards: int) -> None:
 
 
 def _alone_in(out: Path) -> TextIO:
-    """A lock on the folder. Raises `ValueError` when another process has it."""
+    """A lock on the folder, which is made. Raises `ValueError` when another process has it."""
+    out.mkdir(parents=True, exist_ok=True)
     return locked(out / "archive.lock", f"{out} is being written right now by another command: "
                   "wait for its end, or give another --out")
 
@@ -510,8 +519,77 @@ def _reaching(url: str) -> Iterator[None]:
         raise ValueError(f"{shown_address(url)} cannot be listed ({why}): check the address, the "
                          "network, and the credentials and rights that its package finds") from None
 
+# %% ../../nbs/10_jobs/15_archives.ipynb #cfac274b
+def _scored_here(detector, config, place, out, shards) -> Iterator[tuple[Shard, int, int]]:
+    """Shards, once their files are in place, with their numbers of rows and problems."""
+    system, root, _ = place
+    with closing(ahead(shards, system, root, out)) as fetched_shards:
+        for shard in fetched_shards:
+            try:
+                table, problems = scored_shard(detector, config, shard)
+            finally:
+                _drop(shard)
+            _note(out, _write_parts(out, shard, table, problems))
+            yield shard, len(table), len(problems)
+
+
+def _scored_by(engine: Engine, detector, config, place, out, shards
+               ) -> Iterator[tuple[Shard, int, int]]:
+    """The same, by workers; in order."""
+    drafts = out / f"parts.{os.getpid()}.tmp"
+    ahead_of, done = dict[int, Shard](), dict[int, tuple[int, int, list[str]]]()
+    drafts.mkdir()
+    path = _loadable(detector, drafts)
+
+    def tasks() -> Iterator[dict]:
+        for number, shard in enumerate(shards):
+            ahead_of[number] = replace(shard, files=[])
+            yield {"detector": path, "config": config, "place": place[1:], "shard": shard,
+                   "drafts": drafts}
+
+    try:
+        with closing(engine.map(_score_there, tasks())) as results:
+            for number, found in results:
+                done[number] = found
+                while (first := min(ahead_of, default=-1)) in done:
+                    n_rows, n_problems, names = done.pop(first)
+                    for name in names:
+                        (out / name).parent.mkdir(parents=True, exist_ok=True)
+                        (drafts / name).replace(out / name)
+                    _note(out, names)
+                    yield ahead_of.pop(first), n_rows, n_problems
+    finally:
+        shutil.rmtree(drafts, ignore_errors=True)
+
+
+def _loadable(detector, drafts: Path) -> Path:
+    """Where workers load it from."""
+    if isinstance(detector, Fleet):
+        return detector.path
+    if not isinstance(detector, Detector):
+        raise ValueError("workers load a detector from its folder: give a run, or take engine "
+                         "local for an ONNX file")
+    return detector.save(drafts / "detector")
+
+
+@lru_cache(1)
+def _loaded(path: Path) -> Scorer | Fleet:
+    return Fleet(path) if (path / "fleet.json").exists() else Detector.load(path)
+
+
+def _score_there(detector: Path, config: Config, place: tuple[str, str], shard: Shard,
+                 drafts: Path) -> tuple[int, int, list[str]]:
+    """Fetch and score a shard in a worker: numbers of rows and problems, names of its files."""
+    root, url = place
+    shard = fetched(file_system_of(url)[0], root, shard, drafts)
+    try:
+        table, problems = scored_shard(_loaded(detector), config, shard)
+    finally:
+        _drop(shard)
+    return len(table), len(problems), _write_parts(drafts, shard, table, problems)
+
 # %% ../../nbs/10_jobs/15_archives.ipynb #5334e034
-def _score_on(detector, config, place, out, said, n_files, progress):
+def _score_on(engine, detector, config, place, out, said, n_files, progress):
     """Score what is not scored yet; `said` is counted up."""
     system, root, url = place
 
@@ -520,19 +598,16 @@ def _score_on(detector, config, place, out, said, n_files, progress):
             yield from files_in(system, root)
 
     left = shards_of(listing(), said["n_shards"], said["last"], said["n_listed"], n_files)
+    scored = (_scored_here(detector, config, place, out, left) if engine.here
+              else _scored_by(engine, detector, config, place, out, left))
     with (progress_bar(show=progress, initial=said["n_scored"], unit=" recordings") as bar,
-          closing(ahead(left, system, root, out)) as shards):
-        for shard in shards:
-            try:
-                table, problems = scored_shard(detector, config, shard)
-            finally:
-                _drop(shard)
-            _write_shard(out, shard, table, problems)
+          closing(scored) as shards):
+        for shard, n_rows, n_problems in shards:
             said |= {"n_shards": shard.number + 1, "last": shard.last,
-                     "n_listed": shard.n_listed, "n_scored": said["n_scored"] + len(table),
-                     "n_damaged": said["n_damaged"] + len(problems)}
+                     "n_listed": shard.n_listed, "n_scored": said["n_scored"] + n_rows,
+                     "n_damaged": said["n_damaged"] + n_problems}
             write_json(out / "archive.json", said | {"complete": False})
-            bar.update(len(table))
+            bar.update(n_rows)
     if not said["n_scored"] + said["n_damaged"]:
         raise ValueError(f"{shown_address(url)}: no recordings found; looked for "
                          f"{', '.join(suffixes())} files")
@@ -547,6 +622,7 @@ def score_archive(
     condition: str | None = None,
     n_files: int = N_FILES,
     progress: bool | None = None,
+    engine: str = "local",
 ) -> Archive:
     """Score all recordings of an archive, or go on with it.
 
@@ -560,6 +636,8 @@ def score_archive(
             DCASE name.
         n_files: files of a shard, 1 or more: what is kept in memory, and done again after a kill.
         progress: show a bar on stderr. None: where somebody watches it.
+        engine: where shards are scored: `local`, one after the other; `ray`, on the cores of this
+            machine; or the address of a cluster, such as `ray://10.0.0.5:10001`.
 
     Returns:
         What was written. Its `complete` is False when it was stopped.
@@ -568,7 +646,8 @@ def score_archive(
         FileNotFoundError: for an address where nothing is.
         ValueError: for an address that is not understood or may not be listed, a package that is
             missing, and a folder that holds something else: other scores, or those of another
-            detector or archive, or of files that have changed before the place where it stopped.
+            detector or archive, or of files that have changed before the place where it stopped;
+            and for an engine that is not there.
     """
     arrow_library()
     if n_files < 1:
@@ -587,11 +666,10 @@ def score_archive(
         if not system.exists(root):
             raise FileNotFoundError(f"{shown} does not exist, or may not be seen: check it and "
                                     "your rights there")
-    out.mkdir(parents=True, exist_ok=True)
-    with _alone_in(out), stoppable():
+    with engine_at(engine) as worker, _alone_in(out), stoppable():
         _forget_uncounted(out, said["n_shards"])
         write_json(out / "archive.json", said | {"complete": False})
-        _score_on(detector, config, (system, root, url), out, said, n_files, progress)
+        _score_on(worker, detector, config, (system, root, url), out, said, n_files, progress)
     return Archive(out)
 
 

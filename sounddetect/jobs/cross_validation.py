@@ -12,7 +12,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
 
@@ -32,7 +32,8 @@ from sounddetect.runs.run_folder import (
     read_object,
     read_table,
 )
-from .training_runs import recordings_of, refuse_damaged, trained
+from .engines import Engine, engine_at, train_runs
+from .training_runs import recordings_of, refuse_damaged
 from ..evaluation.denoising import read_mixtures
 from ..tasks.protocol import arranged, task_of
 from ..tasks.results import Scores
@@ -275,6 +276,7 @@ def cross_validate(
     run: str | os.PathLike | None = None,
     progress: bool = True,
     listeners: Iterable[Callable[[dict], None]] = (),
+    engine: str = "local",
 ) -> "CrossValidation":
     """Train a detector for each fold and judge it on that fold: each recording is tested once.
 
@@ -286,14 +288,17 @@ def cross_validate(
             below `output.dir`, named after date and time.
         progress: show on stderr how far it is.
         listeners: functions that are called with each event of the trainings, as in `train`.
+        engine: where folds are trained: `local`, one after the other; `ray`, on the cores of this
+            machine; or the address of a cluster, such as `ray://10.0.0.5:10001`.
 
     Returns:
         The folder with its tables and runs. Its `finished` is False when it was stopped.
 
     Raises:
         FileExistsError: when `run` exists and is no cross-validation.
-        ValueError: as `train` does, for folds that cannot be made, and when the settings or
-            recordings are not those that the folder was begun with.
+        ValueError: as `train` does, for folds that cannot be made, when the settings or
+            recordings are not those that the folder was begun with, and for an engine that is not
+            there.
     """
     goes_on = run is not None and (Path(run) / "folds.csv").exists()
     own = Run(run) if goes_on else None
@@ -304,28 +309,36 @@ def cross_validate(
     config = config.resolve(recordings)
     recordings = arranged(task_of(config), recordings)
     parts = fold_splits(recordings, config, len(Run(run).data["split"]) if goes_on else folds)
-    path = _checked(Run(run), config, parts) if goes_on else _begun(run, config, parts)
-    if not Run(path).finished:
-        sweep(path)
-        with stoppable():
-            if _all_trained(path, config, parts, progress, listeners, is_new=not goes_on):
-                _judge_all(path, config, parts)
+    with engine_at(engine) as place:
+        path = _checked(Run(run), config, parts) if goes_on else _begun(run, config, parts)
+        if not Run(path).finished:
+            sweep(path)
+            with stoppable():
+                if _all_trained(place, path, config, parts, progress, listeners, not goes_on):
+                    _judge_all(path, config, parts)
     return CrossValidation(path)
 
 
-def _all_trained(path, config, parts, progress, listeners, is_new):
-    """Train the folds one after the other; False when one was stopped.
+def _all_trained(engine: Engine, path, config, parts, progress, listeners, is_new):
+    """Train the folds; False when one was stopped.
 
     A new folder without any fold is removed when the first one is refused.
     """
-    try:
+    def folds():
         for number, part in enumerate(parts, 1):
-            if progress:
+            if progress and engine.here:
                 name = _name_of(part)
                 column = f" ({name} in the column fold)" if name else ""
                 print(f"fold {number} of {len(parts)}{column}", file=sys.stderr)
-            if not trained(path / f"fold-{number}", config, part, progress, listeners).finished:
-                return False
+            yield path / f"fold-{number}", config, part
+
+    try:
+        with closing(train_runs(engine, folds(), progress, listeners, len(parts))) as runs:
+            for _, run in runs:
+                if isinstance(run, ValueError):
+                    raise run
+                if not run.finished:
+                    return False
     except Exception:
         if is_new and not any(path.glob("fold-*")):
             shutil.rmtree(path)

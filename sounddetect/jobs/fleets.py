@@ -11,6 +11,7 @@ import re
 import sys
 import warnings
 from collections.abc import Callable, Iterable
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,7 @@ from ..config import Config
 from ..data.collection.recordings import Recordings
 from ..files import write_json, write_text
 from ..foreign_text import csv_text
-from .training_runs import trained
+from .engines import engine_at, train_runs
 from ..runs.run_folder import Run, create_run_folder, read_object
 from ..training.events import Listener
 
@@ -145,12 +146,13 @@ def train_fleet(
     progress: bool = True,
     listeners: Iterable[Listener] = (),
     on_run: Callable[[str, Run, bool], None] = lambda value, run, is_new: None,
+    engine: str = "local",                # where they are trained, as in `cross_validate`
 ) -> Fleet:
     """Train a detector on the recordings of each value of a column, or go on with it.
 
-    `on_run(value, run, is_new)` is called when a run is finished or was stopped. Raises
-    `ValueError` when there is no such column, and for another column than the fleet began with,
-    `FileExistsError` for a folder that holds something else.
+    `on_run(value, run, is_new)` is called here when a run is finished or was stopped. Raises
+    `ValueError` when there is no such column, for another column than the fleet began with, and
+    for an engine that is not there; `FileExistsError` for a folder that holds something else.
     """
     table = recordings.table
     if column not in table or table[column].isna().all():
@@ -160,8 +162,40 @@ def train_fleet(
     if len(nobody):
         warnings.warn(f"{len(nobody)} recordings do not say their {column}, such as "
                       f"{nobody.iloc[0]}: no detector learns from them", stacklevel=2)
-    path = create_run_folder(config) if out is None else Path(out)
     values = sorted(table[column].dropna().astype(str).unique())
+    with engine_at(engine) as place:
+        path, names = _folder_for(config, column, values, out)
+        failed: dict[str, str] = {}
+        is_new = {value: not (path / names[value] / "model/model.json").exists()
+                  for value in values}
+
+        def runs():
+            for value in values:
+                _write(path, column, names, failed)
+                if progress and place.here:
+                    number = values.index(value) + 1
+                    print(f"{column} {value}: {number} of {len(values)}", file=sys.stderr)
+                own = recordings[(table[column].astype(str) == value).to_numpy()]
+                yield path / names[value], config, own
+
+        with closing(train_runs(place, runs(), progress, listeners, len(values))) as done:
+            for number, run in done:
+                value = values[number]
+                if isinstance(run, ValueError):
+                    failed[value] = " ".join(str(run).split())[:300]
+                    continue
+                on_run(value, run, is_new[value])
+                if not run.finished:
+                    return Fleet(path)
+    _write(path, column, names, failed)
+    fleet = Fleet(path)
+    write_text(path / "fleet.csv", csv_text(fleet.table))
+    return fleet
+
+
+def _folder_for(config, column, values, out):
+    """Where a fleet is trained, and the folder of each of its values."""
+    path = create_run_folder(config) if out is None else Path(out)
     names = folder_names(values)
     if (path / "fleet.json").exists():
         before = Fleet(path)
@@ -174,27 +208,9 @@ def train_fleet(
         raise FileExistsError(f"{path} holds something else than the runs of a fleet: give another "
                               "--run")
     path.mkdir(parents=True, exist_ok=True)
-    failed: dict[str, str] = {}
-    for value in values:
-        _write(path, column, names, failed)
-        own = recordings[(table[column].astype(str) == value).to_numpy()]
-        if progress:
-            print(f"{column} {value}: {values.index(value) + 1} of {len(values)}", file=sys.stderr)
-        is_new = not (path / names[value] / "model/model.json").exists()
-        try:
-            run = trained(path / names[value], config, own, progress, listeners)
-        except ValueError as error:
-            failed[value] = " ".join(str(error).split())[:300]
-            continue
-        on_run(value, run, is_new)
-        if not run.finished:
-            return Fleet(path)
-    _write(path, column, names, failed)
-    fleet = Fleet(path)
-    write_text(path / "fleet.csv", csv_text(fleet.table))
-    return fleet
+    return path, names
 
 
 def _write(path, column, names, failed):
     write_json(path / "fleet.json", {"format_version": _FORMAT, "column": column, "runs": names,
-                                     "failed": failed})
+                                     "failed": dict(sorted(failed.items()))})

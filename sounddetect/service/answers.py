@@ -24,12 +24,13 @@ from .trainings import Statuses, Trainings
 class Desk:
     """What is asked of a service, by its nouns.
 
-    Args of the constructor: the roots, and how many trainings may run at a time on a CPU.
+    Args of the constructor: the roots, how many trainings may run at a time on a CPU, and the
+    database of the queue, None for a file below the first root.
     """
 
-    def __init__(self, roots: Roots, n_on_cpu: int = 1, room: Room | None = None):
+    def __init__(self, roots: Roots, n_on_cpu: int = 1, database: str | None = None):
         self.workspace = Workspace(roots)
-        self.keeper = Keeper(roots.first, room or Room.of_this_machine(n_on_cpu))
+        self.keeper = Keeper(roots.first, Room.of_this_machine(n_on_cpu), database=database)
         self.datasets = Datasets(self.workspace)
         self.models = Models(self.workspace)
         self.predictions = Predictions(self.workspace, self.datasets, self.models)

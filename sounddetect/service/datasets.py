@@ -97,7 +97,8 @@ class Datasets:
     def check(self, request: DatasetRequest) -> dict[str, Any]:
         """What is wrong with recordings, the worst first."""
         path, cache = self.path(request.dataset_path), self.workspace.cache
-        config = Config.load(None, {"data.path": str(path), "data.cache_dir": str(cache)})
+        config = Config.load(None, request.settings | {"data.path": str(path),
+                                                       "data.cache_dir": str(cache)})
         with self.workspace.turn():
             report = check_recordings(path, config)
         refuse_foreign_sources(self.workspace.roots, report.recordings)

@@ -4,12 +4,12 @@
 
 # %% auto #0
 __all__ = ['LOG_BYTES', 'MOST_ERRORS', 'forecast_of', 'log_of', 'threshold_of', 'keep_threshold', 'models_of', 'versions_of',
-           'add_version', 'promote_version', 'roll_back', 'comparison_of', 'wrong_ones', 'sound_of_error',
+           'add_version', 'promote_version', 'roll_back', 'comparison_of', 'wrong_ones', 'error_of', 'sound_of_error',
            'sound_of_recording', 'spectrogram_of']
 
 # %% ../../nbs/11d_service/08d_insights.ipynb #afa3d07a
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ import soundfile
 
 from ..config import Config
 from ..detector.detector import Detector
-from ..evaluation.errors import judged_case, rows_of, wav_bytes
+from ..evaluation.errors import ErrorCase, judged_case, rows_of, wav_bytes
 from ..evaluation.evaluation import Evaluation
 from ..evaluation.thresholds import set_threshold, validation_predictions
 from ..jobs.registry import Version
@@ -93,8 +93,11 @@ def _by_truth(form: OneScore, table: pd.DataFrame) -> dict[str, np.ndarray]:
     return {"bad": np.sort(values[is_bad]), "good": np.sort(values[~is_bad])}
 
 # %% ../../nbs/11d_service/08d_insights.ipynb #dbb3586f
-def keep_threshold(desk: Desk, training_id: str, value: float) -> dict[str, Any]:
+def keep_threshold(desk: Desk, training_id: str, rule: float | dict) -> dict[str, Any]:
     """Give a finished run another threshold and judge it anew; what it does on validation.
+
+    Args:
+        rule: the threshold itself, or what decides it, such as `{"false_alarm_rate": 0.05}`.
 
     Raises `FileExistsError` while the training is not completed, `ValueError` for a run without a
     threshold and for a value that is none.
@@ -103,11 +106,11 @@ def keep_threshold(desk: Desk, training_id: str, value: float) -> dict[str, Any]
     if status != "completed":
         raise FileExistsError(f"{training_id} is {status}: a threshold can be set when it is "
                               "completed")
-    if not np.isfinite(value):
-        raise ValueError(f"threshold needs to be a finite number, got {value}")
+    if not isinstance(rule, dict) and not np.isfinite(rule):
+        raise ValueError(f"threshold needs to be a finite number, got {rule}")
     run = desk.workspace.run(training_id)
     with desk.workspace.turn():
-        choice = set_threshold(run, float(value))
+        choice = set_threshold(run, rule if isinstance(rule, dict) else float(rule))
         said = judge_once(run)
     return without_nan({"training_id": training_id, **choice.to_dict(), "message": said})
 
@@ -173,26 +176,32 @@ def wrong_ones(evaluation: Evaluation) -> list[dict[str, Any]]:
                          "score": evaluation.scores.score_of(row)} for _, row in wrong.iterrows()])
 
 
-def sound_of_error(desk: Desk, training_id: str, number: int) -> bytes:
-    """WAV of the part of an error that decided. Raises `FileNotFoundError` where there is none."""
+def error_of(desk: Desk, training_id: str, number: int, lang: str = "en") -> ErrorCase:
+    """What is seen and heard of an error. Raises `FileNotFoundError` where there is none."""
     with desk.workspace.turn():
         evaluation = desk.evaluations.of(desk.workspace.run(training_id))
         wrong = surest_errors(evaluation.predictions, evaluation.scores)[:MOST_ERRORS]
         if evaluation.recordings is None or evaluation.detector is None or number >= len(wrong):
             raise FileNotFoundError(f"{training_id} has no error {number} that can be played")
         row = int(rows_of(wrong.iloc[[number]], evaluation.recordings)[0])
-        case = judged_case(evaluation.detector, evaluation.recordings, row, wrong.iloc[number])
-    return case.sound or b""
+        return judged_case(evaluation.detector, evaluation.recordings, row, wrong.iloc[number],
+                           lang=lang)
 
 
-def sound_of_recording(desk: Desk, path: str, number: int, seconds: float = 10.0) -> bytes:
-    """WAV of the first seconds of a recording of a data set.
+def sound_of_error(desk: Desk, training_id: str, number: int) -> bytes:
+    """WAV of the part of an error that decided. Raises `FileNotFoundError` where there is none."""
+    return error_of(desk, training_id, number).sound or b""
+
+
+def sound_of_recording(desk: Desk, path: str, number: int, seconds: float = 10.0,
+                       settings: Mapping[str, Any] | None = None) -> bytes:
+    """WAV of the first seconds of a recording of a data set; `settings` say how it is read.
 
     Raises `FileNotFoundError` where there is none, and what `Datasets.check` does.
     """
     found = desk.datasets.path(path)
     with desk.workspace.turn():
-        config = Config.load(None, {"data.path": str(found)})
+        config = Config.load(None, {**(settings or {}), "data.path": str(found)})
         recordings = desk.datasets.recordings(found, config, unknown_labels="ignore")
         if number >= len(recordings):
             raise FileNotFoundError(f"{path!r} has no recording {number}")

@@ -8,6 +8,7 @@ __all__ = ['COMMAND', 'take_lock', 'is_held', 'Room', 'Keeper']
 # %% ../../nbs/11d_service/03_keeper.ipynb #92893615
 import contextlib
 import os
+import secrets
 import signal
 import subprocess
 import sys
@@ -21,7 +22,9 @@ from typing import Any
 
 import torch
 
+from ..files import replacing
 from ..runs.index import state_of
+from .database import DATABASE, DatabaseGoneError
 from .queue import Queue, QueuedTraining, actions_of
 from .roots import PRIVATE
 
@@ -74,8 +77,8 @@ class Room:
         threads = str(training.threads or self.threads)
         own = {"OMP_NUM_THREADS": threads, "MPLBACKEND": "agg", "PYTHONUNBUFFERED": "1"}
         gpu = {"CUDA_VISIBLE_DEVICES": str(training.slot)} if self.on_gpus else {}
-        secrets = ("SOUNDDETECT_TOKEN",)
-        return {key: value for key, value in os.environ.items() if key not in secrets} | own | gpu
+        private = ("SOUNDDETECT_TOKEN", DATABASE)
+        return {key: value for key, value in os.environ.items() if key not in private} | own | gpu
 
 # %% ../../nbs/11d_service/03_keeper.ipynb #842a7e89
 COMMAND = [sys.executable, "-P", "-c",
@@ -85,12 +88,16 @@ COMMAND = [sys.executable, "-P", "-c",
 class Keeper:
     """Keeps the trainings of a queue going.
 
+    Args of the constructor: the folder of the service, the room, what is run instead of a worker,
+    and the database, None for a file in the folder.
+
     Raises `ValueError` when another service keeps the same queue.
     """
 
     MOST_DEATHS, EVERY = 5, 0.5             # without a new epoch between them; seconds
 
-    def __init__(self, folder: Path, room: Room, command: list[str] | None = None):
+    def __init__(self, folder: Path, room: Room, command: list[str] | None = None,
+                 database: str | None = None):
         self.folder, self.room = Path(folder) / PRIVATE, room
         self.command = COMMAND if command is None else command
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -98,7 +105,13 @@ class Keeper:
         if self._held is None:
             raise ValueError(f"another service keeps the trainings below {folder}: "
                              "stop it, or name another --root")
-        self.queue = Queue(self.folder / "service.db")
+        try:
+            self.queue = Queue(database or self.folder / "service.db")
+            if self.queue.database.is_server:
+                self.queue.database.claim(_own_name(self.folder / "name"))
+        except (ValueError, DatabaseGoneError):
+            os.close(self._held)
+            raise
         self._processes: dict[str, subprocess.Popen] = {}
         self._told: set[str] = set()
         self._ending = threading.Event()
@@ -167,9 +180,14 @@ class Keeper:
                 os.kill(number, signal.SIGTERM)
 
     def _look(self):
+        said = ""
         while not self._ending.wait(self.EVERY):
             try:
                 self.look()
+                said = ""
+            except DatabaseGoneError as error:      # passes, too, and is said once
+                if str(error) != said:
+                    print(said := str(error), file=sys.stderr, flush=True)
             except Exception:                       # a full disk passes; trainings wait for it
                 traceback.print_exc()
 
@@ -181,12 +199,14 @@ class Keeper:
         if held is None:
             return
         training.slot, training.threads = slot, threads
-        words = [*self.command, str(self.queue.path), training.id, str(held)]
+        words = [*self.command, training.id, str(held)]
+        own = {DATABASE: self.queue.database.address}   # not among the words, which all can read
         with open(self.log_of(training.id), "ab") as log:
             os.ftruncate(held, 0)
             self._processes[training.id] = subprocess.Popen(
                 words, stdin=subprocess.DEVNULL, stdout=log, stderr=log, pass_fds=[held],
-                cwd=self.folder.parent, env=self.room.environment(training), start_new_session=True)
+                cwd=self.folder.parent, env=self.room.environment(training) | own,
+                start_new_session=True)
         self._told.discard(training.id)
         os.pwrite(held, str(self._processes[training.id].pid).encode(), 0)
         os.close(held)
@@ -206,6 +226,14 @@ class Keeper:
         else:
             values = {"status": "queued", "place": training.place - 1e9}
         self.queue.change(training.id, "running", deaths=deaths, epochs_seen=epochs, **values)
+
+
+def _own_name(file: Path) -> str:
+    """What a folder is called in a database that others can reach, too; drawn once."""
+    if not file.exists():
+        with replacing(file) as draft:
+            draft.write_text(secrets.token_hex(16))
+    return file.read_text()
 
 
 def _number(path: Path) -> int:

@@ -80,7 +80,8 @@ label { display: block; font-weight: 600; } label small, .hint { font-weight: 40
 .row { display: flex; flex-wrap: wrap; gap: .7rem; align-items: end; margin: .8rem 0; }
 label > input, label > select { font-weight: 400; display: block; }
 .row label { flex: 0 1 14rem; } .row .path { flex: 1 1 22rem; }
-.row label > input, .row label > select { width: 100%; }
+.row label > input, .row label > select { width: 100%; } .row details { flex: 1 0 100%; }
+form.fields { margin: 0 0 .9rem; }
 .badge { border: 1px solid currentColor; border-radius: 99px; padding: .05rem .6rem;
   font-size: .86rem; white-space: nowrap; }
 .running, .queued, .stopping { color: var(--accent); } .completed { color: var(--good); }
@@ -226,11 +227,32 @@ function trial(form) {
   });
 }
 
+function bring(form) {
+  const said = one("output", form);
+  form.addEventListener("submit", async event => {
+    event.preventDefault();
+    const drawn = [...crypto.getRandomValues(new Uint8Array(8))];
+    const upload = drawn.map(byte => byte.toString(16).padStart(2, "0")).join("");
+    const files = [...one("input[type=file]", form).files];
+    for (const [k, file] of files.entries()) {
+      said.textContent = `${k + 1} / ${files.length}`;
+      try {
+        const asked = new URLSearchParams({ upload, name: file.name });
+        const answer = await fetch(`${form.action}?${asked}`, { method: "POST", body: file,
+          headers: { "x-form": one("[name=form]", form).value } });
+        if (!answer.ok) { said.innerHTML = await answer.text(); return; }
+      } catch (error) { said.textContent = String(error); return; }
+    }
+    if (files.length) location.assign(`${form.dataset.next}?path=uploads/${upload}`);
+  });
+}
+
 all("#live[data-every]").forEach(live);
 all("pre.tail").forEach(log => { log.scrollTop = log.scrollHeight; });
 all(".slider").forEach(slider);
 all(".sound").forEach(sound);
 all("form.trial").forEach(trial);
+all("form.bring").forEach(bring);
 all("select.at-once").forEach(menu => menu.addEventListener("change", () => menu.form.submit()));
 all("form.at-once button").forEach(button => { button.hidden = true; });
 """

@@ -14,15 +14,20 @@ from typing import Annotated, Any
 from urllib.parse import parse_qsl, urlencode
 
 from fastapi import Depends, FastAPI, Query, Request
-from fastapi.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
+from fastapi.responses import (
+    FileResponse, HTMLResponse, PlainTextResponse, RedirectResponse, Response)
+from markupsafe import escape
 from pydantic import ValidationError
 from starlette.concurrency import run_in_threadpool
 
 from .answers import Desk
 from .forms import read_form
 from .guard import COOKIE
+from .downloads import download_of
 from .insights import (
-    forecast_of, keep_threshold, sound_of_error, sound_of_recording, spectrogram_of)
+    error_of, forecast_of, keep_threshold, sound_of_error, sound_of_recording, spectrogram_of)
+from .intake import (
+    call_good, keep_sent, reading_fields, simulate_recordings)
 from .look import (
     ICON, PAGE_CSS, PAGE_JS, THEMES, Look, form_word, framed)
 from .page_texts import LANGUAGE_NAMES, chosen_language
@@ -101,7 +106,7 @@ def _shown(look: Look, page: Callable[[], object], title: str = "") -> HTMLRespo
         return _html(back, _status(error))
 
 
-def _go(look: Look, path: str, **query: object) -> RedirectResponse:
+def _go(look: Look, path: str, /, **query: object) -> RedirectResponse:
     asked = f"?{urlencode(query)}" if query else ""
     return RedirectResponse(f"{look.base}{path}{asked}", 303)
 
@@ -113,6 +118,8 @@ def add_pages(app: FastAPI, desk: Desk) -> None:
     _add_sounds(app, desk)
     _add_training(app, desk)
     _add_deeds(app, desk)
+    _add_intake(app, desk)
+    _add_downloads(app, desk)
     _add_registry(app, desk)
 
 
@@ -144,9 +151,10 @@ def _add_reading(app: FastAPI, desk: Desk) -> None:
         return _shown(look, lambda: overview_page(desk, look, q, state, skip))
 
     @app.get(f"{UI}/data", include_in_schema=False)
-    def data(look: Reader, path: str = "") -> Response:
+    def data(request: Request, look: Reader, path: str = "") -> Response:
         try:
-            return _html(data_page(desk, look, path))
+            reading = reading_fields(request.query_params)
+            return _html(data_page(desk, look, path, reading=reading))
         except MISTAKES as error:
             return _html(data_page(desk, look, "", _said(look, error)), _status(error))
 
@@ -184,13 +192,19 @@ def _add_sounds(app: FastAPI, desk: Desk) -> None:
             return Response(wav, media_type="audio/wav")
         return Response(spectrogram_of(wav), media_type="image/png")
 
+    @app.get(f"{UI}/runs/{{training_id}}/errors/{{number}}/why.png", include_in_schema=False)
+    def why(look: Reader, training_id: Name, number: int) -> Response:
+        case = error_of(desk, training_id, max(0, number), look.lang)
+        return Response(case.picture, media_type="image/png")
+
     @app.get(f"{UI}/runs/{{training_id}}/errors/{{number}}.{{form}}", include_in_schema=False)
     def error(training_id: Name, number: int, form: str) -> Response:
         return answer(sound_of_error(desk, training_id, max(0, number)), form)
 
     @app.get(f"{UI}/sound/{{number}}.{{form}}", include_in_schema=False)
-    def recording(number: int, form: str, path: str) -> Response:
-        return answer(sound_of_recording(desk, path, max(0, number)), form)
+    def recording(request: Request, number: int, form: str, path: str) -> Response:
+        settings = read_form(reading_fields(request.query_params))
+        return answer(sound_of_recording(desk, path, max(0, number), settings=settings), form)
 
 # %% ../../nbs/11d_service/08g_page_app.ipynb #e7d25188
 def request_of_form(fields: Mapping[str, str]) -> TrainingRequest:
@@ -207,8 +221,9 @@ def request_of_form(fields: Mapping[str, str]) -> TrainingRequest:
 # %% ../../nbs/11d_service/08g_page_app.ipynb #675670b5
 def _add_training(app: FastAPI, desk: Desk) -> None:
     @app.get(f"{UI}/new", include_in_schema=False)
-    def new(look: Reader, dataset_path: str = "") -> Response:
-        return _shown(look, lambda: new_page(desk, look, {"dataset_path": dataset_path}))
+    def new(request: Request, look: Reader, dataset_path: str = "") -> Response:
+        return _shown(look, lambda: new_page(desk, look, {
+            "dataset_path": dataset_path, **reading_fields(request.query_params)}))
 
     @app.post(f"{UI}/new", include_in_schema=False)
     def start(look: Reader, form: Form) -> Response:
@@ -230,13 +245,13 @@ def _add_training(app: FastAPI, desk: Desk) -> None:
 def _add_deeds(app: FastAPI, desk: Desk) -> None:
     """What changes a training or uses a model."""
 
-    def done(look: Look, deed: Callable[[], Any], place: str, **query: object) -> Response:
+    def done(look: Look, deed: Callable[[], dict[str, object]], place: str) -> Response:
         try:
-            deed()
+            told = deed()
         except MISTAKES as error:
             page = framed(look, look("run"), look.link_back, said=_said(look, error), kind="error")
             return _html(page, _status(error))
-        return _go(look, place, **query)
+        return _go(look, place, **{key: told[key] for key in ("kept",) if key in told})
 
     @app.post(f"{UI}/runs/{{training_id}}/stop", include_in_schema=False)
     def stop(look: Reader, training_id: Name, form: Form) -> Response:
@@ -253,8 +268,11 @@ def _add_deeds(app: FastAPI, desk: Desk) -> None:
 
     @app.post(f"{UI}/runs/{{training_id}}/threshold", include_in_schema=False)
     def threshold(look: Reader, training_id: Name, form: Form) -> Response:
-        return done(look, lambda: keep_threshold(desk, training_id, _number(form, "threshold")),
-                    f"/runs/{training_id}/results", kept=f"{_number(form, 'threshold'):.4g}")
+        def deed() -> dict[str, object]:
+            rule: float | dict = {"false_alarm_rate": _number(form, "percent") / 100} \
+                if "percent" in form else _number(form, "threshold")
+            return {"kept": f"{keep_threshold(desk, training_id, rule)['value']:.4g}"}
+        return done(look, deed, f"/runs/{training_id}/results")
 
     @app.post(f"{UI}/models/upload", include_in_schema=False)
     async def upload(request: Request, look: Reader, model: str,
@@ -264,12 +282,55 @@ def _add_deeds(app: FastAPI, desk: Desk) -> None:
             async with received(desk, request, name) as file:
                 answer = await run_in_threadpool(desk.predictions.score, model, file)
         except MISTAKES as error:
-            told = str(framed(look, "", look.link_back, said=_said(look, error), kind="error"))
-            return _html(told[told.index('<p class="message error"'):told.index("</div>")],
-                         _status(error))
+            return _html(_SAID_HERE.format(escape(_said(look, error))), _status(error))
         for row in answer["predictions"]:
             row["key"] = str(row["key"]).replace(file.name, name)
         return _html(scored_table(look, answer))
+
+# %% ../../nbs/11d_service/08g_page_app.ipynb #a4982815
+def _add_intake(app: FastAPI, desk: Desk) -> None:
+    """Recordings that the service does not have yet."""
+
+    def checked(look: Look, made: Callable[[], str]) -> Response:
+        try:
+            return _go(look, "/data", path=made())
+        except MISTAKES as error:
+            return _html(data_page(desk, look, "", _said(look, error)), _status(error))
+
+    @app.post(f"{UI}/data/simulate", include_in_schema=False)
+    def simulate(look: Reader, form: Form) -> Response:
+        return checked(look, lambda: simulate_recordings(desk.workspace, _whole(form, "count")))
+
+    @app.post(f"{UI}/data/good", include_in_schema=False)
+    def good(look: Reader, form: Form) -> Response:
+        return checked(look, lambda: call_good(desk.datasets, form.get("path", "")))
+
+    @app.post(f"{UI}/data/upload", include_in_schema=False)
+    async def sent(request: Request, look: Reader,
+                   upload: Annotated[str, Query(max_length=16)],
+                   name: Annotated[str, Query(min_length=1, max_length=200)]) -> Response:
+        try:
+            _check_word(request, request.headers.get("x-form", ""))
+            async with received(desk, request, name, ".zip", ".csv") as file:
+                await run_in_threadpool(keep_sent, desk.workspace, file, name, upload)
+        except MISTAKES as error:
+            return _html(_SAID_HERE.format(escape(_said(look, error))), _status(error))
+        return Response(status_code=204)
+
+
+_SAID_HERE = '<p class="message error">{}</p>'
+
+
+def _add_downloads(app: FastAPI, desk: Desk) -> None:
+    @app.get(f"{UI}/runs/{{training_id}}/download/{{kind}}", include_in_schema=False)
+    def download(look: Reader, training_id: Name, kind: str) -> Response:
+        try:
+            file = download_of(desk, training_id, kind, look.lang)
+        except MISTAKES as error:
+            page = framed(look, training_id, look.link_back, said=_said(look, error), kind="error")
+            return _html(page, _status(error))
+        name = file.name if kind != "report" else f"sounddetect_{training_id}.html"
+        return FileResponse(file, filename=name, media_type="application/octet-stream")
 
 # %% ../../nbs/11d_service/08g_page_app.ipynb #54098d78
 def _add_registry(app: FastAPI, desk: Desk) -> None:

@@ -28,6 +28,7 @@ from .. import __version__
 from ..data.readers.reading import suffixes
 from ..html import render
 from .answers import Desk
+from .database import DatabaseGoneError
 from .datasets import BusyError
 from sounddetect.service.insights import (
     add_version, comparison_of, forecast_of, keep_threshold, log_of, models_of, promote_version,
@@ -40,7 +41,7 @@ from .roots import PRIVATE, OutsideError
 # %% ../../nbs/11d_service/07_rest.ipynb #2c7190b2
 STATUS_OF_ERRORS: list[tuple[type[Exception], int]] = [      # the first that fits
     (OutsideError, 403), (FileNotFoundError, 404), (FileExistsError, 409), (ValueError, 422),
-    (BusyError, 503), (MemoryError, 507), (OSError, 500)]
+    (BusyError, 503), (DatabaseGoneError, 503), (MemoryError, 507), (OSError, 500)]
 
 
 def sentence_of(error: RequestValidationError | ValidationError) -> str:
@@ -159,14 +160,16 @@ def _add_service(app: FastAPI, desk: Desk) -> None:
 
 # %% ../../nbs/11d_service/07_rest.ipynb #64153a88
 @asynccontextmanager
-async def received(desk: Desk, request: Request, name: str) -> AsyncIterator[Path]:
-    """The body of a request as a file that is there for a while; of `name` the suffix counts.
+async def received(desk: Desk, request: Request, name: str, *more: str) -> AsyncIterator[Path]:
+    """The body of a request as a file that is there for a while; of `name` the suffix counts, which
+    needs to be one that is read, or one of `more`.
 
     Raises `ValueError` for a suffix that nothing reads.
     """
     suffix = Path(name).suffix.lower()
-    if suffix not in suffixes():
-        raise ValueError(f"name needs to end in one of {', '.join(suffixes())}, got {name[-60:]!r}")
+    known = [*dict.fromkeys([*suffixes(), *more])]
+    if suffix not in known:
+        raise ValueError(f"name needs to end in one of {', '.join(known)}, got {name[-60:]!r}")
     folder = desk.workspace.roots.first / PRIVATE / "uploads" / secrets.token_hex(8)
     folder.mkdir(mode=0o700, parents=True)
     file = folder / f"{folder.name}{suffix}"

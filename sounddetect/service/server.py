@@ -21,6 +21,7 @@ from fastapi import FastAPI
 from .access import Access
 from .administration import add_administration, prometheus_text
 from .answers import Desk
+from .database import database_url
 from .guard import Guard
 from .live import BLOCK_BYTES, add_live
 from .page_app import add_pages
@@ -73,22 +74,25 @@ class Service:
     """A service that is made but does not listen yet.
 
     Args of the constructor: folders that requests may name, host, port (0: a free one), how many
-    trainings may run at a time on a CPU, how large an upload may be (bytes), and what a reverse
-    proxy puts before all addresses, such as /sound.
+    trainings may run at a time on a CPU, how large an upload may be (bytes), what a reverse proxy
+    puts before all addresses, such as /sound, and the address of a PostgreSQL database, None for
+    files below the first folder.
 
-    Raises `ValueError` for a folder, an address or a token that cannot be.
+    Raises `ValueError` for a folder, an address, a token or a database that cannot be.
     """
 
     def __init__(self, folders: Iterable[str | os.PathLike], host: str = "127.0.0.1",
                  port: int = 8000, n_on_cpu: int = 1, upload_limit: int = 2**30,
-                 prefix: str = ""):
+                 prefix: str = "", database: str | None = None):
         self.token, self.token_is_made = token_for(host)
+        if database is not None:
+            database_url(database)                      # said before anything is made
         roots = Roots(folders)
         self._socket = listening_socket(host, port)
-        self.desk = Desk(roots, n_on_cpu)
+        self.desk = Desk(roots, n_on_cpu, database)
         shown = f"[{host}]" if ":" in host else host
         self.address = f"http://{shown}:{self._socket.getsockname()[1]}"
-        self.access = Access(roots.first / PRIVATE / "access.db", self.token)
+        self.access = Access(database or roots.first / PRIVATE / "access.db", self.token)
         self.guard = Guard(self.app(), self.access, checked_prefix(prefix),
                            upload_limit=upload_limit)
         self._server = uvicorn.Server(uvicorn.Config(

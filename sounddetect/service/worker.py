@@ -18,6 +18,7 @@ from ..data.collection.loading import load_recordings
 from ..evaluation.evaluation import evaluate, own_recordings
 from ..jobs.training_runs import TrainingRun, prepare_resume, prepare_training
 from ..runs.run_folder import Run
+from .database import DATABASE
 from .queue import Queue
 from .roots import Roots, refuse_foreign_sources
 
@@ -63,11 +64,14 @@ OWN_ENDS = ("end of the session", "stop file")          # reasons after which no
 
 
 def work_off(arguments: list[str] | None = None) -> None:
-    """What the process runs: arguments are the database, a training's id, and its open lock."""
-    database, training_id, lock = sys.argv[1:] if arguments is None else arguments
+    """What the process runs: arguments are a training's id and its open lock.
+
+    The database stands in the environment: an address may hold a password.
+    """
+    training_id, lock = sys.argv[1:] if arguments is None else arguments
     os.ftruncate(int(lock), 0)
     os.pwrite(int(lock), str(os.getpid()).encode(), 0)
-    queue = Queue(database)
+    queue = Queue(os.environ[DATABASE])
     training = queue.get(training_id)
     if training is None or training.status != "running":
         return

@@ -6,6 +6,7 @@
 __all__ = ['TellingApart', 'build_anomaly']
 
 # %% ../../nbs/05_tasks/07_telling_apart.ipynb #79170c37
+import warnings
 from typing import Any, cast
 
 import numpy as np
@@ -39,14 +40,19 @@ class TellingApart(Anomaly):
         return np.stack([self._one_hot.get(name, self._nowhere) for name in named])
 
     def fit(self, recordings: Recordings, pipeline: Pipeline) -> dict:
-        """As `Anomaly`. Raises `ValueError` for a condition of which there is nothing good."""
+        """As `Anomaly`. Raises `ValueError` when fewer than two conditions are left to tell apart;
+        warns of others of which nothing good is there.
+        """
         there = self.targets(recordings)[self.is_good(recordings)].any(0)
         missing = [name for name, found in zip(self.conditions, there) if not found]
         if missing:
-            raise ValueError(
+            message = (
                 f"there is no good recording of the condition {missing[0]} in the training part, "
                 "so it cannot be told apart: record more of it, or leave it out of "
                 "model.conditions")
+            if there.sum() < 2:
+                raise ValueError(message)
+            warnings.warn(message, stacklevel=2)
         return super().fit(recordings, pipeline)
 
     def sample(self, recordings: Recordings, index: int, rng: np.random.Generator) -> Sample:

@@ -492,8 +492,8 @@ _RESULTS = {
         "異常をどれだけ見つけられるかは不明です。",
     ),
     "results.few": (
-        "Judged on only {n} recordings from {groups} sources ({name}): too few to promise "
-        "anything. Record more machines or days.",
+        "Judged on too few recordings to promise anything ({name}; recordings: {n}, sources: "
+        "{groups}). Record more machines or days.",
         "評価に使えた録音は {groups} 個の録音元の {n} 件だけです（{name}）。"
         "性能を保証するには足りません。機械や録音日を増やしてください。",
     ),

@@ -10,6 +10,7 @@ from support.commands import in_process as command
 from support.tiny import RATE, SETTINGS, tone_or_noise
 
 import sounddetect as sd
+from sounddetect.detector.model_folder import description_of, read_settings
 
 
 @pytest.fixture(scope="module")
@@ -44,3 +45,14 @@ def test_the_model_folder_knows_the_variable(plant):
 def test_a_variable_that_is_not_there_is_named(plant):
     code, _, err = command("predict", plant / "run", plant / "data" / "OK" / "0.mat", "--variable", "pump")
     assert code == 1 and "no variable is called pump" in err and "drive" in err, err
+
+
+@pytest.mark.parametrize(("given", "kept"), [
+    ({"data.signal": {"path": "a", "variable": "ecg"}}, "ecg"),
+    ({"data.signal": {"path": "a", "variable": "ecg"}, "data.noisy": {"path": "b", "variable": "seat"}}, "seat"),
+    ({"data.signal": {"path": "a", "variable": "ecg"}, "data.variable": "belt"}, "belt"),
+    ({"data.signal": "a"}, None),
+])  # fmt: skip
+def test_a_denoiser_keeps_the_variable_that_it_will_be_given(given, kept):
+    config = sd.Config.load(None, {"task": "denoise", "audio.sample_rate": 1000, **given}).resolve()
+    assert read_settings(description_of(config, {}), "model.json")[0].data.variable == kept

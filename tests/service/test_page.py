@@ -2,6 +2,7 @@
 
 import re
 import shutil
+import zipfile
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
@@ -98,6 +99,11 @@ def test_the_whole_way_by_mouse_in_both_languages(folder):
         tab = desk.tab
         desk.log_in()
         tab.click("nav >> text=Data")
+        tab.click("summary >> text=not there yet")
+        tab.set_input_files("#files", [folder / "dataset" / f"machine_{number}.json" for number in range(2)])
+        tab.click("#send")
+        tab.wait_for_url(re.compile("path=uploads/"))
+        expect(tab.locator(".tile", has_text="Recordings").locator("b")).to_have_text("8")
         tab.fill("#path", "dataset")
         tab.click("button >> text=Check")
         desk.shows(".sound audio")
@@ -121,6 +127,11 @@ def test_the_whole_way_by_mouse_in_both_languages(folder):
         assert alarms.startswith(("0 of", "1 of")), alarms
         tab.click("text=Keep this threshold")
         tab.wait_for_selector("#said .message")
+        with tab.expect_download() as taken:
+            tab.click("#take-archive")
+        assert zipfile.ZipFile(taken.value.path()).testzip() is None
+        tab.click("#by-limit")
+        expect(tab.locator("#said")).to_contain_text("The threshold is now")
         shutil.copytree(folder / "runs" / first, folder / "runs" / "other")
         desk.go()
         for box in tab.locator("input[type=checkbox]").all():

@@ -20,9 +20,9 @@ SMALL = {key: value for key, value in SETTINGS.items() if not key.startswith(("m
 class Running:
     """A service below a folder, and a client of it."""
 
-    def __init__(self, folder, token=TOKEN):
+    def __init__(self, folder, token=TOKEN, **variables):
         words = [*program(), "serve", "--root", str(folder), "--port", "0"]
-        env = environment() | ({"SOUNDDETECT_TOKEN": token} if token else {})
+        env = environment() | ({"SOUNDDETECT_TOKEN": token} if token else {}) | variables
         self.process = subprocess.Popen(words, cwd=folder, env=env, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
         line = self.process.stdout.readline()
         assert line.startswith("the service is at "), line

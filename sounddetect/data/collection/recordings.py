@@ -23,7 +23,13 @@ import pandas as pd
 
 from ..readers.rows import About, Row, check_rate, time_first
 from ..readers.sources import source_of
-from ..store.stores import ScratchWriter, Store, StoreWriter, find_stores
+from sounddetect.data.store.stores import (
+    ScratchStore,
+    ScratchWriter,
+    Store,
+    StoreWriter,
+    find_stores,
+)
 from .conditions import condition_text
 from .labels import class_names, text_or_none
 from .writing import write_json_recordings, write_wav_folder
@@ -202,6 +208,10 @@ class Recordings:
     problems = property(
         lambda self: list(self.origin.problems),
         doc="What could not be read: `key` and `problem` of each.",
+    )
+    on_disk = property(
+        lambda self: not any(isinstance(store, ScratchStore) for store in self._stores),
+        doc="Whether another process can map the samples, as it cannot those of arrays.",
     )
 
     @property
