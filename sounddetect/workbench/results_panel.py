@@ -333,7 +333,8 @@ def _pictures(evaluation: Evaluation, lang: str) -> dict[str, bytes]:
     """What is shown beside the table, by the name of its widget."""
     pictures = dict.fromkeys(SHOWN.values(), b"")
     for kind, arrays in evaluation.views():
-        if kind in SHOWN:
+        is_point = kind == "training_curves" and len(arrays["results"]) < 2      # and no curve
+        if kind in SHOWN and not is_point:
             pictures[SHOWN[kind]] = picture_bytes(partial(draw, kind, arrays), lang)
     return pictures
 
