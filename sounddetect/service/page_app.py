@@ -55,7 +55,8 @@ def look_of(request: Request) -> Look:
                 theme if theme in THEMES else "auto",
                 f"{request.scope.get('root_path', '')}{UI}",
                 form_word(request.cookies.get(COOKIE, "")),
-                f"{request.url.path}{'?' if query else ''}{query}")
+                f"{request.url.path}{'?' if query else ''}{query}",
+                getattr(request.state, "may_change", True))
 
 # %% ../../nbs/11d_service/08g_page_app.ipynb #42548cf8
 class FormError(ValueError):
