@@ -324,7 +324,7 @@ data-theme="{{ look.theme }}"{% endif %}{% if not look.may_change %} class="read
 {{ look("theme." + name) }}</option>{% endfor %}</select><button>{{ look("apply") }}</button></form>
 </header><main id="content" tabindex="-1">
 <p id="lost" class="message warning" role="status" hidden>{{ look("lost") }}</p>
-{% if not look.may_change %}<p class="message">{{ look("reader") }}</p>{% endif %}
+{% if not look.may_change %}<p id="reader" class="message">{{ look("reader") }}</p>{% endif %}
 <h1>{{ title }}</h1>{% if about %}<p class="about">{{ about }}</p>{% endif %}
 <div id="said" role="status">{% if said %}<p class="message {{ kind }}">{{ said }}</p>{% endif %}
 </div>{{ body }}</main></body></html>
