@@ -341,7 +341,8 @@ class Guard:
             await _refuse(scope, send, 403, f"this token may {person.role}, and this needs one "
                                             f"that may {needed}")
         elif person or path in PUBLIC:
-            await self.app(scope, receive, send)
+            state = {"may_change": person is not None and person.may("run")}
+            await self.app({**scope, "state": {**scope.get("state", {}), **state}}, receive, send)
         elif is_page and is_http and scope["method"] == "GET":
             await self.login.show(scope, send)
         else:

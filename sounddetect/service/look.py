@@ -54,6 +54,7 @@ h3 { font-size: 1.05rem; margin: 0 0 .5rem; }
 .two { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 25rem), 1fr));
   gap: 1rem; }
 .two > * { margin: 0; min-width: 0; } .two > .card:only-child { max-width: 40rem; }
+.reader form[method=post]:not(.trial) { display: none; }
 .scroll { overflow-x: auto; } table { border-collapse: collapse; width: 100%; font-size: .94rem; }
 th { text-align: left; color: var(--soft); font-weight: 600; white-space: nowrap; }
 th, td { padding: .45rem .8rem .45rem 0; border-bottom: 1px solid var(--line);
@@ -271,6 +272,7 @@ class Look:
     base: str = "/ui/ml"
     form_word: str = ""
     place: str = ""                     # path and query of this page, to come back to
+    may_change: bool = True             # or read only
 
     def __call__(self, key: str, /, **values: object) -> str:
         """A text in the reader's language; `key` without `page.` in front."""
@@ -299,7 +301,8 @@ def form_word(cookie: str) -> str:
 
 _FRAME = """
 <!DOCTYPE html><html lang="{{ look.lang }}"{% if look.theme != "auto" %} \
-data-theme="{{ look.theme }}"{% endif %}><head><meta charset="utf-8">
+data-theme="{{ look.theme }}"{% endif %}{% if not look.may_change %} class="reader"{% endif %}>\
+<head><meta charset="utf-8">
 <title>{{ title }} · SoundDetect</title>
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <link rel="icon" href="{{ look.base }}/icon.svg">\
@@ -321,6 +324,7 @@ data-theme="{{ look.theme }}"{% endif %}><head><meta charset="utf-8">
 {{ look("theme." + name) }}</option>{% endfor %}</select><button>{{ look("apply") }}</button></form>
 </header><main id="content" tabindex="-1">
 <p id="lost" class="message warning" role="status" hidden>{{ look("lost") }}</p>
+{% if not look.may_change %}<p id="reader" class="message">{{ look("reader") }}</p>{% endif %}
 <h1>{{ title }}</h1>{% if about %}<p class="about">{{ about }}</p>{% endif %}
 <div id="said" role="status">{% if said %}<p class="message {{ kind }}">{{ said }}</p>{% endif %}
 </div>{{ body }}</main></body></html>
@@ -330,8 +334,9 @@ data-theme="{{ look.theme }}"{% endif %}><head><meta charset="utf-8">
 def framed(look: Look, title: str, body: Markup, about: str = "", current: str = "",
            said: str = "", kind: str = "") -> Markup:
     """A whole page; `said` stands above it, `kind` is warning or error where it is no good news."""
+    pages = [name for name in PAGES if look.may_change or name != "new"]
     return render(_FRAME, look=look, title=title, body=body, about=about, current=current,
-                  said=said, kind=kind, pages=PAGES, themes=THEMES,
+                  said=said, kind=kind, pages=pages, themes=THEMES,
                   languages=LANGUAGE_NAMES.items(),
                   docs=look.base.removesuffix("/ui/ml") + "/docs")
 

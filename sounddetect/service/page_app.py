@@ -27,7 +27,7 @@ from .downloads import download_of
 from .insights import (
     error_of, forecast_of, keep_threshold, sound_of_error, sound_of_recording, spectrogram_of)
 from .intake import (
-    call_good, keep_sent, reading_fields, simulate_recordings)
+    call_good, keep_sent, reading_fields, simulate_into)
 from .look import (
     ICON, PAGE_CSS, PAGE_JS, THEMES, Look, form_word, framed)
 from .page_texts import LANGUAGE_NAMES, chosen_language
@@ -55,7 +55,8 @@ def look_of(request: Request) -> Look:
                 theme if theme in THEMES else "auto",
                 f"{request.scope.get('root_path', '')}{UI}",
                 form_word(request.cookies.get(COOKIE, "")),
-                f"{request.url.path}{'?' if query else ''}{query}")
+                f"{request.url.path}{'?' if query else ''}{query}",
+                getattr(request.state, "may_change", True))
 
 # %% ../../nbs/11d_service/08g_page_app.ipynb #42548cf8
 class FormError(ValueError):
@@ -299,7 +300,7 @@ def _add_intake(app: FastAPI, desk: Desk) -> None:
 
     @app.post(f"{UI}/data/simulate", include_in_schema=False)
     def simulate(look: Reader, form: Form) -> Response:
-        return checked(look, lambda: simulate_recordings(desk.workspace, _whole(form, "count")))
+        return checked(look, lambda: simulate_into(desk.workspace, _whole(form, "count")))
 
     @app.post(f"{UI}/data/good", include_in_schema=False)
     def good(look: Reader, form: Form) -> Response:

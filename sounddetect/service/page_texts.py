@@ -28,6 +28,9 @@ _FRAME = {
     "page.theme": ("Colours", "配色"),
     "page.apply": ("Apply", "適用"),
     "page.sign_out": ("Sign out", "ログアウト"),
+    "page.reader": ("Your token may read. What changes something is left out here: "
+                    "ask for one that may run.",
+                    "このトークンは閲覧専用です。変更する操作は表示していません。必要な場合は実行権限のあるトークンを管理者に依頼してください。"),
     "page.lost": ("The service does not answer. This page tries again by itself; trainings go on.",
                   "サービスが応答していません。自動的に再接続します。学習は続いています。"),
     "page.refused": ("This could not be done: {said}", "実行できませんでした：{said}"),

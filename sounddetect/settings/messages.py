@@ -58,6 +58,8 @@ def explained(findings: Iterable[dict], settings: dict, section: type[Section]) 
             rules[finding["msg"].removeprefix("Value error, ")] = ()
         else:
             rule = finding["msg"].replace("Input should", "should")
+            if finding["type"] == "string_pattern_mismatch":
+                rule = f"should be {_comment(key, section)}"
             said, _ = rules.get(key, ([], None))
             rules[key] = (
                 [*said, rule.removeprefix("should be ") if said else rule],
@@ -67,6 +69,14 @@ def explained(findings: Iterable[dict], settings: dict, section: type[Section]) 
         f"{key} {' or '.join(rule[0])}, got {rule[1]!r}" if rule else key
         for key, rule in rules.items()
     )
+
+
+def _comment(key, section):
+    """What the comment of a setting says."""
+    *places, name = key.split(".")
+    for place in places:
+        section = section.model_fields[place].annotation
+    return section.model_fields[name].description
 
 
 def _unknown(key, settings, section):

@@ -11,7 +11,7 @@ from support.tiny import SETTINGS, options, write_folder
 import sounddetect as sd
 from sounddetect.data.simulation import simulate
 from sounddetect.evaluation.evaluation import Evaluation
-from sounddetect.jobs import cross_validation, fleets, training_runs, tuning
+from sounddetect.jobs import cross_validation, engines, fleets, training_runs, tuning
 from sounddetect.runs.run_folder import create_run_folder
 from sounddetect.tasks.protocol import task_of
 
@@ -76,10 +76,10 @@ def test_a_search_that_cannot_go_on_keeps_its_folder(machines, monkeypatch):
 
 def test_folds_that_cannot_go_on_keep_their_folder(machines, monkeypatch):
     recordings, config = sd.load_recordings("data", cache_dir="cache"), sd.Config.load(None, SETTINGS)
-    monkeypatch.setattr(cross_validation, "trained", ends())
+    monkeypatch.setattr(engines, "trained", ends())
     cross_validation.cross_validate(config, recordings, folds=3, run="folds", progress=False)
     Path("folds/notes.txt").write_text("mine")
-    monkeypatch.setattr(cross_validation, "trained", ends(ValueError("refused")))
+    monkeypatch.setattr(engines, "trained", ends(ValueError("refused")))
     for run in ("folds", "new"):
         with pytest.raises(ValueError, match="refused"):
             cross_validation.cross_validate(config, recordings, folds=3, run=run, progress=False)
@@ -105,6 +105,6 @@ def test_recordings_that_no_detector_learns_from_are_said(tmp_path, monkeypatch)
     def refuses(*about):
         raise ValueError("too few")
 
-    monkeypatch.setattr(fleets, "trained", refuses)
+    monkeypatch.setattr(engines, "trained", refuses)
     with pytest.warns(UserWarning, match="1 recordings do not say their machine_id, such as .*: no detector learns from them"):
         fleets.train_fleet(sd.Config.load(None, SETTINGS), recordings, "machine_id", tmp_path / "of some", progress=False)

@@ -33,11 +33,11 @@ class Tab:
     def go(self, path=""):
         self.tab.goto(f"{self.address}/ui/ml{path}")
 
-    def log_in(self):
+    def log_in(self, token=TOKEN):
         self.go()
         expect(self.tab.locator("input[type=password]"), "a page without a token shows the form and nothing else").to_have_count(1)
         self.wrong.clear()                                          # the browser calls a 401 an error
-        self.tab.fill("input[name=token]", TOKEN)
+        self.tab.fill("input[name=token]", token)
         self.tab.keyboard.press("Enter")
         self.shows("nav")
 
@@ -153,6 +153,8 @@ def test_the_whole_way_by_mouse_in_both_languages(folder):
         tab.click("#rollback-pump")
         tab.locator("#said", has_text="pump 1 (champion)").wait_for()
         by_keyboard(Tab(chromium, service, viewport={"width": 1280, "height": 900}, locale="en-GB"), first)
+        token = service.post("/tokens", name="reader", role="read")["token"]
+        for_readers(Tab(chromium, service, viewport={"width": 1280, "height": 900}, locale="en-GB"), token, first, folder)
         desk.go(f"/runs/{first}")
         tab.fill("#epochs", "100000")
         tab.click("#extend")
@@ -201,6 +203,21 @@ def by_keyboard(desk, finished):
     tab.locator("#said", has_text="fan 1").wait_for()
     desk.press("#require-fan", "auc>=0")
     tab.locator("#said", has_text="fan 1 (champion)").wait_for()
+    assert not desk.wrong, desk.wrong
+
+
+def for_readers(desk, token, finished, folder):
+    """Whoever may only read sees every page, may try a file, and is shown nothing that would be refused."""
+    tab = desk.tab
+    desk.log_in(token)
+    for path in PAGES:
+        desk.go(path.format(run="other", first=finished))
+        expect(tab.locator("#reader")).to_contain_text("Your token may read.")
+        expect(tab.locator("form[method=post]:not(.trial):visible")).to_have_count(0)
+    desk.picture("reader")
+    tab.set_input_files("#file", folder / "dataset" / "machine_0.json")
+    tab.click("button >> text=Try")
+    expect(tab.locator("#scored")).to_contain_text("machine_0.json")
     assert not desk.wrong, desk.wrong
 
 

@@ -14,7 +14,7 @@ from support.tiny import SETTINGS
 
 TOKEN = "a-token-for-the-tests"
 API = "/api/v1/ml"
-SMALL = {key: value for key, value in SETTINGS.items() if not key.startswith(("model.size", "training.epochs"))}
+SMALL = {key: value for key, value in SETTINGS.items() if not key.startswith(("model.size", "training."))}
 
 
 class Running:
