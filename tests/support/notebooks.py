@@ -45,6 +45,7 @@ def _run(path, flags, draws, log):
         os.setsid()  # so that what it has started can be ended with it
         os.environ["PYTHONPATH"] = environment()["PYTHONPATH"]
         from nbdev.test import test_nb
+
         from support.pictures import draw_nothing
 
         if not draws:
