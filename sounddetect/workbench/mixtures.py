@@ -19,12 +19,17 @@ from .updates import Newest
 class Players:
     """Sounds below each other, each behind its name."""
 
-    def __init__(self, panel: Panel, prefix: str, names: tuple[str, ...]):
-        self.players = {name: Player(panel, f"{prefix}-{name}") for name in names}
+    def __init__(
+        self,
+        panel: Panel,
+        prefix: str,               # of the CSS classes
+        texts: Mapping[str, str],  # key of the text beside each sound
+    ):
+        self.players = {name: Player(panel, f"{prefix}-{name}") for name in texts}
         lines = []
         for name, player in self.players.items():
             said = panel.make(widgets.HTML, f"{prefix}-{name}-name", width="90px")
-            panel.words.bind(said, "value", f"{panel.name}.{name}")
+            panel.words.bind(said, "value", texts[name])
             lines.append(row(said, player.widget))
         self.widget = widgets.VBox(lines)
         self.give({})
@@ -45,7 +50,7 @@ class MixturesShown:
         self.chosen = panel.make(widgets.Dropdown, "examples", description="results.examples",
                                  width="620px")
         self.picture = panel.make(widgets.Image, "example-picture", format="png")
-        self.players = Players(panel, "example", SOUNDS)
+        self.players = Players(panel, "example", {name: f"results.{name}" for name in SOUNDS})
         self.widget = widgets.VBox([self.chosen, self.picture, self.players.widget])
         self._newest = Newest(panel.bench.updates, self._drawn, self._show, panel.fail)
         self.chosen.observe(lambda change: self._draw(), "value")
@@ -75,5 +80,5 @@ class MixturesShown:
         example = evaluation.examples[number]
         return picture_bytes(lambda: example.drawn(evaluation.sample_rate, lang), lang)
 
-    def _show(self, picture: bytes) -> None:
+    def _show(self, picture: object) -> None:
         self.picture.value = picture

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from .colab import in_colab
-from .data_panel import keep_upload, uploaded_files
+from .inputs import keep_upload, uploaded_files
 from .panels import (
     Panel, Player, picture_bytes, row, shortened, show_if)
 from ..data.collection.loading import load_recordings
@@ -30,7 +30,7 @@ from ..signal.preparation import prepare
 from ..evaluation.denoising import SHOWN_SECONDS
 from ..tasks.familiarity import FEWEST_GOOD
 from ..tasks.waveform_results import Waveforms
-from .cleaning import Heard, Written, heard, write_cleaned
+from .cleaning import HEARD, Heard, Written, heard, write_cleaned
 from .handing_out import hand_out
 from .mixtures import Players
 from .roles import path_to_clean
@@ -138,7 +138,7 @@ def _widgets(panel) -> list:
     panel.table = panel.make(widgets.HTML, "table")
     panel.picture = panel.make(widgets.Image, "picture", format="png")
     panel.player = Player(panel)
-    panel.pair = Players(panel, "heard", ("noisy", "cleaned"))
+    panel.pair = Players(panel, "heard", {name: f"try.{name}" for name in HEARD})
     panel.score_button.on_click(lambda button: panel.score())
     panel.record_button.on_click(lambda button: panel.record())
     panel.upload.observe(lambda change: panel._uploaded(), "value")
