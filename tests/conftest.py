@@ -81,6 +81,7 @@ SLOW = {
     "jobs/test_engines.py",
     "jobs/test_interruptions.py",
     "jobs/test_kills.py",
+    "jobs/test_object_storage.py",
     "jobs/test_recorded.py",
     "jobs/test_shared_search.py",
     "service/test_page.py",

@@ -13,9 +13,10 @@ import re
 import signal
 import socket
 import threading
+import time
 import warnings
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -23,6 +24,7 @@ import torch
 
 from ..config import Config
 from ..data.collection.recordings import Recordings
+from ..evaluation.page import counted
 from ..files import Patient, waiting_for
 from .training_runs import trained
 from ..progress import progress_bar
@@ -60,6 +62,15 @@ class Local:
 # %% ../../nbs/10_jobs/02b_engines.ipynb #4a3f1770
 RETRIES = 5             # of a piece whose worker or machine died
 _PATIENCE = 30.0        # s that a stop waits for workers to end their step
+_LOOK = 10.0            # s between looks at the cluster
+_SILENCE = 600.0        # s without a result that are said, and then twice as many
+_IDLE = 60.0            # s that cores may be idle although there is work
+_FORSAKEN = 600.0       # s without a machine after which a job ends
+_KEPT = "What is finished is kept: the same command goes on with it"
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def _in_worker(ray, function: Callable, task: list, folder: str, n_threads: int) -> tuple[Any, set]:
@@ -74,6 +85,76 @@ def _in_worker(ray, function: Callable, task: list, folder: str, n_threads: int)
         warnings.simplefilter("always", UserWarning)
         result = function(**ray.get(task[0]))           # not before: its paths may be relative
     return result, {str(one.message) for one in caught if one.category is UserWarning}
+
+
+class _Watch:
+    """Says what becomes of a cluster while its results are waited for."""
+
+    def __init__(self, ray: Any, n_threads: int):
+        self.ray, self.n_threads = ray, n_threads
+        self.alive, self.looked = self._machines(), time.monotonic()
+        self.came = self.able = self.busy = self.looked      # the last result; machines and work
+        self.silence, self.said = _SILENCE, set[str]()       # what was said of the present state
+
+    def _machines(self) -> dict[str, float]:
+        """Cores of the machines that live."""
+        return {node["NodeID"]: node["Resources"].get("CPU", 0)
+                for node in self.ray.nodes() if node["Alive"]}
+
+    def result(self) -> None:
+        """One has come."""
+        self.came, self.silence = time.monotonic(), _SILENCE
+
+    def look(self, n_out: int) -> None:
+        """Look, every ten seconds at most, at what `n_out` tasks are waiting for.
+
+        Raises `ValueError` when no machine is left for them.
+        """
+        now = time.monotonic()
+        if now - self.looked < _LOOK:
+            return
+        self.looked, before = now, self.alive
+        self.alive = self._machines()
+        if died := len(before.keys() - self.alive.keys()):
+            warnings.warn(f"{died} of {counted(len(before), 'machine')} of the cluster died: what "
+                          "was done there is begun again on others, and goes on from its folder",
+                          stacklevel=4)
+        self._any_able(now)
+        self._any_idle(now, n_out)
+        if now - self.came >= self.silence:
+            self.silence *= 2
+            warnings.warn(f"no task has ended for {(now - self.came) / 60:.0f} minutes. "
+                          f"{counted(n_out, 'task')} handed out; {self._free():g} of "
+                          f"{counted(int(sum(self.alive.values())), 'core')} idle on "
+                          f"{counted(len(self.alive), 'machine')}. "
+                          "Long tasks take that long; otherwise see the logs of the cluster",
+                          stacklevel=4)
+
+    def _free(self) -> float:
+        return self.ray.available_resources().get("CPU", 0)
+
+    def _any_able(self, now: float) -> None:
+        if any(cores >= self.n_threads for cores in self.alive.values()):
+            self.able = now
+            self.said.discard("unable")
+        elif now - self.able >= _FORSAKEN:
+            raise ValueError(f"for {_FORSAKEN / 60:g} minutes no machine of the cluster has had "
+                             f"{counted(self.n_threads, 'core')}. {_KEPT}")
+        elif "unable" not in self.said:
+            self.said.add("unable")
+            warnings.warn(f"no machine with {counted(self.n_threads, 'core')} is left in the "
+                          f"cluster: waiting for one, {_FORSAKEN / 60:g} minutes at most",
+                          stacklevel=5)
+
+    def _any_idle(self, now: float, n_out: int) -> None:
+        if self._free() < sum(self.alive.values()) or not n_out:
+            self.busy = now
+            self.said.discard("idle")
+        elif now - self.busy >= _IDLE and "idle" not in self.said:
+            self.said.add("idle")
+            warnings.warn(f"the cluster begins none of {counted(n_out, 'task')}, although all its "
+                          f"cores are idle, for {now - self.busy:.0f} s: its machines may be too "
+                          "busy to start a worker, or cannot (see their logs)", stacklevel=5)
 
 
 class OnRay:
@@ -102,8 +183,11 @@ class OnRay:
             ) -> Generator[tuple[int, Any], None, None]:
         """Results as they come. When it is left before its end, by an error as by Ctrl-C, what is
         being worked on is stopped.
+
+        Raises `ValueError` also when the connection is lost, and when no machine is left.
         """
         ray, left, waiting = self.ray, enumerate(tasks), dict[Any, int]()
+        watch = _Watch(ray, self.n_threads)
         work = ray.remote(_in_worker).options(
             num_cpus=self.n_threads, max_retries=RETRIES,
             num_gpus=1 if ray.cluster_resources().get("GPU") else 0)
@@ -114,7 +198,7 @@ class OnRay:
                     waiting[work.remote(ray, function, given, os.getcwd(), self.n_threads)] = number
                 if not waiting:
                     return
-                done = ray.wait(list(waiting), num_returns=1)[0][0]
+                done = self._first_done(list(waiting), watch)
                 yield waiting.pop(done), self._result(done)
         finally:
             self._stop(list(waiting))
@@ -125,6 +209,23 @@ class OnRay:
         while len(waiting) < room and (one := next(left, None)) is not None:
             yield one
 
+    def _first_done(self, refs: list, watch: _Watch) -> Any:
+        """The task that is done first; who waits for it is told when it cannot be."""
+        while self.ray.is_initialized():
+            try:
+                done = self.ray.wait(refs, num_returns=1, timeout=_LOOK)[0]
+                watch.look(len(refs))
+            except ValueError:
+                raise
+            except Exception as error:           # its own errors, and those of gRPC
+                raise ValueError(f"the connection to Ray was lost ({_first_line(error)}). {_KEPT}"
+                                 ) from None
+            if done:
+                watch.result()
+                return done[0]
+        raise ValueError("this process was disconnected from Ray with "
+                         f"{counted(len(refs), 'task')} handed out. {_KEPT}")
+
     def _result(self, done: Any) -> Any:
         errors = self.ray.exceptions
         try:
@@ -134,8 +235,8 @@ class OnRay:
         except errors.RayError as error:
             raise ValueError(
                 f"a worker of Ray died {RETRIES + 1} times at the same task "
-                f"({type(error).__name__}), most likely for want of memory. What is finished is "
-                "kept: the same command goes on, with fewer workers or more memory") from None
+                f"({type(error).__name__}), most likely for want of memory. {_KEPT}, with fewer "
+                "workers or more memory") from None
         for message in sorted(said - self._said):
             warnings.warn(message, stacklevel=3)
         self._said |= said
@@ -143,10 +244,13 @@ class OnRay:
 
     def _stop(self, refs: list) -> None:
         """Ask workers to stop as Ctrl-C does, and end those that do not."""
-        for force in (False, True):
-            for ref in refs:
-                self.ray.cancel(ref, force=force)
-            refs = self.ray.wait(refs, num_returns=len(refs), timeout=_PATIENCE)[1] if refs else []
+        with suppress(Exception):                # then nobody is there that could be asked
+            for force in (False, True):
+                if not (refs and self.ray.is_initialized()):
+                    return
+                for ref in refs:
+                    self.ray.cancel(ref, force=force)
+                refs = self.ray.wait(refs, num_returns=len(refs), timeout=_PATIENCE)[1]
 
 # %% ../../nbs/10_jobs/02b_engines.ipynb #1dafdbb5
 ENGINES = ("local", "ray", "ray://host:port")
@@ -186,6 +290,8 @@ def _ray_library() -> Any:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")             # its log files say the rest
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")    # or it warns
+    # its workers would be nice (15): beside any other program, many times slower than without Ray
+    os.environ.setdefault("RAY_worker_niceness", "0")
     try:
         return importlib.import_module("ray")
     except ImportError:
@@ -229,10 +335,6 @@ def _reach(name: str) -> None:
     except (OSError, OverflowError) as error:
         raise ValueError(f"nobody answers at {name} ({error}): check the address, and that the "
                          "cluster runs there (ray start --head)") from None
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 # %% ../../nbs/10_jobs/02b_engines.ipynb #4e9c5b0e
 def train_runs(

@@ -23,7 +23,7 @@ from sounddetect.jobs.archives import Archive, score_archive
 pytestmark = pytest.mark.skipif(
     "slow" not in os.environ.get("SOUNDDETECT_FLAGS", ""), reason="a cluster whose machines are killed takes minutes: make nightly"
 )
-MACHINE = {"num_cpus": 1, "object_store_memory": 80 << 20, "node_ip_address": "127.0.0.1", "include_dashboard": False}
+MACHINE = {"num_cpus": 1, "object_store_memory": 80 << 20, "node_ip_address": "127.0.0.1", "include_dashboard": False, "no_monitor": True, "include_log_monitor": False}
 
 
 def until(true):
@@ -42,14 +42,15 @@ def cluster():
     with pytest.MonkeyPatch.context() as patch:
         for name, value in environment().items():
             patch.setenv(name, value)
-        for name in ("RAY_USAGE_STATS_ENABLED", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO"):
+        for name in ("RAY_USAGE_STATS_ENABLED", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "RAY_worker_niceness"):
             patch.setenv(name, "0")
         # Ray takes 127.0.0.1 for the address of this host in its network, where nothing listens
         patch.setattr("ray._private.services.resolve_ip_for_localhost", lambda host: host)
         here = Cluster()
         here.add_node(wait=False, **MACHINE)
-        here.machine = here.add_node(wait=False, **MACHINE)
+        # Before there is another machine: a process connects to any at its address, and must not be connected to the one that is killed
         ray.init(here.address, _node_ip_address="127.0.0.1", log_to_driver=False)
+        here.machine = here.add_node(wait=False, **MACHINE)
         until(lambda: ray.cluster_resources().get("CPU") == 2)
         yield here
         ray.shutdown()
@@ -70,9 +71,12 @@ def folds(tmp_path_factory):
 
 
 def test_folds_survive_the_death_of_a_machine(cluster, folds):
+    import ray
+
     def kill():
         until(lambda: all((folds.path.parent / f"ray/fold-{k}/weights/last.pt").exists() for k in (1, 2)))
         cluster.remove_node(cluster.machine, allow_graceful=False)
+        until(lambda: ray.cluster_resources().get("CPU") == 1)         # before, another process might be connected to it
 
     killer = threading.Thread(target=kill, daemon=True)
     killer.start()
