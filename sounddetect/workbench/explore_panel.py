@@ -6,7 +6,7 @@
 __all__ = ['ExplorePanel']
 
 # %% ../../nbs/11b_workbench/06b_explore_panel.ipynb #ffa2ca6e
-from pathlib import Path
+from typing import Any
 
 import ipywidgets as widgets
 
@@ -19,39 +19,36 @@ from .panels import Panel, Player, picture_bytes, row, shortened, show_if
 from .updates import Newest
 
 # %% ../../nbs/11b_workbench/06b_explore_panel.ipynb #ac546768
-def _widgets(panel) -> list:
-    """Make the widgets, from top to bottom."""
-    panel.run_button = panel.main_button("run", "explore.run", "eye")
-    panel.save_button = panel.make(widgets.Button, "save", description="explore.save",
-                                   icon="file-text-o", width="230px")
-    panel.formats, panel.link = (panel.make(widgets.HTML, name) for name in ("formats", "link"))
-    panel.counts, panel.spectra, panel.looks = (
-        panel.make(widgets.Image, name, format="png") for name in ("counts", "spectra", "looks"))
-    panel.kind = panel.make(widgets.Dropdown, "kind", description="explore.kind")
-    panel.example = panel.make(widgets.Dropdown, "example", description="explore.example")
-    panel.player = Player(panel)
-    panel.run_button.on_click(lambda button: panel.explore())
-    panel.save_button.on_click(lambda button: panel.save())
-    panel.kind.observe(lambda change: panel._choose(), "value")
-    panel.example.observe(lambda change: panel._play(), "value")
-    panel.words.listeners.append(panel._translate)
-    panel.bench.on("recordings", panel._loaded)
-    updates = panel.bench.updates
-    panel._all = Newest(updates, _drawn, panel._show, panel.fail)
-    panel._of_kind = Newest(updates, _looks, panel._show_looks, panel.fail)
-    panel._forget()
-    panel.say("check.load_first")
-    return [row(panel.run_button, panel.save_button), panel.message, panel.link, panel.formats,
-            panel.counts, panel.spectra, panel.kind, panel.looks, panel.example,
-            panel.player.widget]
-
-# %% ../../nbs/11b_workbench/06b_explore_panel.ipynb #fc1529c1
 class ExplorePanel(Panel):
     """What the recordings look and sound like."""
 
     name, step = "explore", 4.5
 
-    build = _widgets
+    def build(self) -> list:
+        """The widgets, from top to bottom."""
+        self.run_button = self.main_button("run", "explore.run", "eye")
+        self.save_button = self.make(widgets.Button, "save", description="explore.save",
+                                       icon="file-text-o", width="230px")
+        self.formats, self.link = (self.make(widgets.HTML, name) for name in ("formats", "link"))
+        self.counts, self.spectra, self.looks = (
+            self.make(widgets.Image, name, format="png") for name in ("counts", "spectra", "looks"))
+        self.kind = self.make(widgets.Dropdown, "kind", description="explore.kind")
+        self.example = self.make(widgets.Dropdown, "example", description="explore.example")
+        self.player = Player(self)
+        self.run_button.on_click(lambda button: self.explore())
+        self.save_button.on_click(lambda button: self.save())
+        self.kind.observe(lambda change: self._choose(), "value")
+        self.example.observe(lambda change: self._play(), "value")
+        self.words.listeners.append(self._translate)
+        self.bench.on("recordings", self._loaded)
+        updates = self.bench.updates
+        self._all = Newest(updates, _drawn, self._show, self.fail)
+        self._of_kind = Newest(updates, _looks, self._show_looks, self.fail)
+        self._forget()
+        self.say("check.load_first")
+        return [row(self.run_button, self.save_button), self.message, self.link, self.formats,
+                self.counts, self.spectra, self.kind, self.looks, self.example,
+                self.player.widget]
 
     def explore(self) -> bool:
         """Look at the recordings that were loaded; False when it cannot begin."""
@@ -108,12 +105,11 @@ class ExplorePanel(Panel):
         self.kind.options = [(shortened(kind), kind) for kind in kinds]
         self.kind.value = next(iter(kinds), None)
         show_if(self.kind, len(kinds) > 1)
-        self._tell()
+        self._tell(exploration)
         self.show_code()
 
-    def _tell(self) -> None:
+    def _tell(self, exploration: Exploration) -> None:
         """Say how many there are, and what most of them have in common."""
-        exploration = self._explored
         usual, others = exploration.formats.iloc[0], exploration.formats.iloc[1:]
         n_hidden = max(0, len(exploration.counts) - exploration.max_kinds)
 
@@ -125,10 +121,10 @@ class ExplorePanel(Panel):
                  n=len(exploration.recordings), n_kinds=len(exploration.counts),
                  rate=usual["sample_rate"], seconds=f"{usual['seconds']:g}", rest=rest)
 
-    def _show(self, pictures: tuple) -> None:
+    def _show(self, pictures: Any) -> None:
         """Pictures of all kinds, if they are still of what was explored."""
         exploration, lang, counts, spectra = pictures
-        if exploration is self._explored:
+        if exploration is self._explored and exploration is not None:
             self.counts.value, self.spectra.value = counts, spectra
             has_others = len(exploration.formats) > 1
             self.formats.value = str(formats_html(exploration.formats, lang)) * has_others
@@ -145,7 +141,7 @@ class ExplorePanel(Panel):
         self._play()
         self._of_kind.ask(self._explored, self.kind.value, self.words.lang)
 
-    def _show_looks(self, looks: tuple) -> None:
+    def _show_looks(self, looks: Any) -> None:
         exploration, picture = looks
         if exploration is self._explored:
             self.looks.value = picture
@@ -180,5 +176,5 @@ def _drawn(exploration: Exploration, lang: str) -> tuple:
 
 def _looks(exploration: Exploration, kind: str, lang: str) -> tuple:
     examples = exploration.examples[kind]
-    titled = [(shortened(key), *rest) for key, *rest in examples]
+    titled = [(shortened(key), label, samples, rate) for key, label, samples, rate in examples]
     return exploration, picture_bytes(lambda: plot_looks(titled), lang)

@@ -7,6 +7,7 @@ __all__ = ['TrendPanel']
 
 # %% ../../nbs/11b_workbench/11c_trend_panel.ipynb #c6c26f9c
 from pathlib import Path
+from typing import Any
 
 import ipywidgets as widgets
 
@@ -18,34 +19,31 @@ from .panels import Panel, picture_bytes, row, shortened
 from .updates import Newest
 
 # %% ../../nbs/11b_workbench/11c_trend_panel.ipynb #bbed7381
-def _widgets(panel) -> list:
-    """Make the widgets, from top to bottom."""
-    panel.path = panel.make(widgets.Text, "path", description="trend.path")
-    panel.good = panel.make(widgets.BoundedIntText, "good", description="trend.good", min=0,
-                            max=1_000_000)
-    panel.run_button = panel.main_button("run", "trend.run", "line-chart")
-    panel.save_button = panel.make(widgets.Button, "save", description="trend.save", icon="table",
-                                   width="230px")
-    panel.picture = panel.make(widgets.Image, "picture", format="png")
-    panel.link = panel.make(widgets.HTML, "link")
-    panel.run_button.on_click(lambda button: panel.find())
-    panel.save_button.on_click(lambda button: panel.save())
-    panel.words.listeners.append(panel._translate)
-    panel._newest = Newest(panel.bench.updates, _drawn, panel._show, panel.fail)
-    for name in ("run", "opened"):
-        panel.bench.on(name, panel._fresh)
-    panel._forget()
-    panel.say("try.wait")
-    return [panel.path, panel.good, row(panel.run_button, panel.save_button), panel.message,
-            panel.link, panel.picture]
-
-# %% ../../nbs/11b_workbench/11c_trend_panel.ipynb #45ee4bc6
 class TrendPanel(Panel):
     """One machine over time."""
 
     name, step = "trend", 8.5
 
-    build = _widgets
+    def build(self) -> list:
+        """The widgets, from top to bottom."""
+        self.path = self.make(widgets.Text, "path", description="trend.path")
+        self.good = self.make(widgets.BoundedIntText, "good", description="trend.good", min=0,
+                                max=1_000_000)
+        self.run_button = self.main_button("run", "trend.run", "line-chart")
+        self.save_button = self.make(widgets.Button, "save", description="trend.save", icon="table",
+                                       width="230px")
+        self.picture = self.make(widgets.Image, "picture", format="png")
+        self.link = self.make(widgets.HTML, "link")
+        self.run_button.on_click(lambda button: self.find())
+        self.save_button.on_click(lambda button: self.save())
+        self.words.listeners.append(self._translate)
+        self._newest = Newest(self.bench.updates, _drawn, self._show, self.fail)
+        for name in ("run", "opened"):
+            self.bench.on(name, self._fresh)
+        self._forget()
+        self.say("try.wait")
+        return [self.path, self.good, row(self.run_button, self.save_button), self.message,
+                self.link, self.picture]
 
     def find(self) -> bool:
         """Score what lies at the path in order of time; False when it cannot begin."""
@@ -93,7 +91,7 @@ class TrendPanel(Panel):
         _tell(self, self._shown)
         self.show_code()
 
-    def _show(self, drawn: tuple) -> None:
+    def _show(self, drawn: Any) -> None:
         found, picture = drawn
         if found is self._shown:
             self.picture.value = picture
