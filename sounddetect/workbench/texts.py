@@ -707,6 +707,7 @@ _TRY = {
     "home.saved": ("Saved: {path}", "保存しました：{path}"),
 }
 
+# %% ../../nbs/11b_workbench/00_texts.ipynb #f4746b70
 _TREND = {
     "trend.title": ("Over time (optional)", "時間変化を見る（任意）"),
     "trend.about": (
