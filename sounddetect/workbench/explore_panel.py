@@ -6,6 +6,7 @@
 __all__ = ['ExplorePanel']
 
 # %% ../../nbs/11b_workbench/06b_explore_panel.ipynb #ffa2ca6e
+from pathlib import Path
 from typing import Any
 
 import ipywidgets as widgets
@@ -14,7 +15,7 @@ from ..data.collection.loading import load_recordings
 from ..evaluation.errors import times_faster, wav_bytes
 from ..jobs.exploring import Exploration, explore, formats_html, of_all
 from ..plotting.exploring import plot_condition_spectra, plot_looks, plot_sets
-from .home_panel import hand_out
+from .handing_out import hand_out
 from .panels import Panel, Player, picture_bytes, row, shortened, show_if
 from .updates import Newest
 
@@ -72,7 +73,12 @@ class ExplorePanel(Panel):
         def write():
             target.parent.mkdir(parents=True, exist_ok=True)
             return exploration.save(target, lang)
-        return self.begin(write, lambda path: hand_out(self, path), "explore.saving")
+        return self.begin(write, self._hand_out, "explore.saving")
+
+    def _hand_out(self, path: Path) -> None:
+        if hand_out(self, self.link, path):
+            self.say("home.packed", "good", path=path.as_posix(),
+                     size=f"{path.stat().st_size / 1e6:.1f}")
 
     def clear(self) -> None:
         self.link.value = ""

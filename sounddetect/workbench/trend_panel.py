@@ -14,7 +14,7 @@ import ipywidgets as widgets
 from ..data.collection.loading import load_recordings
 from ..jobs.trends import Trend, trend
 from ..runs.run_folder import Run
-from .home_panel import hand_out
+from .handing_out import hand_out
 from .panels import Panel, picture_bytes, row, shortened
 from .updates import Newest
 
@@ -68,7 +68,12 @@ class TrendPanel(Panel):
         if found is None:
             return False
         return self.begin(lambda: (found.save(folder) / "trend").with_suffix(".csv"),
-                          lambda path: hand_out(self, path), "trend.saving")
+                          self._hand_out, "trend.saving")
+
+    def _hand_out(self, path: Path) -> None:
+        if hand_out(self, self.link, path):
+            self.say("home.packed", "good", path=path.as_posix(),
+                     size=f"{path.stat().st_size / 1e6:.1f}")
 
     def clear(self) -> None:
         self.link.value = ""
