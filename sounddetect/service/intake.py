@@ -14,8 +14,9 @@ import yaml
 
 from ..config import Config
 from .datasets import Datasets, Workspace
+from ..workbench.choices import good_manifest
 from ..workbench.colab import unpack
-from ..workbench.data_panel import good_manifest, parse_labels, simulated_folder
+from ..workbench.inputs import parse_labels, simulated_folder
 
 # %% ../../nbs/11d_service/04f_intake.ipynb #f4059427
 READING_KEYS = ("audio.sample_rate", "data.labels", "data.clip_duration", "data.columns",

@@ -18,7 +18,7 @@ import pandas as pd
 from .panels import (
     Panel, Player, Told, Wording, message_html, picture_bytes, row, shortened, show_if)
 from .colab import keep_files, unpack
-from .data_panel import uploaded_files
+from .inputs import uploaded_files
 from .texts import TEXTS
 from .updates import Newest
 from ..html import html_table, render

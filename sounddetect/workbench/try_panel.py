@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from .colab import in_colab
-from .data_panel import keep_upload, uploaded_files
+from .inputs import keep_upload, uploaded_files
 from .panels import (
     Panel, Player, picture_bytes, row, shortened, show_if)
 from ..data.collection.loading import load_recordings
