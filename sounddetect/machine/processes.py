@@ -9,7 +9,8 @@ __all__ = ['begun_again', 'Processes']
 import atexit
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,6 +28,21 @@ def _disconnect() -> None:
     """Left to the end of the interpreter, the threads of the connection may abort it."""
     if distributed.is_initialized():
         distributed.destroy_process_group()
+
+
+@contextmanager
+def _with_others() -> Iterator[None]:
+    """Within, what a broken connection raises becomes one message."""
+    try:
+        yield
+    except torch.OutOfMemoryError:               # which a smaller step may get over
+        raise
+    except RuntimeError as error:                # of gloo, and of NCCL
+        why = str(error).partition("] ")[2].partition(" [")[0] or type(error).__name__
+        raise ConnectionError(
+            f"the connection to the other processes of this training broke ({why}): most likely "
+            "one of them died. torchrun --max-restarts=3 begins all of them again, and train with "
+            "--run goes on; without it, start as many processes with: resume RUN") from None
 
 
 @dataclass(frozen=True)
@@ -67,8 +83,9 @@ class Processes:
         if self.size == 1:
             return list(values)
         sums = torch.tensor(list(values), dtype=torch.float64, device=device)
-        distributed.all_reduce(sums)
-        return sums.tolist()
+        with _with_others():
+            distributed.all_reduce(sums)
+            return sums.tolist()
 
     def everywhere(self, true: bool, device: torch.device) -> bool:
         """Whether it is true in all processes."""
@@ -88,7 +105,8 @@ def _add_gradients(parameters: list[torch.nn.Parameter]) -> None:
     flat = torch.cat(
         [torch.zeros_like(p).flatten() if p.grad is None else p.grad.flatten() for p in parameters]
     )
-    distributed.all_reduce(flat)
+    with _with_others():
+        distributed.all_reduce(flat)
     for parameter, part in zip(parameters, flat.split([p.numel() for p in parameters])):
         parameter.grad = part.view_as(parameter)
 
@@ -96,9 +114,11 @@ def _add_gradients(parameters: list[torch.nn.Parameter]) -> None:
 def _from_first(value: Any, device: torch.device) -> Any:
     text = json.dumps(value).encode()
     length = torch.tensor(len(text), device=device)
-    distributed.broadcast(length, 0)
+    with _with_others():
+        distributed.broadcast(length, 0)
     content = torch.frombuffer(
         bytearray(text.ljust(int(length))[: int(length)]), dtype=torch.uint8
     ).to(device)
-    distributed.broadcast(content, 0)
+    with _with_others():
+        distributed.broadcast(content, 0)
     return json.loads(bytes(content.tolist()))
