@@ -20,7 +20,7 @@ from sounddetect.jobs.studies import Study
 pytestmark = pytest.mark.skipif(
     "slow" not in os.environ.get("SOUNDDETECT_FLAGS", ""), reason="a cluster that runs beside takes a minute: make nightly"
 )
-RAY = [str(Path(sys.executable).parent / "ray")]
+RAY = [sys.executable, "-m", "ray.scripts.scripts"]
 
 
 def free_ports(n):
