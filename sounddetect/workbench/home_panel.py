@@ -13,12 +13,11 @@ from pathlib import Path
 
 import ipywidgets as widgets
 
-from .colab import download, in_colab, mount_drive
+from .colab import in_colab, mount_drive
+from .handing_out import hand_out
 from .panels import Panel, row
 from .take_home import extra_files
 from ..files import replacing
-from ..html import data_uri, render
-from ..plotting.style import ACCENT
 from ..evaluation.evaluation import report_in
 from ..runs.run_folder import Run
 from ..detector.onnx_detector import export_onnx
@@ -86,7 +85,6 @@ class HomePanel(Panel):
     """The detector and its report in one archive."""
 
     name, step = "home", 9
-    MOST_LINKED = 50 * 2**20      # bytes of a file that is offered as a link
 
     build = _widgets
 
@@ -158,15 +156,9 @@ print(archive)"""
 
 # %% ../../nbs/11b_workbench/12_home_panel.ipynb #1b4aee9e
 def _hand_out(panel: HomePanel, path: Path) -> None:
-    if in_colab():
-        try:
-            download(path)
-        except (ValueError, OSError) as error:
-            panel.fail(error)
-            return
-    elif path.stat().st_size <= panel.MOST_LINKED:
-        panel.link.value = _link(path)
-    panel.say("home.packed", "good", path=path.as_posix(), size=f"{path.stat().st_size / 1e6:.1f}")
+    if hand_out(panel, path, panel.link):
+        panel.say("home.packed", "good", path=path.as_posix(),
+                  size=f"{path.stat().st_size / 1e6:.1f}")
 
 
 def _exported(run: Run, folder: Path) -> Path:
@@ -174,19 +166,6 @@ def _exported(run: Run, folder: Path) -> Path:
     path = folder / f"sounddetect_{run.path.resolve().name}.onnx"
     export_onnx(run.detector, path)
     return path
-
-
-_LINK = """
-<a style="display: inline-block; margin: 6px 2px; padding: 6px 16px; border-radius: 4px; \
-background: {{ color }}; color: #fff; text-decoration: none" \
-download="{{ name }}" href="{{ uri }}">⬇ {{ name }}</a>
-"""
-
-
-def _link(path: Path) -> str:
-    """A file inside a link that looks like a button."""
-    uri = data_uri(path.read_bytes(), "application/octet-stream")
-    return render(_LINK, color=ACCENT, name=path.name, uri=uri)
 
 
 def _copy_to(path: Path, folder: Path) -> Path:

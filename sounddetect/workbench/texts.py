@@ -52,6 +52,8 @@ _COMMON = {
     ),
     "code.show": ("Show as code", "コードを表示"),
     "code.hide": ("Hide the code", "コードを隠す"),
+    "panel.fold": ("Fold", "閉じる"),
+    "panel.open": ("Open", "開く"),
     "player.faster": (
         "Played {faster} times faster ({octaves} octaves higher): as it was recorded, "
         "loudspeakers hardly give it.",
@@ -467,8 +469,10 @@ _RESULTS = {
     ),
     "results.evaluate": ("Evaluate again", "もう一度評価"),
     "results.wait": (
-        "This fills when a training has ended (step 6).",
-        "学習（ステップ 6）が終わると、ここに結果が表示されます。",
+        "This fills when a training has ended (step 6). A detector that was made elsewhere is "
+        "opened here, too.",
+        "学習（ステップ 6）が終わると、ここに結果が表示されます。"
+        "別の環境で作成した検出器を開くこともできます。",
     ),
     "results.last": (
         "A finished training was found: {name}. “Evaluate again” shows its results; steps 8 and 9 "
@@ -605,6 +609,7 @@ _TRY = {
     "try.upload": ("Upload", "アップロード"),
     "try.score": ("Score", "判定する"),
     "try.record": ("Record 3 s", "3 秒録音する"),
+    "try.save": ("Scores as CSV", "スコアを CSV で保存"),
     "try.wait": ("This works when a training has ended (step 6).", "学習（ステップ 6）が終わると使えるようになります。"),
     "try.offer": (
         "The path is that of a file kept for the test. Give your own, or try this one.",
@@ -677,11 +682,57 @@ _TRY = {
     "home.saved": ("Saved: {path}", "保存しました：{path}"),
 }
 
+# %% ../../nbs/11b_workbench/00_texts.ipynb #a8480b82
+_WATCH = {
+    "watch.title": ("Watch a folder", "フォルダーを監視"),
+    "watch.about": (
+        "Score recordings as they arrive in a folder, such as that of a logger. Alarms stand on a "
+        "line of time.",
+        "ロガーなどがフォルダーに書き込む録音を、届いたものから順に判定します。"
+        "アラームは時間軸の上に表示します。",
+    ),
+    "watch.path": ("Folder", "フォルダー"),
+    "watch.start": ("Watch", "監視を開始"),
+    "watch.stop": ("Stop watching", "監視を停止"),
+    "watch.save": ("Scores as CSV", "スコアを CSV で保存"),
+    "watch.wait": (
+        "This works when a training has ended (step 6), or with a detector opened in step 7.",
+        "学習（ステップ 6）が終わるか、ステップ 7 で検出器を開くと、使えるようになります。",
+    ),
+    "watch.ready": (
+        "Give the folder into which recordings are written.",
+        "録音が書き込まれるフォルダーを指定してください。",
+    ),
+    "watch.choose": ("Give a folder first.", "先にフォルダーを指定してください。"),
+    "watch.starting": ("Looking into the folder…", "フォルダーを調べています…"),
+    "watch.watching": (
+        "Watching {path}: recordings: {n}, alarms: {alarms}, last alarm: {last}, not readable: "
+        "{n_problems}.{problems}",
+        "{path} を監視中：録音 {n} 件、アラーム {alarms} 件、最後のアラーム {last}、読み込めない"
+        "もの {n_problems} 件。{problems}",
+    ),
+    "watch.stopped": (
+        "Stopped watching {path}: recordings: {n}, alarms: {alarms}, last alarm: {last}, not "
+        "readable: {n_problems}.{problems}",
+        "{path} の監視を停止しました：録音 {n} 件、アラーム {alarms} 件、最後のアラーム {last}、"
+        "読み込めないもの {n_problems} 件。{problems}",
+    ),
+    "watch.gone": (
+        "The folder cannot be reached at the moment ({problem}). It is looked for again until you "
+        "stop.",
+        "現在フォルダーに接続できません（{problem}）。停止するまで繰り返し確認します。",
+    ),
+    "watch.column.time": ("time", "時刻"),
+    "watch.column.key": ("recording", "録音"),
+    "watch.column.score": ("score", "スコア"),
+    "watch.column.decision": ("decision", "判定"),
+}
+
 _METRICS = {f"results.metric.{name}": said for name, said in METRICS.items()}
 
 TEXTS = {
     **_COMMON, **_MACHINE, **_DATA, **_CHOICES, **_CHECK, **_PLAN, **_TRAINING, **_TRAINING_SAID,
-    **_RESULTS, **_TRY, **_METRICS}
+    **_RESULTS, **_TRY, **_WATCH, **_METRICS}
 
 # %% ../../nbs/11b_workbench/00_texts.ipynb #5e2de583
 def text(
@@ -916,6 +967,12 @@ _REFUSALS = {
         "見逃すおそれがあります。誤報を減らすには、適応ではなくしきい値を変えてください",
     "training needs recordings of two classes, all {0} are {1}":
         "学習には 2 つ以上のクラスの録音が必要ですが、{0} 件すべてが {1} です",
+    "{0} is no folder: give the one into which recordings are written":
+        "{0} はフォルダーではありません。録音が書き込まれるフォルダーを指定してください",
+    "a detector of {0} has no good class, so nothing it says is an alarm: watch with one that "
+    "knows {1}":
+        "この検出器（{0}）には正常クラスがないため、アラームを判定できません。{1} "
+        "を含むクラスで学習した検出器を使ってください",
     "record what is missing, or correct the labels": "足りない録音を追加するか、ラベルを修正してください",
     "{0} comes from {1} groups: lower data.test_split or training.validation_split":
         "{0} の録音元が {1} 個しかありません：録音を増やしてください",

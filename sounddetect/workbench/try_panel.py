@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 
 from .colab import in_colab
+from .handing_out import SHOWN_DIGITS, hand_out, write_scores
 from .inputs import keep_upload, uploaded_files
 from .panels import (
     Panel, Player, picture_bytes, row, shortened, show_if)
@@ -123,6 +124,11 @@ def _widgets(panel) -> list:
     panel._shown = None
     panel.words.listeners.append(panel._show)
     show_if(panel.adapt_button, False)
+    panel.save_button = panel.make(widgets.Button, "save", description="try.save", icon="download",
+                                   width="230px")
+    panel.save_button.on_click(lambda button: panel.save())
+    show_if(panel.save_button, False)
+    panel.link = panel.make(widgets.HTML, "link")
     panel.table = panel.make(widgets.HTML, "table")
     panel.picture = panel.make(widgets.Image, "picture", format="png")
     panel.player = Player(panel)
@@ -133,7 +139,8 @@ def _widgets(panel) -> list:
         panel.bench.on(name, panel._offer)
     panel.say("try.wait")
     return [row(panel.path, panel.upload), row(panel.score_button, panel.record_button),
-            panel.message, panel.adapt_button, panel.table, panel.picture, panel.player.widget]
+            panel.message, panel.adapt_button, row(panel.save_button, panel.link), panel.table,
+            panel.picture, panel.player.widget]
 
 # %% ../../nbs/11b_workbench/11_try_panel.ipynb #3d0f59ac
 class TryPanel(Panel):
@@ -179,6 +186,13 @@ class TryPanel(Panel):
         """Record through the browser and score it; False when there is nothing to score."""
         return _record(self, seconds)
 
+    def save(self) -> None:
+        """Hand out the scores as CSV, all of them and in full precision."""
+        if self._shown is not None:
+            stem = Path(self._shown.where).stem or "scores"
+            path = write_scores(self._shown.table, self.bench.folder / "scores", stem)
+            hand_out(self, path, self.link)
+
     def adapt(self) -> bool:
         """Adapt the detector to what was scored, all of it good; False when it cannot begin.
 
@@ -206,12 +220,14 @@ class TryPanel(Panel):
 
     def clear(self) -> None:
         self._shown = None
-        self.table.value, self.picture.value = "", b""
+        self.table.value, self.picture.value, self.link.value = "", b"", ""
+        show_if(self.save_button, False)
         self.player.give(None)
         show_if(self.adapt_button, False)
 
     def _scored(self, scored: Tried) -> None:
         self._shown = scored
+        show_if(self.save_button, True)
         self._show()
         self.picture.value = scored.picture
         self.player.give(scored.sound, scored.faster)
@@ -229,7 +245,7 @@ class TryPanel(Panel):
         answers = {True: self.words("try.familiar.yes"), False: self.words("try.familiar.no")}
         shown = table.head(self.MOST_SHOWN).assign(
             key=table["key"].map(shortened), familiar=table["familiar"].map(answers.get))
-        self.table.value = html_table(shown.rename(columns=headings))
+        self.table.value = html_table(shown.rename(columns=headings), digits=SHOWN_DIGITS)
 
     def code(self) -> str:
         folder = self.bench.run.path.as_posix() if self.bench.run is not None else "runs/NAME"
