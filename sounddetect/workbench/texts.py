@@ -10,6 +10,8 @@ import re
 from functools import cache
 from string import Formatter
 
+from ..evaluation.problem_texts import (
+    PROBLEMS, first_match, sentence_patterns, translate_problem)
 from ..evaluation.report_texts import METRICS
 from ..languages import LANGUAGE_NAMES, in_language
 
@@ -171,13 +173,13 @@ _DATA = {
         "ドライブやフォルダーに置くことをお勧めします。",
     ),
     "data.found": (
-        "{path}: {n} recordings: {counts}. {groups} sources, files: {forms}, {rates}.{warned}",
+        "{path}: recordings: {n} ({counts}), sources: {groups}, files: {forms}, {rates}.{warned}",
         "{path}：{n} 件の録音を読み込みました：{counts}。録音元 {groups} 個、ファイル：{forms}、"
         "{rates}。{warned}",
     ),
     "data.found.problems": (
-        "{path}: {n} recordings: {counts}. {groups} sources, files: {forms}, {rates}. {problems} "
-        "could not be used; step 4 lists them.{warned}",
+        "{path}: recordings: {n} ({counts}), sources: {groups}, files: {forms}, {rates}. Not "
+        "usable: {problems}; step 4 lists them.{warned}",
         "{path}：{n} 件の録音を読み込みました：{counts}。録音元 {groups} 個、ファイル：{forms}、"
         "{rates}。{problems} 件は使用できません（ステップ 4 に一覧があります）。{warned}",
     ),
@@ -186,6 +188,11 @@ _DATA = {
         "good machine, say so.",
         "{n} 件の録音にラベルがありません。下の一覧で名前の意味を選んでください。"
         "すべて正常な機械の録音であれば、その旨のボタンを押してください。",
+    ),
+    "data.no_labels.some": (
+        "Recordings without a label: {n}. Choose below what their names mean, or leave them out.",
+        "{n} 件の録音にラベルがありません。下の一覧で名前の意味を選ぶか、"
+        "「使わない」を選んでください。",
     ),
     "data.few": (
         "A class has fewer than three files, too few for training, validation and test: record "
@@ -202,7 +209,7 @@ _DATA = {
     "data.cut": ("Cut into clips of {seconds} s", "{seconds} 秒ごとに分けて読み込む"),
     "data.convert": ("Convert to WAV, then load", "WAV に変換して読み込む"),
     "data.converted": (
-        "{n} compressed files were converted to WAV, into {folder}. What compression left out "
+        "Compressed files converted to WAV: {n}, into {folder}. What compression left out "
         "stays lost: better record WAV or FLAC, and all classes alike.",
         "圧縮された {n} 個のファイルを WAV に変換し、{folder} に保存しました。"
         "圧縮で失われた成分は戻りません。今後は、すべてのクラスを WAV または FLAC で録音してくださ"
@@ -338,7 +345,7 @@ _PLAN = {
     "plan.time": ("Time", "時間"),
     "plan.time.range": ("{fast} to {slow}", "{fast} ～ {slow}"),
     "plan.time.below": ("less than 1 s", "1 秒未満"),
-    "plan.time.epochs": ("{time} for {epochs} epochs", "{epochs} エポックで {time}"),
+    "plan.time.epochs": ("{time} (epochs: {epochs})", "{epochs} エポックで {time}"),
     "plan.time.unknown": ("told after the first steps of the training", "学習開始後、最初の数ステップで表示します"),
     "plan.fits": ("{path}: this fits into memory and session.", "{path}：メモリ、セッション時間とも足ります。"),
     "plan.normal": (
@@ -370,7 +377,7 @@ _PLAN = {
         "このバッチサイズはメモリに収まりません。auto にするか、{largest} 以下にしてください。",
     ),
     "plan.too_long": (
-        "About {epochs} epochs fit into a session of {hours} hours. The training will stop in "
+        "A session of {hours} h is long enough for about {epochs} of the epochs. The training will stop in "
         "time and can go on in the next session.",
         "{hours} 時間のセッションでは約 {epochs} エポックまでです。時間内に自動で停止し、"
         "次のセッションで続きから再開できます。",
@@ -451,7 +458,7 @@ _TRAINING_SAID = {
         "新しいセッションでこのノートブックを開き、「再開」を押してください。",
     ),
     "train.finished": (
-        "Done: {epochs} epochs, the weights of epoch {best} are kept ({name}). Steps 7 to 9 show "
+        "Done (epochs: {epochs}); the weights of epoch {best} are kept ({name}). Steps 7 to 9 show "
         "what came out.",
         "学習が終了しました：{epochs} エポック中、エポック {best} の重みを採用しました（{name}）。"
         "ステップ 7～9 で結果を確認できます。",
@@ -1119,23 +1126,11 @@ _BY_MOUSE = {
 }
 
 # %% ../../nbs/11b_workbench/00_texts.ipynb #680e8272
-_HOLE = re.compile(r"\{\d?\}")
-
-
-def _matching(pieces: list[str]) -> re.Pattern:
-    """A pattern for a whole sentence, of which these pieces are known."""
-    return re.compile("(.+?)".join(map(re.escape, pieces)) + "$", re.S)
-
-
 @cache
 def _patterns(lang: str) -> list[tuple[re.Pattern, str]]:
-    """Each sentence of the check as a pattern, with what a panel says instead.
-
-    The longest comes first.
-    """
-    said = {**_FINDINGS, **_FINDINGS_OF_SOUND, **_REFUSALS} if lang == "ja" else _BY_MOUSE
-    ordered = sorted(said, key=len, reverse=True)
-    return [(_matching(_HOLE.split(english)), said[english]) for english in ordered]
+    """Each sentence of the check as a pattern, with what a panel says instead."""
+    in_japanese = {**PROBLEMS, **_FINDINGS, **_FINDINGS_OF_SOUND, **_REFUSALS}
+    return sentence_patterns(in_japanese if lang == "ja" else _BY_MOUSE)
 
 
 def translate_finding(
@@ -1143,11 +1138,8 @@ def translate_finding(
     lang: str,
 ) -> str:                # the same where there is nothing else to say
     """What the check says, in the user's language, with fields of the panels for remedies."""
-    for pattern, said in _patterns(lang):
-        match = pattern.match(sentence)
-        if match:
-            return said.format(*(_list_in_words(part, lang) for part in match.groups()))
-    return sentence
+    said = first_match(sentence, _patterns(lang), lambda part: _list_in_words(part, lang))
+    return sentence if said is None else said
 
 
 _REASON = re.compile(r"(\d+ \S+) \((.+)\)")         # of files that are not read
@@ -1173,7 +1165,9 @@ def translate_refusal(
     if said != message:
         return said
     first, colon, rest = message.partition(": ")
-    return translate_finding(first, lang) + colon + (translate_refusal(rest, lang) if rest else "")
+    if not rest:
+        return translate_problem(message, lang)
+    return translate_refusal(first, lang) + colon + translate_refusal(rest, lang)
 
 # %% ../../nbs/11b_workbench/00_texts.ipynb #91a84597
 _LOG = {
