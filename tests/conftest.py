@@ -42,7 +42,7 @@ def recorded():
 
 # --- pictures ----------------------------------------------------------------------------------------------------------
 
-# Households whose tests train and evaluate, but look at no picture: drawing takes half the time of a small training. Notebooks draw all of them.
+# Households whose tests train and evaluate, but look at no picture: drawing takes half the time of a small training.
 BLIND = ("cli/", "config/", "data/", "detector/", "jobs/", "tasks/", "testing/", "tracking/")
 LOOKED_AT = ("cli/test_foreign_names.py", "cli/test_older_denoising.py", "cli/test_page.py")
 

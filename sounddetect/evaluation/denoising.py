@@ -145,11 +145,20 @@ class Example(NamedTuple):
     row: dict
     png: bytes
     sounds: tuple[bytes, bytes, bytes]  # WAV files of noisy, cleaned and clean, at one loudness
+    waveforms: tuple[np.ndarray, ...] = ()  # the same `(time,)`, empty where only files are left
 
     @property
     def title(self) -> str:
         """What is mixed, in words."""
         return _title(self.row)
+
+    def title_in(self, lang: str) -> str:
+        """The title in a language."""
+        return _title(self.row, lang)
+
+    def drawn(self, sample_rate: int, lang: str) -> Picture:
+        """Its picture, drawn anew; it needs the waveforms."""
+        return plot_denoised(self.waveforms, sample_rate, _title(self.row, lang))
 
 
 def _title(row, lang="en"):
@@ -197,6 +206,24 @@ class DenoisingEvaluation:
             "threshold": None,
             "judged_on": self.judged_on,
         }
+
+    @property
+    def threshold(self) -> None:
+        """Nothing is decided."""
+        return None
+
+    @property
+    def sample_rate(self) -> int:
+        """Of waveforms, Hz."""
+        return int(self.detector.config.audio.sample_rate) if self.detector else 1000
+
+    def verdict(self, lang: str = "en") -> list[Markup]:
+        """What came out, in a sentence of HTML."""
+        return [_verdict(self, Phrases(lang))]
+
+    def in_words(self, lang: str = "en") -> Markup:
+        """The measures before and after as a table of HTML."""
+        return _measures(self, Phrases(lang))
 
     def table(self) -> pd.DataFrame:
         """Metrics and intervals as a table."""
@@ -264,7 +291,7 @@ def evaluate_denoising(
             drawn = plot_denoised((noisy, after, clean), rate, _title(row, lang))
             png = png_in(drawn, lang)
             sounds = (wav_bytes(noisy, rate), wav_bytes(after, rate), wav_bytes(clean, rate))
-            examples.append(Example(row, png, sounds))
+            examples.append(Example(row, png, sounds, (noisy, after, clean)))
     assert isinstance(detector.scores, Waveforms)
     return DenoisingEvaluation(
         pd.DataFrame(rows), detector.scores, judged_on, detector, run, examples
@@ -304,10 +331,6 @@ def _files_of(folder, k):
     """Picture and sounds of example `k`, from 1."""
     sounds = [folder / f"example_{k}_{name}.wav" for name in SOUNDS]
     return [folder / f"example_{k}.png", *sounds]
-
-
-def _rate(evaluation):
-    return int(evaluation.detector.config.audio.sample_rate) if evaluation.detector else 1000
 
 # %% ../../nbs/09c_evaluation/07_denoising.ipynb #225d528d
 def saved_denoising(run: Run) -> DenoisingEvaluation:
@@ -457,7 +480,7 @@ def denoising_report(
 ) -> Markup:
     """The page, self-contained: no request, no program."""
     run, say = evaluation.run, Phrases(lang)
-    examples = [_example(example, _rate(evaluation), say) for example in evaluation.examples]
+    examples = [_example(example, evaluation.sample_rate, say) for example in evaluation.examples]
     sections = {"results": _results(evaluation, pictures, say)}
     sections |= {"examples": Markup("").join(examples)} if examples else {}
     if "training_curves" in pictures:

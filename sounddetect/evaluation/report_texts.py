@@ -28,6 +28,7 @@ METRICS = {
     "mean_average_precision": ("mAP", "mAP"),
     "f1_micro": ("F1, micro", "F1（全ラベル合計）"),
     "top_3_accuracy": ("among the first three", "上位 3 位以内の正解率"),
+    "si_sdr_improvement": ("improvement of SI-SDR (dB)", "SI-SDR の改善 (dB)"),
 }
 _TITLES = {      # as a heading in English; in Japanese there is no difference
     "accuracy": "Judged right", "precision": "Precision", "recall": "Recall", "f1": "F1",
@@ -35,6 +36,7 @@ _TITLES = {      # as a heading in English; in Japanese there is no difference
     "auc": "AUC", "p_auc": "pAUC, standardised", "p_auc_plain": "pAUC, plain",
     "average_precision": "Average precision", "mean_average_precision": "mAP",
     "f1_micro": "F1, micro", "top_3_accuracy": "Among the first three",
+    "si_sdr_improvement": "Improvement of SI-SDR (dB)",
 }
 _MEANINGS = {
     "accuracy": ("fraction of all recordings", "全録音のうち、正しく判定した割合"),
@@ -495,6 +497,8 @@ _DENOISING = {
 _SHEET = {
     "task": ("Task", "タスク"), "task.classify": ("classify", "分類"),
     "task.anomaly": ("anomaly", "異常検知（正常な録音だけから学習）"),
+    "task.multilabel": ("multilabel", "分類（複数のラベル）"),
+    "task.denoise": ("denoise", "雑音の除去"),
     "classes": ("Classes", "クラス"), "network": ("Network", "モデル"),
     "rate": ("Sample rate", "サンプリング周波数"), "channels": ("Channels", "チャンネル"),
     "threshold": ("Threshold", "しきい値"),

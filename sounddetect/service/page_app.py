@@ -31,9 +31,11 @@ from .intake import (
 from .look import (
     ICON, PAGE_CSS, PAGE_JS, THEMES, Look, form_word, framed)
 from .page_texts import LANGUAGE_NAMES, chosen_language
-from sounddetect.service.pages import (
-    compare_page, data_page, models_page, new_page, overview_page, results_page, run_page,
-    scored_table)
+from .data_page import data_page
+from .models_page import models_page, scored_table
+from .overview_page import overview_page
+from .results_pages import compare_page, results_page
+from .training_pages import new_page, run_page
 from ..jobs.registry import Version
 from .requests import (
     Name, PromotionRequest, TrainingRequest, VersionRequest)

@@ -15,19 +15,21 @@ import ipywidgets as widgets
 from ..config import Config
 from ..data.collection.loading import load_recordings
 from ..data.collection.recordings import Recordings
+from ..data.collection.roles import load_roles
 from .choices import (
     ColumnsTable, LabelsTable, good_manifest, name_sources)
 from .colab import in_colab, mount_drive
 from .converting import as_wav, compressed_files
 from .folder_browser import FolderBrowser
 from .inputs import (
-    keep_upload, parse_labels, simulated_folder, uploaded_files)
+    SCENES, keep_upload, parse_labels, simulated_folder, uploaded_files)
 from .loaded import (
     channel_settings, clip_to_offer, first_table, forms_and_rates, has_few_sources, is_manifest)
 from .panels import Panel, Told, about_html, show_if
+from .roles import RolesChooser, role_folders
 
 # %% ../../nbs/11b_workbench/05_data_panel.ipynb #5a1c31c3
-SOURCES = ("simulated", "browse", "path", "upload")
+SOURCES = ("simulated", "browse", "path", "upload", "roles")
 _ACCEPTED = ".zip,.json,.wav,.flac,.ogg,.mat,.csv,.xlsx,.mp3"
 
 
@@ -43,7 +45,10 @@ def _fields(panel) -> list:
     panel.count = panel.make(
         widgets.IntSlider, "count", description="data.count", value=240, min=24, max=960, step=24
     )
+    panel.scene = panel.make(widgets.Dropdown, "scene", description="data.scene")
+    panel.words.bind_options(panel.scene, {name: f"data.scene.{name}" for name in SCENES})
     panel.browser = FolderBrowser(panel, "browse", lambda path: None)
+    panel.roles = RolesChooser(panel)
     panel.path = panel.make(widgets.Text, "path", description="data.path", continuous_update=False)
     panel.upload = panel.make(widgets.FileUpload, "upload", description="data.upload",
                               multiple=True, width="300px", accept=_ACCEPTED)
@@ -102,18 +107,20 @@ class DataPanel(Panel):
         """The fields of the chosen source, and no others."""
         said = [self.rate, self.labels, self.clip, self.clip_about]
         fields = {
-            "simulated": [self.count],
+            "simulated": [self.scene, self.count],
             "browse": [self.browser.widget, *said],
             "path": [self.path, *said],
             "upload": [self.upload, *said],
+            "roles": [self.roles.widget, self.rate],
         }
         self._fields.children = fields[self.source.value]
-        if self.source.value == "browse" and self.browser.path is None:
-            self._open_browser()
+        browsers = {"browse": self.browser, "roles": self.roles.browser}
+        if self.source.value in browsers and browsers[self.source.value].path is None:
+            self._open_browser(browsers[self.source.value])
 
-    def _open_browser(self) -> None:
+    def _open_browser(self, browser: FolderBrowser) -> None:
         try:
-            self.browser.go(mount_drive() if in_colab() else Path.cwd())
+            browser.go(mount_drive() if in_colab() else Path.cwd())
         except OSError as error:
             self.fail(error)
 
@@ -170,6 +177,11 @@ class DataPanel(Panel):
 
     def code(self) -> str:
         settings, path = self.bench.settings, self.bench.settings.get("data.path", "data")
+        if "data.signal" in settings:
+            return ("import sounddetect as sd\n"
+                    "from sounddetect.data.collection.roles import load_roles\n\n"
+                    f"config = sd.Config.load(None, {self.bench.overrides!r})\n"
+                    "recordings = load_roles(config)\nrecordings")
         options = (
             f", sample_rate={settings['audio.sample_rate']}"
             if "audio.sample_rate" in settings
@@ -196,6 +208,7 @@ class _Wanted(NamedTuple):
     """What is to be read, as the fields say it."""
 
     find: Callable[[], Path]      # gives the path; called in the background
+    roles: dict                   # settings: where signal and noise are, if that was chosen
     config: Config
     labels: dict[str, str]        # other names of labels
     clips: dict                   # settings: how long recordings are cut
@@ -208,13 +221,14 @@ def _wanted(panel: DataPanel, taken: dict) -> _Wanted:
     bench, rate = panel.bench, panel.rate.value
     if bench.settings.get("data.classes") == "auto":   # of the list that was loaded before
         del bench.settings["data.classes"]
+    roles = panel.roles.settings() if panel.source.value == "roles" else {}
     find, labels = _chosen(panel), parse_labels(panel.labels.value)
     if rate < 1:
         raise Told("data.rate_wrong", value=rate)
     clips = _clips(panel)
     config = bench.config.replace(
         {"audio.sample_rate": rate, "data.labels": labels, **clips, **taken})
-    return _Wanted(find, config, labels, clips, taken, "data.classes" in bench.settings)
+    return _Wanted(find, roles, config, labels, clips, taken, "data.classes" in bench.settings)
 
 
 def _clips(panel: DataPanel) -> dict:
@@ -237,8 +251,8 @@ def _chosen(panel: DataPanel) -> Callable[[], Path]:
     """
     folder, source = panel.bench.folder, panel.source.value
     if source == "simulated":
-        count = panel.count.value
-        return lambda: simulated_folder(folder / ".cache", count)
+        count, scene = panel.count.value, panel.scene.value
+        return lambda: simulated_folder(folder / ".cache", count, scene)
     if source == "upload":
         files = uploaded_files(panel.upload.value)
         if not files:
@@ -259,18 +273,20 @@ class _Read(NamedTuple):
 
     path: Path
     recordings: Recordings
-    settings: dict                # those that followed from what was found
+    settings: dict                # those that followed from what was found, and where it is
 
 
 def _read(path: Path, wanted: _Wanted) -> _Read:
-    """Read what lies at a path, as it wants to be read."""
+    """Read what lies at a path, as it wants to be read; signal and noise from their own."""
+    if roles := wanted.roles or role_folders(path):
+        return _Read(path, load_roles(wanted.config.replace(roles)), roles)
     is_list = is_manifest(path) and not wanted.names_classes
     how = wanted.clips | ({"data.classes": "auto"} if is_list else {})
     recordings = load_recordings(path, wanted.config.replace(how), unknown_labels="skip")
     if wanted.clips and has_few_sources(recordings):
         how |= {"data.group_by": "stretch"}
         recordings = load_recordings(path, wanted.config.replace(how), unknown_labels="skip")
-    return _Read(path, recordings, how)
+    return _Read(path, recordings, how | {"data.path": Path(path).as_posix()})
 
 
 def _load(panel: DataPanel, taken: dict, converting: bool = False) -> bool:
@@ -286,7 +302,8 @@ def _load(panel: DataPanel, taken: dict, converting: bool = False) -> bool:
 
     def read():
         path = wanted.find()
-        panel.compressed, panel._converted = compressed_files(path), None
+        panel.compressed = None if wanted.roles else compressed_files(path)
+        panel._converted = None
         if converting:
             path = as_wav(path, panel.bench.folder / "converted")
             panel._converted, panel.compressed = len(panel.compressed), None
@@ -303,22 +320,26 @@ def _take(panel: DataPanel, wanted: _Wanted, found: _Read) -> None:
     """Share what was read with the other panels, say what it is, and offer what it calls for."""
     path, recordings, bench = found.path, found.recordings, panel.bench
     show_if(panel.convert_button, panel.compressed)
-    panel.columns.give(first_table(recordings), wanted.taken.get("data.columns"))
+    is_noisy = "data.signal" in found.settings
+    table = None if is_noisy else first_table(recordings)
+    panel.columns.give(table, wanted.taken.get("data.columns"))
     if not len(recordings):
         if panel.columns.known is None:
             panel.label_table.give(recordings)
         problem = next((problem["problem"] for problem in recordings.problems), "")
         panel.say("data.nothing", "error", path=path, problem=lambda: panel.in_words(problem))
         return
+    if is_noisy and panel.source.value == "simulated":
+        bench.settings["denoise.beats"] = True
     bench.settings |= {
-        "data.path": Path(path).as_posix(),
         "data.labels": wanted.labels,
         "audio.sample_rate": int(recordings.table["sample_rate"].mode()[0]),
         **found.settings,
         **(wanted.taken or channel_settings(recordings)),
     }
     _tell(panel, recordings)
-    _offer_labels(panel, recordings)
+    if not is_noisy:
+        _offer_labels(panel, recordings)
     bench.set(recordings=recordings)
     panel.show_code()
 
@@ -353,7 +374,8 @@ def _tell(panel: DataPanel, recordings: Recordings) -> None:
     )
     n_unlabelled, said = int(table["label"].isna().sum()), panel.job.said
     is_cut = "data.clip_duration" in panel.bench.settings
-    is_few = not (n_unlabelled or is_cut) and has_few_sources(recordings)
+    is_noisy = "data.signal" in panel.bench.settings      # and is cut by the training, if need be
+    is_few = not (n_unlabelled or is_cut or is_noisy) and has_few_sources(recordings)
     panel._clip = clip_to_offer(recordings) if is_few else None
     show_if(panel.cut_button, panel._clip)
     panel.words.bind(panel.cut_button, "description", "data.cut", seconds=f"{panel._clip or 0:g}")
@@ -365,6 +387,8 @@ def _tell(panel: DataPanel, recordings: Recordings) -> None:
             lines.append(words("data.converted", n=panel._converted, folder=folder))
         if panel.columns.known is not None:
             lines.append(_said_of_columns(panel, recordings))
+        if is_noisy:
+            lines.append(words("data.found.noisy"))
         if "data.group_by" in panel.bench.settings:
             lines.append(words("data.stretches"))
         if n_unlabelled:

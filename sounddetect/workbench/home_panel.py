@@ -145,7 +145,9 @@ class HomePanel(Panel):
         return self.begin(lambda: work(run), then, key)
 
     def _hand_out(self, path: Path) -> None:
-        _hand_out(self, path)
+        if hand_out(self, self.link, path):
+            size = f"{path.stat().st_size / 1e6:.1f}"
+            self.say("home.packed", "good", path=path.as_posix(), size=size)
 
     def code(self) -> str:
         folder = self.bench.run.path.as_posix() if self.bench.run is not None else "runs/NAME"
@@ -155,12 +157,6 @@ archive = pack_run(sd.Run({folder!r}), {(self.bench.folder / 'downloads').as_pos
 print(archive)"""
 
 # %% ../../nbs/11b_workbench/12_home_panel.ipynb #1b4aee9e
-def _hand_out(panel: HomePanel, path: Path) -> None:
-    if hand_out(panel, path, panel.link):
-        panel.say("home.packed", "good", path=path.as_posix(),
-                  size=f"{path.stat().st_size / 1e6:.1f}")
-
-
 def _exported(run: Run, folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"sounddetect_{run.path.resolve().name}.onnx"

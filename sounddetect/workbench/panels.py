@@ -94,8 +94,9 @@ def _escaped(text):
 
 # %% ../../nbs/11b_workbench/03_panels.ipynb #31172a6d
 # settings of what is loaded
-OF_DATA = ("data.path", "data.labels", "data.clip_duration", "data.group_by", "data.columns",
-           "audio.sample_rate", "audio.channel")
+OF_DATA = ("data.path", "data.signal", "data.noise", "data.noisy", "denoise.beats", "data.labels",
+           "data.clip_duration", "data.group_by", "data.columns", "audio.sample_rate",
+           "audio.channel")
 
 
 class Bench:
@@ -137,7 +138,9 @@ class Bench:
     @property
     def source(self) -> str:
         """Where the recordings are that were loaded, as short as it can be recognised."""
-        parts = Path(self.settings.get("data.path", "")).parts[-2:]
+        signal = self.settings.get("data.signal", "")
+        where = signal["path"] if isinstance(signal, dict) else signal
+        parts = Path(where or self.settings.get("data.path", "")).parts[-2:]
         return "/".join(part.strip("/") for part in parts)
 
     @property

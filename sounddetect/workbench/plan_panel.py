@@ -19,7 +19,7 @@ from ..data.collection.recordings import Recordings
 from ..runs.listeners import in_words
 from ..jobs.planning import Plan, plan
 from ..machine.memory_budget import memory_text
-from ..tasks.protocol import task_of
+from ..tasks.protocol import arranged, task_of
 from ..tasks.waveforms import prepare_recordings
 from ..training.trainer import Trainer
 
@@ -31,7 +31,8 @@ def measured_epoch_seconds(
     n_most: int = 64,            # recordings to make the steps with
 ) -> float:
     """Seconds that an epoch takes on this machine, from a few real steps; an estimate."""
-    split = task_of(config).split(recordings)
+    task = task_of(config)
+    split = task.split(arranged(task, recordings))
     few = prepare_recordings(split.train[:n_most], config)
     trainer = Trainer(few, few, config.replace({"training.batch_size": batch_size}))
     trainer.step.begin_epoch(config.training.learning_rate)
@@ -45,7 +46,7 @@ def measured_epoch_seconds(
     seconds(1)
     few_steps, more_steps = seconds(1), seconds(4)
     step = max(more_steps - few_steps, 0.1 * more_steps) / 3
-    n_steps = -(-len(split.train) // batch_size)
+    n_steps = -(-task.n_samples(split.train) // batch_size)
     windows = sum(
         -(-n // config.model.input_length)
         for n in split.validation.n_samples
@@ -78,7 +79,7 @@ def _widgets(panel) -> list:
     panel.bench.on("recordings", panel._loaded)
     panel.bench.on("report", panel._checked)
     panel.words.listeners.append(panel._show)
-    panel._seconds = None
+    panel._seconds, panel._usual = None, USUAL_WINDOW
     return [
         row(panel.size, panel.epochs),
         row(panel.batch, panel.window),
@@ -131,8 +132,9 @@ class PlanPanel(Panel):
         recordings = self.bench.recordings
         self.plan_button.disabled = recordings is None
         if recordings is not None:
-            self.size.disabled = not _has_size(self.bench)
-            _fit_window(self)
+            config = _automatic(self.bench)
+            self.size.disabled = not hasattr(config.model, "size")
+            _fit_window(self, config)
         self._choose()
 
     def _checked(self) -> None:
@@ -203,23 +205,29 @@ def _least(rate: int) -> float:
     return ceil(1000 * LEAST_WINDOW / rate) / 1000
 
 
-def _fit_window(panel: PlanPanel) -> None:
-    rate = panel.bench.settings.get("audio.sample_rate", 44100)
-    if panel.window.value == USUAL_WINDOW and USUAL_WINDOW * rate < LEAST_WINDOW:
-        panel.window.value = _least(rate)
+def _fit_window(panel: PlanPanel, config: Config) -> None:
+    """The usual window of the task, unless somebody has chosen another."""
+    rate, usual = panel.bench.settings.get("audio.sample_rate", 44100), USUAL_WINDOW
+    if config.task == "denoise":
+        usual = config.model.input_length / rate
+    elif USUAL_WINDOW * rate < LEAST_WINDOW:
+        usual = _least(rate)
+    if panel.window.value in (USUAL_WINDOW, panel._usual):
+        panel.window.value = panel._usual = usual
 
 
-def _has_size(bench: Bench) -> bool:
-    """Whether the model for these recordings comes in sizes."""
-    settings = {key: value for key, value in bench.overrides.items() if key != "model.size"}
-    config = Config.load(None, settings).resolve(bench.recordings, strict=False)
-    return hasattr(config.model, "size")
+def _automatic(bench: Bench) -> Config:
+    """The configuration for these recordings as if no size and no window had been chosen."""
+    settings = {key: value for key, value in bench.overrides.items()
+                if key not in ("model.size", "model.input_length")}
+    return Config.load(None, settings).resolve(bench.recordings, strict=False)
 
 # %% ../../nbs/11b_workbench/07_plan_panel.ipynb #103aae4d
 def _forecast(config: Config, recordings: Recordings) -> tuple[Plan, tuple[float, float] | None]:
     """The plan, and seconds of an epoch at the good and at the bad end."""
     config = config.resolve(recordings, strict=False)
-    task_of(config).split(recordings)                  # which refuses what a training would refuse
+    task = task_of(config)
+    task.split(arranged(task, recordings))             # which refuses what a training would refuse
     gpu = (
         torch.cuda.get_device_name()
         if torch.cuda.is_available() and config.device != "cpu"
@@ -285,7 +293,7 @@ def _judge(panel: PlanPanel, made: Plan) -> None:
         )
     else:
         panel.say(
-            "plan.fits" if _has_size(panel.bench) else "plan.normal",
+            "plan.normal" if panel.size.disabled else "plan.fits",
             "good",
             path=panel.bench.source,
         )

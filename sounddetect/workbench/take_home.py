@@ -7,6 +7,7 @@ __all__ = ['SCORE', 'SCORE_BAT', 'README', 'data_sheet', 'extra_files']
 
 # %% ../../nbs/11b_workbench/11b_take_home.ipynb #04ec2839
 import json
+from typing import Any
 
 from ..evaluation.report_texts import Phrases
 from ..html import render
@@ -39,9 +40,9 @@ def asked():
     return [chosen] if chosen else []
 
 
-def free(name):
-    """A file name that is not taken yet."""
-    names = [f"{name}.csv"] + [f"{name}-{k}.csv" for k in range(2, 1000)]
+def free(name, end=""):
+    """A name that is not taken yet."""
+    names = [f"{name}{end}"] + [f"{name}-{k}{end}" for k in range(2, 1000)]
     return next(HERE / one for one in names if not (HERE / one).exists())
 
 
@@ -49,6 +50,7 @@ def main():
     try:
         import sounddetect as sd
         from sounddetect.foreign_text import csv_text
+        from sounddetect.jobs.denoising import denoise_files
     except ImportError:
         print("SoundDetect is missing; README.txt says how to install it.")
         print("SoundDetect がインストールされていません。README.txt をご覧ください。")
@@ -57,11 +59,17 @@ def main():
     if not paths:
         return 1
     try:
-        table = sd.Detector.load(HERE / "model").predict(paths)
+        detector = sd.Detector.load(HERE / "model")
+        if detector.config.task == "denoise":
+            target = free("cleaned")
+            written = denoise_files(detector, paths, target)
+            print(f"{len(written)} -> {target}")
+            return 0
+        table = detector.predict(paths)
     except (OSError, ValueError) as error:
         print(f"error: {error}")
         return 1
-    target = free("scores")
+    target = free("scores", ".csv")
     # as a spreadsheet opens it: with a mark for UTF-8, and no cell that calculates
     target.write_text(csv_text(table, index=False), encoding="utf-8-sig", newline="")
     print(table.to_string(max_rows=40))
@@ -101,6 +109,7 @@ What it needs
 What comes out
   scores.csv, a row for each recording: its score, the decision, and whether it is
   familiar, that is, like what the detector learnt from. Earlier tables are kept.
+  From a detector that removes noise: a folder cleaned, with the recordings without it.
   In Python: sounddetect.Detector.load("model").predict("new.wav") gives the same scores.
 
 ----------------------------------------------------------------------------------
@@ -122,6 +131,7 @@ SoundDetect：検出器 {name}
 結果
   scores.csv に、録音ごとのスコア、判定、学習データとの近さを書き出します。
   以前の結果は上書きしません。
+  雑音を取り除く検出器の場合は、雑音を除いた録音を cleaned フォルダーに書き出します。
   Python では sounddetect.Detector.load("model").predict("new.wav") で同じスコアが得られます。
 '''
 
@@ -135,7 +145,8 @@ border-bottom: 1px solid #ccc; vertical-align: top} th {width: 46%; font-weight:
 <table>{% for title, value in facts %}<tr><th>{{ title }}</th><td>{{ value }}</td></tr>{% endfor %}
 </table></html>
 """
-_JUDGED = ("auc", "accuracy", "recall", "specificity", "false_alarms_per_1000")
+_JUDGED = ("auc", "accuracy", "recall", "specificity", "false_alarms_per_1000",
+           "si_sdr_improvement")
 
 
 def data_sheet(
@@ -152,12 +163,20 @@ def data_sheet(
         "network": config.model.architecture,
         "rate": f"{config.audio.sample_rate} Hz",
         "channels": columns or f"{config.audio.channel}",
-        "threshold": "" if detector.threshold is None else f"{detector.threshold:.6g}",
+        "threshold": _thresholds(detector.scores),
         "split": ", ".join(str(len(split[part])) for part in ("train", "validation", "test"))}
     shown = [(say.plain(f"sheet.{name}"), value) for name, value in facts.items() if value]
     shown += [*_judged(run, say), (say.plain("sheet.made"), f"SoundDetect {__version__}")]
     name = say.plain("title", name=run.path.resolve().name)
     return render(_SHEET, name=name, facts=shown, lang=lang)
+
+
+def _thresholds(scores: Any) -> str:
+    """Where one decides: one value, one of each class, or nothing where the highest score does."""
+    if scores.threshold is not None:
+        return f"{scores.threshold:.6g}"
+    of_classes = zip(scores.classes, getattr(scores, "thresholds", []))
+    return ", ".join(f"{name} {value:.6g}" for name, value in of_classes)
 
 
 def _judged(run: Run, say: Phrases) -> list[tuple[str, str]]:

@@ -267,6 +267,85 @@ _CHOICES = {
     ),
 }
 
+# %% ../../nbs/11b_workbench/00_texts.ipynb #4b5fea7d
+_NOISE = {
+    "data.source.roles": ("Signal and noise", "信号と雑音"),
+    "data.scene": ("What", "種類"),
+    "data.scene.machine": ("a machine, good and faulty", "正常な機械と異常のある機械"),
+    "data.scene.beats": ("heart beats, and noise of a car", "心音と車の走行雑音"),
+    "data.found.noisy": (
+        "What lies under the noise is learnt; the test is of signals and noise of its own.",
+        "雑音を取り除く検出器を学習します。評価には、学習に使わない信号と雑音を使います。",
+    ),
+    "roles.about": (
+        "To remove noise: enter a folder in the list and say by a button what it holds, or type "
+        "paths. Needed: recordings without noise, and either noise alone or noisy recordings of "
+        "the same names. A folder with signal and noise, or clean and noisy, inside can be loaded "
+        "as any other.",
+        "雑音を取り除くには、一覧でフォルダーを開き、中身に合うボタンを押すか、パスを入力してくだ"
+        "さい。必要なのは、雑音のない録音と、雑音だけの録音（または同じ名前の雑音入りの録音）です。"
+        "signal と noise、または clean と noisy "
+        "という名前のフォルダーを含むフォルダーは、通常の方法でも読み込めます。",
+    ),
+    "roles.signal": ("This is without noise", "雑音のない録音"),
+    "roles.noise": ("This is noise alone", "雑音だけの録音"),
+    "roles.noisy": ("The same, noisy", "雑音入りの録音（同名）"),
+    "roles.variable": ("Variable (MAT)", "変数名 (MAT)"),
+    "roles.channel": ("Channel, from 0", "チャンネル（0 から）"),
+    "roles.beats": (
+        "The signal is heart beats: compare the beats that are found",
+        "信号は心音です（検出した拍動も比較する）",
+    ),
+    "roles.no_signal": (
+        "Choose the recordings without noise first: they are what is learnt.",
+        "先に、雑音のない録音を選んでください。これが学習の目標になります。",
+    ),
+    "roles.no_noise": (
+        "Choose noise alone, or noisy recordings of the same names, as well.",
+        "雑音だけの録音、または同じ名前の雑音入りの録音も選んでください。",
+    ),
+    "roles.channel_wrong": (
+        "The channel is a number from 0 on, got {value}.",
+        "チャンネルは 0 以上の整数にしてください（入力値：{value}）。",
+    ),
+    "results.promise.improvement": (
+        "An improvement of SI-SDR by at least {low} dB may be promised (95 % confidence), judged "
+        "on {n} mixtures of {groups} recordings that were kept apart ({name}).",
+        "95 % の信頼度で SI-SDR が {low} dB 以上改善すると言えます。学習に使わずに取り分けた "
+        "{groups} 件の録音から作った {n} 個の混合音で評価しました（{name}）。",
+    ),
+    "results.examples": ("Mixtures", "混合音の例"),
+    "results.noisy": ("noisy", "雑音あり"),
+    "results.cleaned": ("cleaned", "除去後"),
+    "results.clean": ("clean", "雑音なし"),
+    "try.noisy": ("noisy", "雑音あり"),
+    "try.cleaned": ("cleaned", "除去後"),
+    "try.remove": ("Remove the noise", "雑音を除去する"),
+    "try.clean": ("Write all of it without noise", "すべての雑音を除去"),
+    "try.cleaning": ("Removing noise…", "雑音を除去しています…"),
+    "try.offer.noisy": (
+        "The path is that of noisy recordings. Give your own, or try these.",
+        "雑音入りの録音のパスを入れてあります。このまま試すか、"
+        "ご自分のファイルを指定してください。",
+    ),
+    "try.done.cleaned": (
+        "Cleaned by {name}: {path} (recordings: {n}). Picture and sounds are of {key}, its first "
+        "{seconds} s. The button below writes all of them without their noise.{remedy}",
+        "{path} の {n} 件を {name} で処理しました。図と音は {key} の最初の {seconds} 秒です。"
+        "下のボタンで、すべての録音から雑音を除いて書き出せます。{remedy}",
+    ),
+    "try.foreign": (
+        " Unlike anything learnt: {names}. What is left of them may be wrong.",
+        "学習したどの録音とも似ていないもの：{names}。除去の結果は当てになりません。",
+    ),
+    "try.written": (
+        "Written without noise: {n} files, in {folder}. Originals are as they were.{warned}",
+        "雑音を除いた {n} 件を {folder} に書き出しました。元の録音は変更していません。{warned}",
+    ),
+    "try.column.level": ("level", "音量"),
+    "try.column.kept": ("power kept", "残ったパワーの割合"),
+}
+
 # %% ../../nbs/11b_workbench/00_texts.ipynb #13e95c91
 _CHECK = {
     "check.title": ("Check", "データの確認"),
@@ -738,8 +817,8 @@ _WATCH = {
 _METRICS = {f"results.metric.{name}": said for name, said in METRICS.items()}
 
 TEXTS = {
-    **_COMMON, **_MACHINE, **_DATA, **_CHOICES, **_CHECK, **_PLAN, **_TRAINING, **_TRAINING_SAID,
-    **_RESULTS, **_TRY, **_WATCH, **_METRICS}
+    **_COMMON, **_MACHINE, **_DATA, **_CHOICES, **_NOISE, **_CHECK, **_PLAN, **_TRAINING,
+    **_TRAINING_SAID, **_RESULTS, **_TRY, **_WATCH, **_METRICS}
 
 # %% ../../nbs/11b_workbench/00_texts.ipynb #5e2de583
 def text(

@@ -28,7 +28,12 @@ from ..detector.detector import Detector
 from ..jobs.adapting import adapt_run
 from ..runs.run_folder import Run
 from ..signal.preparation import prepare
+from ..evaluation.denoising import SHOWN_SECONDS
 from ..tasks.familiarity import FEWEST_GOOD
+from ..tasks.waveform_results import Waveforms
+from .cleaning import HEARD, Heard, Written, heard, write_cleaned
+from .mixtures import Players
+from .roles import path_to_clean
 
 # %% ../../nbs/11b_workbench/11_try_panel.ipynb #24a69c4e
 class Tried(NamedTuple):
@@ -41,6 +46,7 @@ class Tried(NamedTuple):
     sound: bytes | None = None       # WAV
     faster: int = 1            # times that it plays faster than it was recorded
     threshold: float | None = None   # of the detector
+    heard: Heard | None = None       # before and after, where noise is removed
 
 
 def tried(
@@ -57,7 +63,7 @@ def tried(
     shown = shown_part(detector, np.asarray(waveform, np.float32), suspected, title)
     picture = picture_bytes(lambda: shown.picture, lang)
     return Tried(table, key, where, picture, wav_bytes(shown.waveform, rate), times_faster(rate),
-                 detector.threshold)
+                 detector.scores.threshold)
 
 # %% ../../nbs/11b_workbench/11_try_panel.ipynb #b91824ce
 _RECORD = """
@@ -121,6 +127,11 @@ def _widgets(panel) -> list:
     panel.adapt_button = panel.make(widgets.Button, "adapt", description="try.adapt",
                                     icon="crosshairs", width="360px", button_style="primary")
     panel.adapt_button.on_click(lambda button: panel.adapt())
+    panel.clean_button = panel.make(widgets.Button, "clean", description="try.clean",
+                                    icon="magic", width="360px", button_style="primary")
+    panel.clean_button.on_click(lambda button: panel.clean())
+    panel.link = panel.make(widgets.HTML, "link")
+    show_if(panel.clean_button, False)
     panel._shown = None
     panel.words.listeners.append(panel._show)
     show_if(panel.adapt_button, False)
@@ -128,10 +139,10 @@ def _widgets(panel) -> list:
                                    width="230px")
     panel.save_button.on_click(lambda button: panel.save())
     show_if(panel.save_button, False)
-    panel.link = panel.make(widgets.HTML, "link")
     panel.table = panel.make(widgets.HTML, "table")
     panel.picture = panel.make(widgets.Image, "picture", format="png")
     panel.player = Player(panel)
+    panel.pair = Players(panel, "heard", {name: f"try.{name}" for name in HEARD})
     panel.score_button.on_click(lambda button: panel.score())
     panel.record_button.on_click(lambda button: panel.record())
     panel.upload.observe(lambda change: panel._uploaded(), "value")
@@ -139,8 +150,9 @@ def _widgets(panel) -> list:
         panel.bench.on(name, panel._offer)
     panel.say("try.wait")
     return [row(panel.path, panel.upload), row(panel.score_button, panel.record_button),
-            panel.message, panel.adapt_button, row(panel.save_button, panel.link), panel.table,
-            panel.picture, panel.player.widget]
+            panel.message, panel.adapt_button,
+            row(panel.save_button, panel.clean_button, panel.link), panel.table, panel.picture,
+            panel.player.widget, panel.pair.widget]
 
 # %% ../../nbs/11b_workbench/11_try_panel.ipynb #3d0f59ac
 class TryPanel(Panel):
@@ -158,9 +170,13 @@ class TryPanel(Panel):
         path = next((entry["path"] for entry in run.data["sources"] if entry["key"] == source),
                     None)
         self.clear()
+        is_noisy = isinstance(run.scores, Waveforms)
+        self.words.bind(self.score_button, "description", "try.remove" if is_noisy else "try.score")
+        path = path_to_clean(run) if is_noisy else path
         is_here = path is not None and Path(path).exists()       # it may come from elsewhere
         self.path.value = Path(path).as_posix() if is_here else ""
-        self.say("try.offer" if is_here else "try.choose")
+        offer = "try.offer.noisy" if is_noisy else "try.offer"
+        self.say(offer if is_here else "try.choose")
 
     def _uploaded(self) -> None:
         files = uploaded_files(self.upload.value)
@@ -191,7 +207,7 @@ class TryPanel(Panel):
         if self._shown is not None:
             stem = Path(self._shown.where).stem or "scores"
             path = write_scores(self._shown.table, self.bench.folder / "scores", stem)
-            hand_out(self, path, self.link)
+            hand_out(self, self.link, path)
 
     def adapt(self) -> bool:
         """Adapt the detector to what was scored, all of it good; False when it cannot begin.
@@ -204,6 +220,22 @@ class TryPanel(Panel):
         path = self._shown.where
         return self.begin(lambda: _adapted(run, Path(path).expanduser(), runs), self._adapted,
                           "try.adapting")
+
+    def clean(self) -> bool:
+        """Write all that was heard without its noise; False when it cannot begin."""
+        shown, run, folder = self._shown, self.bench.run, self.bench.folder / "cleaned"
+        if run is None or shown is None:
+            return False
+        path = Path(shown.where).expanduser()
+        return self.begin(lambda: write_cleaned(run.detector, path, folder), self._written,
+                          "try.cleaning")
+
+    def _written(self, made: Written) -> None:
+        said = self.job.said
+        if hand_out(self, self.link, made.archive):
+            self.say("try.written", "warning" if said else "good", n=len(made.files),
+                     folder=made.folder.as_posix(),
+                     warned=lambda: "".join(f"\n{self.in_words(message)}" for message in said))
 
     def _adapted(self, made: tuple[Path, dict]) -> None:
         (place, about), path, said = made, self.path.value, self.job.said
@@ -220,17 +252,23 @@ class TryPanel(Panel):
 
     def clear(self) -> None:
         self._shown = None
-        self.table.value, self.picture.value, self.link.value = "", b"", ""
+        self.table.value, self.picture.value = "", b""
         show_if(self.save_button, False)
         self.player.give(None)
-        show_if(self.adapt_button, False)
+        self.pair.give({})
+        self.link.value = ""
+        for button in (self.adapt_button, self.clean_button):
+            show_if(button, False)
 
     def _scored(self, scored: Tried) -> None:
         self._shown = scored
-        show_if(self.save_button, True)
+        show_if(self.save_button, scored.heard is None)
         self._show()
         self.picture.value = scored.picture
         self.player.give(scored.sound, scored.faster)
+        if scored.heard is not None:
+            self.pair.give(scored.heard.sounds, scored.heard.faster)
+            show_if(self.clean_button, Path(scored.where).exists())
         _tell(self, scored)
         self.show_code()
 
@@ -240,8 +278,8 @@ class TryPanel(Panel):
             return
         table = self._shown.table
         headings = {name: self.words(f"try.column.{name}")
-                    for name in ("key", "anomaly_score", "decision", "label", "familiarity",
-                                 "familiar")}
+                    for name in ("key", "anomaly_score", "decision", "label", "level", "kept",
+                                 "familiarity", "familiar")}
         answers = {True: self.words("try.familiar.yes"), False: self.words("try.familiar.no")}
         shown = table.head(self.MOST_SHOWN).assign(
             key=table["key"].map(shortened), familiar=table["familiar"].map(answers.get))
@@ -250,6 +288,11 @@ class TryPanel(Panel):
     def code(self) -> str:
         folder = self.bench.run.path.as_posix() if self.bench.run is not None else "runs/NAME"
         path = self.path.value or "new_clip.wav"
+        if self._shown is not None and self._shown.heard is not None:
+            out = (self.bench.folder / "cleaned" / "files").as_posix()
+            return ("from sounddetect.jobs.denoising import denoise_files\n\n"
+                    f"detector = sd.Detector.load({folder!r})\n"
+                    f"written = denoise_files(detector, {path!r}, {out!r})\nprint(written)")
         return (f"detector = sd.Detector.load({folder!r})\n"
                 f"scores = detector.predict({path!r})\nprint(scores)")
 
@@ -261,6 +304,12 @@ def _tell(panel: TryPanel, scored: Tried) -> None:
                 name=panel.bench.run.path.name)
     foreign = [shortened(one) for one, is_known in zip(table["key"], table["familiar"])
                if is_known is not None and not is_known]
+    if scored.heard is not None:
+        names = ", ".join(foreign[:5]) + ", …" * (len(foreign) > 5)
+        panel.say("try.done.cleaned", "warning" if foreign else "good",
+                  seconds=f"{SHOWN_SECONDS:g}", **said,
+                  remedy=lambda: words("try.foreign", names=names) if foreign else "")
+        return
     if not foreign:
         panel.say("try.done", "good", **said)
         return
@@ -306,12 +355,26 @@ def _score_path(run, path: Path, lang: str) -> Tried:
                                  unknown_labels="ignore")
     key = table["key"].iloc[0]
     i, audio = recordings.table["key"].tolist().index(key), detector.config.audio
+    if isinstance(detector.scores, Waveforms):
+        rate = int(recordings.table["sample_rate"].iloc[i])
+        stop = min(round(SHOWN_SECONDS * rate), int(recordings.n_samples[i]))
+        return _cleaned(detector, table, recordings.read(i, 0, stop), rate, str(path), lang)
     waveform = prepare(recordings.read(i), int(recordings.table["sample_rate"].iloc[i]), audio)
     return tried(detector, table, waveform, str(path), lang)
 
 
+def _cleaned(detector, table: pd.DataFrame, waveform: np.ndarray, rate: int, where: str,
+             lang: str) -> Tried:
+    """The first recording before and after."""
+    key = table["key"].iloc[0]
+    made = heard(detector, waveform, rate, key, lang)
+    return Tried(table, key, where, made.picture, heard=made)
+
+
 def _score_samples(run, samples: np.ndarray, rate: int, lang: str) -> Tried:
     detector = run.detector
-    waveform = prepare(np.atleast_2d(samples), rate, detector.config.audio)
     table = detector.predict(samples, rate)
+    if isinstance(detector.scores, Waveforms):
+        return _cleaned(detector, table, np.atleast_2d(samples), rate, table["key"].iloc[0], lang)
+    waveform = prepare(np.atleast_2d(samples), rate, detector.config.audio)
     return tried(detector, table, waveform, table["key"].iloc[0], lang)

@@ -95,7 +95,7 @@ class WatchPanel(Panel):
         """Hand out all scores as CSV."""
         if self.watching is not None and len(self.watching.table):
             path = write_scores(self.watching.table, self.bench.folder / "scores", "watched")
-            hand_out(self, path, self.link)
+            hand_out(self, self.link, path)
 
     def fail(self, error: BaseException) -> None:
         """Show an error; nothing is watched any more."""

@@ -37,7 +37,7 @@ def _processes():
     return context
 
 
-def _run(path, flags, log):
+def _run(path, flags, draws, log):
     with open(log, "w", buffering=1, encoding="utf-8") as file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
@@ -46,16 +46,20 @@ def _run(path, flags, log):
         os.environ["PYTHONPATH"] = environment()["PYTHONPATH"]
         from nbdev.test import test_nb
 
+        from support.pictures import draw_nothing
+
+        if not draws:
+            draw_nothing()
         passed, _ = test_nb(path, skip_flags=LEFT_OUT, force_flags=flags, basepath=ROOT)
         file.flush()
         os._exit(0 if passed else 1)
 
 
-def run_notebook(path, flags=()):
-    """Run a notebook from top to bottom; what it said where it failed, else None."""
+def run_notebook(path, flags=(), draws=True):
+    """Run a notebook from top to bottom, each picture a dot unless it `draws`; what it said where it failed, else None."""
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder) / "log.txt"
-        process = _processes().Process(target=_run, args=(path, flags, log))
+        process = _processes().Process(target=_run, args=(path, flags, draws, log))
         process.start()
         process.join(PATIENCE)
         if process.is_alive():

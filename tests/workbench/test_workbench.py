@@ -18,7 +18,8 @@ from sounddetect.data.inspection.checking import SEVERITIES
 from sounddetect.workbench.texts import TEXTS
 
 APP = ROOT / "sounddetect" / "workbench"
-PANELS = sorted(APP.glob("*_panel.py")) + [APP / name for name in ("panels.py", "choices.py", "folder_browser.py", "live_training.py", "workbench.py", "guide.py")]
+PANELS = sorted(APP.glob("*_panel.py")) + [APP / name for name in ("panels.py", "choices.py", "folder_browser.py", "live_training.py", "workbench.py", "guide.py",
+                                                             "roles.py", "mixtures.py", "cleaning.py", "handing_out.py")]
 TINY = {"EPOCHS": 2, "SIZE": "n", "simulated": 24, "blocking": True}
 
 
@@ -121,7 +122,8 @@ def test_every_text_is_used_and_every_key_is_there():
     states = {f"train.state.{state}" for state in ("idle", "preparing", "running", "stopping", "stopped", "finished", "failed")}
     assert states | {f"check.severity.{severity}" for severity in SEVERITIES} <= set(TEXTS)
     keys = {key for path in PANELS for key in re.findall(rf'"((?:{panels})\.[a-z_.]+)"', path.read_text(encoding="utf-8"))}
-    assert keys - set(TEXTS) == {"data.cache_dir", "data.classes", "data.clip_duration", "data.columns", "data.group_by", "data.labels", "data.path", "data.skip_bad"} - set(TEXTS)  # settings
+    assert keys - set(TEXTS) == {"data.cache_dir", "data.classes", "data.clip_duration", "data.columns", "data.group_by", "data.labels", "data.noise",
+                                      "data.noisy", "data.path", "data.signal", "data.skip_bad"} - set(TEXTS)  # settings
 
 
 def test_panels_hold_no_text_of_their_own():
