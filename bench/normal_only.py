@@ -1,6 +1,6 @@
 """What is found by detectors that have seen good recordings alone, beside what each of them costs.
 
-    SOUNDDETECT_TEST_DATA=DIR python bench/normal_only.py [--only SET] [--full]
+    SOUNDDETECT_TEST_DATA=DIR python bench/normal_only.py [--only SET] [--out FILE]
 
 DIR holds bldc_motor_audio, ceiling_fan_vibration and dcase2020_modspec_features. Motors and fan go the whole way, from recordings through a
 training with default settings to predictions; the feature matrices of DCASE 2020 go through the estimators alone. Simulated DCASE data need no DIR.
@@ -137,38 +137,50 @@ def fan(data, folder):
             yield from together(f"fan {name}, {n} good", found, truth, np.arange(len(truth)))
 
 
-def simulated(_, folder, full=False):
+def simulated(_, folder, out=None):
     """Simulated sets as in DCASE Task 2, plain faults and hard ones: a detector for each machine type, that of conditions for both together.
 
-    Networks have 10 epochs and one seed, in full 50 and three.
+    What `out` (CSV) holds already is not measured again.
     """
-    for level, name in ((0, "plain"), (HARD_LEVEL, "hard")):
-        rows = []
-        for seed in range(3 if full else 1):
-            place = f"{folder}/{name}{seed}"
-            sd.simulate(place, 320, seed=seed, form="dcase", sample_rate=16000, fault_level=level)
-            everything = sd.load_recordings(place, cache_dir=f"{folder}/cache")
-            kinds = everything.table["machine_type"]
-            parts = [everything[(kinds == kind).to_numpy()] for kind in sorted(set(kinds))]
-            for method in (*ESTIMATORS, *NETWORKS):
+    names = [(level, kind, seed) for level, kind in ((0, "plain"), (HARD_LEVEL, "hard")) for seed in range(3)]
+    done = pd.read_csv(out) if out and Path(out).exists() else pd.DataFrame(columns=["set", "method", "seed"])
+    for level, name, seed in names:
+        here = set(done[(done["set"] == name) & (done["seed"] == seed)]["method"])
+        missing = [method for method in (*ESTIMATORS, *NETWORKS) if method not in here]
+        if not missing:
+            continue
+        place = f"{folder}/{name}{seed}"
+        sd.simulate(place, 320, seed=seed, form="dcase", sample_rate=16000, fault_level=level)
+        everything = sd.load_recordings(place, cache_dir=f"{folder}/cache")
+        kinds = everything.table["machine_type"]
+        parts = [everything[(kinds == kind).to_numpy()] for kind in sorted(set(kinds))]
+        for methods in (ESTIMATORS, *zip(NETWORKS)):
+            rows = []
+            for method in methods if set(methods) & set(missing) else ():
                 own = [everything] if method == "condition_classifier" else parts
-                rows += [{"method": method, "seed": seed} | one for part in own for one in of_ids(part, method, seed, folder, full)]
-            rows += together_by_id(rows, seed)
-        table = pd.DataFrame(rows)
-        for method, part in table.groupby("method", sort=False):
-            of_id = part.groupby("id")["auc"].mean()
+                rows += [{"method": method} | one for part in own for one in of_ids(part, method, seed, folder)]
+            if methods == ESTIMATORS and rows:
+                rows += together_by_id(rows)
+            kept = pd.DataFrame([{"set": name, "seed": seed} | row for row in rows]).drop(columns=["scores", "good", "truth"], errors="ignore")
+            done = pd.concat([one for one in (done, kept) if len(one)], ignore_index=True)
+            if out:
+                done.to_csv(out, index=False)
+    order = [*ESTIMATORS, "all four, mean", "all four, minimum", *NETWORKS]
+    for name in dict.fromkeys(name for _, name, _ in names):
+        for method in order:
+            part = done[(done["set"] == name) & (done["method"] == method)]
+            of_id, of_seed = part.groupby("id")["auc"].mean(), part.groupby("seed")["auc"].mean()
             costs = {key: f"{part[key].mean():.1f}" for key in ("fit (s)", "model (MB)", "ms a recording") if part[key].notna().all()}
-            yield {"set": f"simulated DCASE, {name}", "method": method, "auc": f"{of_id.mean():.3f}", "p_auc": f"{part['p_auc'].mean():.3f}",
-                   "worst id": f"{of_id.min():.3f}"} | {key: f"{value:.3f}" for key, value in of_id.items()} | costs
+            yield {"set": f"simulated DCASE, {name}", "method": method, "auc": f"{of_seed.mean():.3f} ({of_seed.min():.3f} to {of_seed.max():.3f})",
+                   "p_auc": f"{part['p_auc'].mean():.3f}"} | {key: f"{value:.3f}" for key, value in of_id.items()} | costs
 
 
-def of_ids(recordings, method, seed, folder, full):
+def of_ids(recordings, method, seed, folder):
     """A detector learnt from the training part of a set, judged on each id of its test part."""
     is_test = (recordings.table["subset"] == "test").to_numpy()
     learnt, tested = recordings[~is_test], recordings[is_test]
-    few = {} if full or method not in NETWORKS else {"training.epochs": 10}
     config = sd.Config.load(None, {"task": "anomaly", "model.architecture": method, "seed": seed, "data.test_split": 0, "output.dir": f"{folder}/runs",
-                                   "data.cache_dir": f"{folder}/cache"} | NETWORKS.get(method, {}) | few)
+                                   "data.cache_dir": f"{folder}/cache"} | NETWORKS.get(method, {}))
     started = time.process_time()
     run = sd.train(config, learnt, progress=False)
     fitted, detector, started = time.process_time() - started, run.detector, time.process_time()
@@ -183,15 +195,14 @@ def of_ids(recordings, method, seed, folder, full):
                "fit (s)": fitted, "model (MB)": size, "ms a recording": 1000 * predicted, "scores": scores[own], "good": good, "truth": truth[own]}
 
 
-def together_by_id(rows, seed):
+def together_by_id(rows):
     """Rows of the four estimators put together without labels, id by id."""
     for each in sorted({row["id"] for row in rows}):
-        of = {row["method"]: row for row in rows if row["id"] == each and row["seed"] == seed and row["method"] in ESTIMATORS}
+        of = {row["method"]: row for row in rows if row["id"] == each}
         truth = next(iter(of.values()))["truth"]
         for how in ("mean", "minimum"):
             score = fused({m: row["scores"] for m, row in of.items()}, {m: row["good"] for m, row in of.items()}, how)
-            yield {"method": f"all four, {how}", "seed": seed, "id": each, "auc": area_under_roc(truth, score),
-                   "p_auc": area_under_roc(truth, score, max_fpr=0.1)}
+            yield {"method": f"all four, {how}", "id": each, "auc": area_under_roc(truth, score), "p_auc": area_under_roc(truth, score, max_fpr=0.1)}
 
 
 def dcase(data, folder):
@@ -227,13 +238,13 @@ SETS = {"motors": motors, "fan": fan, "dcase": dcase, "simulated": simulated}
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", choices=SETS)
-    parser.add_argument("--full", action="store_true", help="networks on simulated sets with all epochs and three seeds")
+    parser.add_argument("--out", help="CSV of what was measured on simulated sets, written as it goes, and continued")
     arguments = parser.parse_args()
     data = os.environ.get("SOUNDDETECT_TEST_DATA") or arguments.only == "simulated" or sys.exit("set SOUNDDETECT_TEST_DATA to the folder with the recorded data")
     warnings.simplefilter("ignore", UserWarning)
     torch.set_num_threads(1)
     for which in [arguments.only] if arguments.only else SETS:
         with tempfile.TemporaryDirectory() as folder:
-            table = pd.DataFrame(list(SETS[which](data, folder, *([True] if arguments.full and which == "simulated" else []))))
+            table = pd.DataFrame(list(SETS[which](data, folder, *([arguments.out] if which == "simulated" else []))))
         print(table.fillna("").set_index(["set", "method"]).to_string(), end="\n\n", flush=True)
     print(f"{time.process_time():.0f} s of one core, {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3:.0f} MB at most")

@@ -82,6 +82,7 @@ SLOW = {
     "jobs/test_interruptions.py",
     "jobs/test_kills.py",
     "jobs/test_object_storage.py",
+    "jobs/test_ray_cluster.py",
     "jobs/test_recorded.py",
     "jobs/test_shared_search.py",
     "service/test_page.py",

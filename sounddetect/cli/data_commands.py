@@ -93,15 +93,18 @@ def explore(
     set: SetOption = None,
     out: Annotated[Path, typer.Option(help="HTML page to write")] = Path("explored.html"),
     kinds: Annotated[int, typer.Option(help="machines or conditions to show, at most")] = 6,
+    lang: Annotated[str, typer.Option(help="language of the page, en or ja")] = "en",
 ) -> None:
     """Show what recordings look and sound like, on one page."""
     from sounddetect import Config, load_recordings
     from sounddetect import explore as look
+    from sounddetect.languages import check_language
 
+    check_language(lang)
     settings = Config.load(config, settings_of(set, paths))
     exploration = look(load_recordings(paths, settings, unknown_labels="ignore"), kinds)
     print(exploration)
-    print(f"page: {exploration.save(out)}")
+    print(f"page: {exploration.save(out, lang)}")
 
 # %% ../../nbs/11a_cli/01_data_commands.ipynb #2f200113
 @app.command()

@@ -125,6 +125,7 @@ def train(
     """Train a detector and evaluate it on unseen recordings."""
     from sounddetect import Config
     from sounddetect.jobs import training_runs
+    from sounddetect.machine.processes import begun_again
 
     if per is not None:
         if resume:
@@ -132,7 +133,10 @@ def train(
         return _train_each(Config.load(config, settings_of(set, paths, skip_bad)), per, run, engine)
     if engine != "local":
         raise typer.BadParameter("--engine is for the many trainings of --per: leave it out")
-    if resume:
+    if begun_again() and run is None:
+        raise typer.BadParameter("torchrun has started this training again, and without --run it "
+                                 "does not know which run it was: give --run with --max-restarts")
+    if resume or begun_again() and run is not None and (run / "data.json").exists():
         stopped = _stopped_run(run, config, paths, skip_bad, set or [])
         return _report(
             _fitted(lambda: training_runs.resume(stopped, overrides_of(set or [])), stopped))

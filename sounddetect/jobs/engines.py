@@ -73,7 +73,8 @@ def _first_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
-def _in_worker(ray, function: Callable, task: list, folder: str, n_threads: int) -> tuple[Any, set]:
+def _in_worker(ray, function: Callable, task: bytes, folder: str, n_threads: int
+               ) -> tuple[Any, set]:
     """A task in a worker: its result, and what it warned of."""
     try:
         os.chdir(folder)
@@ -83,7 +84,7 @@ def _in_worker(ray, function: Callable, task: list, folder: str, n_threads: int)
     torch.set_num_threads(n_threads)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
-        result = function(**ray.get(task[0]))           # not before: its paths may be relative
+        result = function(**ray.cloudpickle.loads(task))    # here: its paths may be relative
     return result, {str(one.message) for one in caught if one.category is UserWarning}
 
 
@@ -194,7 +195,7 @@ class OnRay:
         try:
             while True:
                 for number, task in self._as_fits(left, waiting):
-                    given = [ray.put(task)]
+                    given = ray.cloudpickle.dumps(task)
                     waiting[work.remote(ray, function, given, os.getcwd(), self.n_threads)] = number
                 if not waiting:
                     return
@@ -310,6 +311,7 @@ def _connected(ray: Any, name: str) -> Iterator[None]:
                      logging_level=logging.ERROR)
         else:
             _reach(name)
+            logging.getLogger("ray").setLevel(logging.ERROR)
             Patient(_CLUSTER_SECONDS)(ray.init, name)
     except ValueError:
         raise

@@ -18,8 +18,6 @@ from .style import JAPANESE_FONTS, Picture, font_families
 WORDS = {
     "no alarm": "アラームなし",
     "alarm": "アラーム",
-    "threshold": "しきい値",
-    "score": "スコア",
     "time of the recording": "録音の時刻",
     "loss": "損失",
     "training": "学習",
@@ -126,6 +124,17 @@ WORDS = {
     "signal-to-noise ratio of the mixture (dB)": "混合音の SN 比 (dB)",
     "improvement (dB)": "改善量 (dB)",
     "{} in {} at {} dB": "{} ＋ {}（SN 比 {} dB）",
+    "no label": "ラベルなし",
+    "the first {}, {} more in the table": "最初の {} 種類（ほか {} 種類は表に記載）",
+    "score": "スコア",
+    "recording": "録音",
+    "sum of rises": "上昇の累積",
+    "judged good": "正常と判定",
+    "judged bad": "異常と判定",
+    "threshold": "しきい値",
+    "taken for good": "正常とみなした範囲",
+    "change": "変化点",
+    "noticed": "検知",
 }
 
 

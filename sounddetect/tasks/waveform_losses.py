@@ -57,7 +57,8 @@ def smooth_l1(settings: SmoothL1Settings) -> Loss:
     return _by_sample(settings, distance)
 
 # %% ../../nbs/05_tasks/05_waveform_losses.ipynb #93691e67
-_FLOOR = 1e-4  # of powers, as a fraction of that of the target: no ratio counts beyond 40 dB
+# fractions of the power of the output: no ratio counts beyond 40 dB, and none below -20 dB
+_HIGHEST, _LOWEST, _NOTHING = 1e-4, 1e-2, 1e-8
 
 
 def si_sdr(settings: LossSettings) -> Loss:
@@ -67,8 +68,10 @@ def si_sdr(settings: LossSettings) -> Loss:
         output, target = (x.float() - x.float().mean(-1, keepdim=True) for x in (output, target))
         power = target.square().sum(-1, keepdim=True) + 1e-8
         wanted = (output * target).sum(-1, keepdim=True) / power * target
-        rest = (output - wanted).square().sum(-1) + _FLOOR * wanted.square().sum(-1) + 1e-8
-        return 10 * (rest.log10() - (wanted.square().sum(-1) + 1e-8).log10()).mean(-1)
+        whole = output.square().sum(-1) + _NOTHING
+        rest = (output - wanted).square().sum(-1) + _NOTHING
+        found = wanted.square().sum(-1) + _LOWEST * whole
+        return 10 * ((rest + _HIGHEST * whole).log10() - found.log10()).mean(-1)
 
     return loss
 

@@ -18,8 +18,9 @@ from .texts import TEXTS
 
 # %% ../../nbs/11b_workbench/12b_guide.ipynb #800e9b90
 # what makes panels useful: a name in the bench, and names of panels
-OPENS = {"recordings": ("check", "plan", "train"), "run": ("train", "results", "try", "home", "watch"),
-         "opened": ("train", "results", "try", "home", "watch")}
+OPENS = {"recordings": ("check", "explore", "plan", "train"),
+         "run": ("train", "results", "try", "trend", "home", "watch")}
+OPENS["opened"] = OPENS["run"]
 _SENTENCE = '<div class="sd-facts" style="color: {{ color }}"><b>{{ said }}</b></div>'
 
 
@@ -36,8 +37,8 @@ class Guide:
         self._waiting = {name for names in OPENS.values() for name in names if name in panels}
         for name in self._waiting:
             panels[name].fold(True, waits=True)
-            if not panels[name].message.value:           # what is grey says why
-                panels[name].say(f"{name}.load_first")
+            if not panels[name].message.value and f"{name}.load_first" in TEXTS:
+                panels[name].say(f"{name}.load_first")   # what is grey says why
         for news, names in OPENS.items():
             bench.on(news, partial(self._open, news, names))
         self.line = without_null(widgets.HTML())
@@ -68,8 +69,8 @@ class Guide:
             self._waiting.discard(name)
             panel = self.panels[name]
             panel.fold(False)
-            why = TEXTS.get(f"{name}.load_first")
-            if why and panel.message.value == message_html(panel.words(f"{name}.load_first")):
+            why = f"{name}.load_first"
+            if why in TEXTS and panel.message.value == message_html(panel.words(why)):
                 panel.hush()
 
     def show(self, turn: str) -> None:

@@ -225,7 +225,8 @@ def picture_bytes(draw: Callable[[], Picture], lang: str = "en", dpi: int = 80) 
 
 # %% ../../nbs/11b_workbench/03_panels.ipynb #c8971faf
 _TITLE = """
-<style>{{ style }}</style><div class="sd-title"><b>{{ step }}</b>{{ text }}</div>
+<style>{{ style }}</style>
+<div class="sd-title">{% if step == step | int %}<b>{{ step }}</b>{% endif %}{{ text }}</div>
 """
 
 
@@ -248,7 +249,7 @@ class Panel:
     """Base of all panels: heading, message, code, and one job at a time."""
 
     name = ""                # of the panel, in CSS classes and keys of texts
-    step = 0                 # number in the heading
+    step = 0.0               # number in the heading; between two of them, there is none
 
     def __init__(self, bench: Bench):
         self.bench, self.words = bench, bench.words

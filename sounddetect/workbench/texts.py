@@ -391,6 +391,36 @@ _CHECK = {
     "check.column.consequence": ("consequence", "影響"),
     "check.column.remedy": ("remedy", "対処"),
 }
+_EXPLORE = {
+    "explore.title": ("Look and listen (optional)", "録音を見る・聞く（任意）"),
+    "explore.about": (
+        "How many recordings of each kind there are, how their spectra differ, and what an "
+        "example of each label looks and sounds like.",
+        "種類ごとの録音数とスペクトルの違い、ラベルごとの例の波形と音を確認できます。",
+    ),
+    "explore.run": ("Explore", "録音を調べる"),
+    "explore.save": ("Save as a page", "1 ページに保存"),
+    "explore.kind": ("Kind", "種類"),
+    "explore.example": ("Listen to", "再生する録音"),
+    "explore.ready": (
+        "Click to see them; all are read for it.",
+        "ボタンを押すと、すべての録音を読み込んで調べます。",
+    ),
+    "explore.looking": ("Reading all recordings…", "すべての録音を読み込んでいます…"),
+    "explore.saving": ("Saving…", "保存しています…"),
+    "explore.found": (
+        "Recordings: {n}, of {n_kinds} kinds. Most have {rate} Hz and {seconds} s.{rest}",
+        "録音 {n} 件、{n_kinds} 種類です。多くは {rate} Hz、{seconds} 秒です。{rest}",
+    ),
+    "explore.differ": (
+        " Of these, {n} differ, such as {key}: see the table.",
+        "これと異なる録音が {n} 件あります（{key} など）。下の表をご覧ください。",
+    ),
+    "explore.hidden": (
+        " {n} more kinds are counted, but not shown below.",
+        "ほかに {n} 種類あり、件数だけを示します。",
+    ),
+}
 
 # %% ../../nbs/11b_workbench/00_texts.ipynb #6e6d7337
 _PLAN = {
@@ -814,11 +844,42 @@ _WATCH = {
     "watch.column.decision": ("decision", "判定"),
 }
 
+# %% ../../nbs/11b_workbench/00_texts.ipynb #94dd2e5a
+_TREND = {
+    "trend.title": ("Over time (optional)", "時間変化を見る（任意）"),
+    "trend.about": (
+        "Score one machine over time, in order of the names of its recordings or of the times of "
+        "a manifest, and see since when the scores rise.",
+        "1 台の機械の録音を時刻順（マニフェストの時刻またはファイル名の順）に判定し、"
+        "異常スコアがいつから上昇しているかを調べます。",
+    ),
+    "trend.path": ("File or folder", "ファイル／フォルダー"),
+    "trend.good": ("First good (0: auto)", "最初の正常な件数"),
+    "trend.run": ("Look over time", "時間変化を調べる"),
+    "trend.save": ("Scores as a table", "スコアを表で保存"),
+    "trend.saving": ("Saving…", "保存しています…"),
+    "trend.ready": (
+        "Give a folder with recordings of one machine over time.",
+        "1 台の機械を継続的に録音したフォルダーを指定してください。正常な件数が 0 "
+        "の場合は、最初の 5 分の 1 を正常とみなします。",
+    ),
+    "trend.calm": (
+        "No change in {n} recordings, compared with the first {n_good}.",
+        "{n} 件の録音に変化は見られません（最初の {n_good} 件との比較）。",
+    ),
+    "trend.rise": (
+        "The scores rise from recording {began} of {n} on ({key}), which was noticed at recording "
+        "{noticed} ({key_noticed}). Judged bad before: {before}, since: {since}.",
+        "{n} 件のうち {began} 件目（{key}）から異常スコアが上昇し、{noticed} 件目（{key_noticed}）"
+        "で検知しました。異常と判定した割合：上昇前 {before}、上昇後 {since}。",
+    ),
+}
+
 _METRICS = {f"results.metric.{name}": said for name, said in METRICS.items()}
 
 TEXTS = {
-    **_COMMON, **_MACHINE, **_DATA, **_CHOICES, **_NOISE, **_CHECK, **_PLAN, **_TRAINING,
-    **_TRAINING_SAID, **_RESULTS, **_TRY, **_WATCH, **_METRICS}
+    **_COMMON, **_MACHINE, **_DATA, **_CHOICES, **_NOISE, **_CHECK, **_EXPLORE, **_PLAN,
+    **_TRAINING, **_TRAINING_SAID, **_RESULTS, **_TRY, **_TREND, **_WATCH, **_METRICS}
 
 # %% ../../nbs/11b_workbench/00_texts.ipynb #5e2de583
 def text(
@@ -1082,6 +1143,20 @@ _REFUSALS = {
     "more, or cut it into clips by data.clip_duration and data.group_by: stretch":
         "正常な録音が 1 件しかなく、正常どうしの違いがわかりません：10 件以上録音するか、ステップ "
         "3 の「分割の長さ」で短く分けてください",
+    "a trend needs a detector with one score and a threshold, and this one has none: train it on "
+    "good and bad recordings, or on good ones alone":
+        "時間変化を調べるには、スコアが 1 つでしきい値のある検出器が必要です。正常と異常の録音、"
+        "または正常な録音だけで学習した検出器を使ってください",
+    "a trend needs more than {0} recordings, got {1}; with fewer, say how many of the first are "
+    "good: n_good (--good)":
+        "時間変化を調べるには {0} 件より多い録音が必要です（現在 {1} 件）。少ない場合は、"
+        "「最初の正常な件数」を指定してください",
+    "to see a change, 5 good values or more are needed and others behind them, got {0} of {1}":
+        "変化を調べるには、最初の正常な録音が 5 件以上と、それに続く録音が必要です"
+        "（全 {1} 件、正常 {0} 件）",
+    "{0}: its time {1}, got {2}; write times as 2026-01-31 14:05:00, or leave the column time out":
+        "{0}：時刻を正しく読み取れません（値 {2}）。2026-01-31 14:05:00 の形で記入するか、列 time "
+        "を省いてください",
     "no recording is good, and from good ones alone is learnt what is usual: record some, or say "
     "which labels mean good, such as data.labels: {fine: OK}":
         "正常な録音がありません。正常な音は正常な録音だけから学習します：録音を追加するか、"
@@ -1198,6 +1273,10 @@ _BY_MOUSE = {
     "more, or cut it into clips by data.clip_duration and data.group_by: stretch":
         "only one recording is good, and one does not tell how much good ones differ: record ten "
         "or more, or cut it by “Cut into clips” in step 3",
+    "a trend needs more than {0} recordings, got {1}; with fewer, say how many of the first are "
+    "good: n_good (--good)":
+        "more than {0} recordings are needed, got {1}; with fewer, say in “First good” how many of "
+        "the first are good",
     "no recording is good, and from good ones alone is learnt what is usual: record some, or say "
     "which labels mean good, such as data.labels: {fine: OK}":
         "no recording is good, and from good ones alone is learnt what is usual: record some, or "

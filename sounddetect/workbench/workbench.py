@@ -15,6 +15,7 @@ from markupsafe import Markup
 from .check_panel import CheckPanel
 from .colab import last_run, mount_drive
 from .data_panel import DataPanel
+from .explore_panel import ExplorePanel
 from .guide import Guide
 from .home_panel import HomePanel
 from .machine_panel import MachinePanel
@@ -24,6 +25,7 @@ from .plan_panel import PlanPanel
 from .results_panel import ResultsPanel
 from ..languages import LANGUAGE_NAMES
 from .train_panel import TrainPanel
+from .trend_panel import TrendPanel
 from .try_panel import TryPanel
 from .watch_panel import WatchPanel
 
@@ -35,9 +37,11 @@ PANELS = {
         DataPanel,
         PlanPanel,
         CheckPanel,
+        ExplorePanel,
         TrainPanel,
         ResultsPanel,
         TryPanel,
+        TrendPanel,
         HomePanel,
         WatchPanel,
     )
@@ -47,8 +51,8 @@ PANELS = {
 class Workbench:
     """Widgets that lead from recordings to a detector; shows itself in a notebook or a web page.
 
-    Each panel is an attribute, and can be shown alone: `machine`, `data`, `check`, `plan`, `train`,
-    `results`, `try_it`, `home` and `watch`.
+    Each panel is an attribute, and can be shown alone: `machine`, `data`, `check`, `explore`,
+    `plan`, `train`, `results`, `try_it`, `trend`, `home` and `watch`.
 
     Args:
         lang: `en` or `ja`; there is a switch as well.
@@ -99,8 +103,8 @@ class Workbench:
         """A panel for a cell of its own.
 
         Args:
-            name: `machine`, `data`, `check`, `plan`, `train`, `results`, `try`, `home` or
-                `watch`.
+            name: `machine`, `data`, `check`, `explore`, `plan`, `train`, `results`, `try`, `trend`,
+                `home` or `watch`.
             **values: what the panel begins with: `path` or `count` (of simulated recordings) for
                 `data`, `size` and `epochs` for `plan`, `start` (False: wait for the button) for
                 `train`; none for the others.

@@ -5,12 +5,14 @@ import os
 import random
 import shutil
 import signal
+import socket
 import sys
 import time
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import psutil
 import pytest
 import torch
 from safetensors.numpy import load_file
@@ -145,13 +147,53 @@ def test_killed_in_a_fold_it_ends_with_the_same_bits(tmp_path, monkeypatch, kind
     assert Path("killed/predictions.csv").read_bytes() == Path("whole/predictions.csv").read_bytes()
 
 
+TORCHRUN = [sys.executable, "-m", "torch.distributed.run"]
+
+
+@pytest.mark.skipif(N_KILLS <= 3, reason="four processes that import PyTorch, some of them twice: make nightly")
+@pytest.mark.parametrize("dies", ["process", "machine"])
+def test_two_machines_of_which_one_dies(whole, dies):
+    """With all processes begun again, equal bit for bit; with those of one machine alone, up to rounding."""
+    folder, _ = whole
+    short = [*SETTINGS, "--set", "training.epochs=12", "--set", "training.batch_size=4"]
+    words = ["-m", "--", "sounddetect", "train", "data", *short, "--set", "model.size=null", "--set", "model.fully_connected=[{units: 8, dropout: 0}]"]
+    if not (folder / "undisturbed").exists():
+        done = run_in(folder, *TORCHRUN, "--standalone", "--nproc_per_node=2", *words, "--run", "undisturbed")
+        assert done.returncode == 0, done.stderr
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    run = folder / f"elastic-{dies}"
+    several = ["--nnodes=1:2", "--nproc_per_node=1", "--max-restarts=3", "--rdzv-backend=c10d", f"--rdzv-endpoint=127.0.0.1:{port}", "--rdzv-id=test"]
+    if dies == "process":
+        several[0] = "--nnodes=2"
+    ends = [start(folder, *TORCHRUN, *several, f"--rdzv-conf=is_host={k}", *words, "--run", run.name) for k in (1, 0)]
+    while not (run / "results.csv").exists():
+        assert ends[0].poll() is None, ends[0].communicate()
+        time.sleep(0.01)
+    agent = psutil.Process(ends[1].pid)
+    for process in [*agent.children(recursive=True), *([agent] if dies == "machine" else [])]:
+        process.kill()
+    out, err = ends[0].communicate()
+    ends[1].communicate()
+    assert ends[0].returncode == 0, err
+    events = [json.loads(line)["event"] for line in (run / "events.jsonl").read_text().splitlines()]
+    assert events.count("start") == 2, "the training was begun again"
+    assert f"run: {run.name}" in out
+    if dies == "process":
+        assert outcome(run) == outcome(folder / "undisturbed")
+    else:
+        one, two = (pd.read_csv(path / "results.csv").drop(columns=MACHINE_COLUMNS, errors="ignore") for path in (run, folder / "undisturbed"))
+        pd.testing.assert_frame_equal(one, two, rtol=1e-4)
+
+
 def test_two_processes_train_as_one(whole):
     folder, _ = whole
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", "-m", "--", "sounddetect"]
-    sgd = [*SETTINGS, "--set", "training.optimizer=sgd", "--set", "training.epochs=3", "--set", "training.batch_size=4"]
+    torchrun = [*TORCHRUN, "--standalone", "--nproc_per_node=2", "-m", "--", "sounddetect"]
+    short = [*SETTINGS, "--set", "training.epochs=3", "--set", "training.batch_size=4"]
     plain = ["--set", "model.size=null", "--set", "model.fully_connected=[{units: 8, dropout: 0}]"]
-    alone = run_command(folder, "train", "data", "--run", "alone", *sgd, *plain)
-    both = run_in(folder, *torchrun, "train", "data", "--run", "both", *sgd, *plain)
+    alone = run_command(folder, "train", "data", "--run", "alone", *short, *plain)
+    both = run_in(folder, *torchrun, "train", "data", "--run", "both", *short, *plain)
     assert alone.returncode == 0 and both.returncode == 0, both.stderr
     assert both.stdout.count("run: both") == 1
     one, two = (pd.read_csv(folder / run / "results.csv").drop(columns=MACHINE_COLUMNS, errors="ignore") for run in ("alone", "both"))

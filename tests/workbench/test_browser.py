@@ -100,6 +100,23 @@ def test_recordings_are_chosen_and_checked(page, front):
     assert "sd-error" not in page.widget("plan-message").inner_html()
 
 
+def test_recordings_are_looked_at_and_listened_to(page, front):
+    if front.kind != "classic":
+        pytest.skip("widgets are the same everywhere, and Colab's versions are the older ones")
+    page.click("explore-run")
+    page.wait("explore-message", "sd-(good|warning|error)")
+    for picture in ("counts", "spectra", "looks"):
+        page.tab.wait_for_function(
+            "name => document.querySelector('.sd-explore-' + name).naturalWidth > 200", arg=picture)
+    page.tab.wait_for_selector("audio.sd-explore-player, .sd-explore-player audio", state="attached")
+    page.click("explore-save")
+    link = page.tab.wait_for_selector(".sd-explore-link a[download]")
+    page.screenshot(f"{front.kind}_explore", "explore")
+    with page.tab.expect_download() as caught:
+        link.click()
+    assert f'<html lang="{front.lang}"' in caught.value.path().read_text(encoding="utf-8")
+
+
 def test_a_dialog_over_the_page_is_closed_and_part_of_the_message(page, front):
     """Another program's question, such as for a connection that was lost for a moment, is not what is tested here."""
     if front.kind != "lab":
@@ -171,7 +188,7 @@ def test_a_file_is_tried(page, front):
 
 
 def test_every_word_follows_the_language(page, front):
-    panels = ["data", "check", "plan", "train", "results", "try", "home"]
+    panels = ["data", "check", "explore", "plan", "train", "results", "try", "trend", "home"]
     for lang in ("en", "ja", front.lang):
         page.press("lang", ("en", "ja").index(lang))
         page.tab.wait_for_function(
@@ -254,7 +271,7 @@ def test_the_driver_notebook_needs_one_click_until_the_download(chrome, front):
     page.close()
 
 
-def test_only_good_recordings_lead_to_a_detector(page, front):
+def test_only_good_recordings_lead_to_a_detector(page, front, tmp_path):
     """Nobody has recorded a fault yet: from a folder without labels to the archive, by mouse."""
     if front.kind != "lab":
         pytest.skip("widgets are the same everywhere, and this takes a while")
@@ -281,10 +298,28 @@ def test_only_good_recordings_lead_to_a_detector(page, front):
     page.screenshot("lab_good_try", "try")
     alarms, of_all = map(int, re.search(r"(\d+) of (\d+)$", page.text("results-effect").strip()).groups())
     assert alarms < of_all, "the slider is not at the threshold"
+    page.fill("trend-path", "new_pump")
+    page.click("trend-run")
+    page.wait("trend-message", "sd-(good|warning|error)")
+    page.tab.wait_for_function("() => document.querySelector('.sd-trend-picture').naturalWidth > 300")
+    page.screenshot("lab_good_trend", "trend")
     page.click("home-download")
-    page.tab.wait_for_selector(".sd-home-link a[download]")
+    link = page.tab.wait_for_selector(".sd-home-link a[download]")
     page.screenshot("lab_good_home", "home")
-    for panel in ("data", "check", "plan", "train", "results", "try", "home"):
+    with page.tab.expect_download() as caught:
+        link.click()
+    with zipfile.ZipFile(caught.value.path()) as content:
+        content.extractall(tmp_path)
+    (home,) = tmp_path.iterdir()
+    assert {"README.txt", "score.py", "data_sheet.html", "report.html"} <= {path.name for path in home.iterdir()}
+    deployed = sd.Detector.load(home)
+    at_home, here = (one.predict(front.folder / "new_pump") for one in (deployed, sd.Detector.load(runs(front)[-1])))
+    np.testing.assert_allclose(at_home["anomaly_score"], here["anomaly_score"], atol=1e-5)
+    assert at_home["decision"].eq("OK").mean() > 0.8 and at_home["familiar"].mean() > 0.8
+    rng = np.random.default_rng(1)
+    knocking = noise[0] + 3 * (np.arange(4000) % 400 < 8) * rng.standard_normal(4000)
+    assert deployed.predict(knocking.astype(np.float32), RATE)["decision"].tolist() == ["NG"]
+    for panel in ("data", "check", "explore", "plan", "train", "results", "try", "trend", "home"):
         assert "sd-error" not in page.widget(f"{panel}-message").inner_html(), page.text(f"{panel}-message")
 
 
