@@ -25,12 +25,12 @@ class FolderBrowser:
         self.path: Path | None = None
         self.where = panel.make(widgets.HTML, f"{name}-where")
         self.list = panel.make(widgets.Select, name, description="data.browse", rows=7)
-        self.list.observe(lambda change: self._enter(change["new"]), "value")
+        self.list.observe(self._chosen, "value")
         self.widget = widgets.VBox([self.list, self.where])
 
-    def _enter(self, path: str | None) -> None:
-        if path is not None:
-            self.go(path)
+    def _chosen(self, change):
+        if change["new"] is not None:
+            self.go(change["new"])
 
     def go(self, path: str | Path) -> None:
         """Enter a folder; one that cannot be read is named, and one stays where one was."""
