@@ -269,7 +269,7 @@ class TryPanel(Panel):
                                  "familiarity", "familiar")}
         answers = {True: self.words("try.familiar.yes"), False: self.words("try.familiar.no")}
         shown = table.head(self.MOST_SHOWN).assign(
-            key=table["key"].map(shortened), familiar=table["familiar"].map(answers.get))
+            key=table["key"].map(shortened), familiar=[answers.get(known, "–") for known in table["familiar"]])
         self.table.value = html_table(shown.rename(columns=headings))
 
     def code(self) -> str:
