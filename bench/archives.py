@@ -1,12 +1,13 @@
 """What it costs to score an archive: per file, beside `predict` on the same folder, and per file of a listing; and by workers of Ray.
 
-    python bench/archives.py [--files 2000] [--listed 1000000] [--workers 1 2]
+    python bench/archives.py [--files 2000] [--listed 1000000] [--workers 1 2] [--shard 256]
 
 Files are a second of a simulated machine at 16 kHz, in folders by day; the detector is the default for good recordings alone. Both ways
 take turns three times, in one process on one thread. With `--workers`, the same archive is scored by so many workers of Ray on one thread each,
 in turns with this process alone; counted is wall time, without the start of Ray, which is given beside.
 """
 import argparse
+import os
 import tempfile
 import time
 import tracemalloc
@@ -20,7 +21,7 @@ import torch
 
 import sounddetect as sd
 from sounddetect.data.simulation import simulate_recordings
-from sounddetect.jobs.archives import files_in, score_archive
+from sounddetect.jobs.archives import N_FILES, files_in, score_archive
 
 
 class Days(fsspec.AbstractFileSystem):
@@ -49,12 +50,13 @@ def listing(n_files):
 
 
 def by_workers(detector, folder, n_workers, n_files, n_turns=3):
-    """Seconds to start, and for the archive: here and by workers, in turns; a shard is a fortieth of it."""
+    """Seconds to start, and for the archive: here and by workers, in turns, in shards of `n_files`."""
+    os.environ["RAY_worker_niceness"] = "0"                       # as `--engine ray` starts it
     import ray
 
     def score(engine, turn):
         began = time.perf_counter()
-        found = score_archive(detector, f"{folder}/archive", f"{folder}/{engine}-{n_workers}-{turn}", n_files=-(-n_files // 40),
+        found = score_archive(detector, f"{folder}/archive", f"{folder}/{engine}-{n_workers}-{turn}", n_files=n_files,
                               progress=False, engine=engine)
         return time.perf_counter() - began, found.read()["anomaly_score"]
 
@@ -75,6 +77,7 @@ if __name__ == "__main__":
     parser.add_argument("--files", type=int, default=2000)
     parser.add_argument("--listed", type=int, default=1_000_000)
     parser.add_argument("--workers", type=int, nargs="*", default=[])
+    parser.add_argument("--shard", type=int, default=N_FILES)
     given = parser.parse_args()
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
@@ -96,7 +99,7 @@ if __name__ == "__main__":
             archive = score_archive(detector, f"{folder}/archive", f"{folder}/scores-{turn}", progress=False)
             seconds["score_archive"].append(time.process_time() - began)
         np.testing.assert_allclose(archive.read()["anomaly_score"], told.sort_values("key")["anomaly_score"], rtol=1e-5)
-        by_ray = {n: by_workers(detector, folder, n, given.files) for n in given.workers}
+        by_ray = {n: by_workers(detector, folder, n, given.shard) for n in given.workers}
     for name, found in seconds.items():
         print(f"{name}: {1000 * np.median(found) / given.files:.2f} ms of CPU a file, from {1000 * min(found) / given.files:.2f} to "
               f"{1000 * max(found) / given.files:.2f}")

@@ -19,7 +19,7 @@ from nbclient import NotebookClient
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS, TEXTS = ROOT / "nbs", ROOT / ".nbtext"
 PERCENT = {"extension": ".py", "format_name": "percent"}
-PLAIN_TEXT = {"notebook_metadata_filter": "-all", "cell_metadata_filter": "tags,cellView,-all"}
+PLAIN_TEXT = {"notebook_metadata_filter": "-all", "cell_metadata_filter": "tags,cellView,jupyter,-all"}
 KERNEL = {"kernelspec": {"display_name": "python3", "language": "python", "name": "python3"}}
 
 
@@ -36,7 +36,7 @@ def write(notebook, path):
     nbformat.validate(notebook)
     nbformat.write(notebook, path)
     cleaned = read_nb(path)
-    clean_nb(cleaned, allowed_metadata_keys=["accelerator", "colab"], allowed_cell_metadata_keys=["tags", "cellView"])
+    clean_nb(cleaned, allowed_metadata_keys=["accelerator", "colab"], allowed_cell_metadata_keys=["tags", "cellView", "jupyter"])
     write_nb(cleaned, path)
 
 

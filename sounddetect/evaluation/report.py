@@ -23,6 +23,7 @@ from ..config import Config, differences
 from .findings import Findings, limits, condition_name, verdict
 from .page import (
     WAYS_TO_SAY, folded, interval_drawing, interval_of, known, metric_of, page_of, section)
+from .problem_texts import translate_problem
 from .report_texts import METRICS, Phrases
 from ..files import write_text
 from ..html import breakable, html_table, picture, player, render
@@ -327,7 +328,8 @@ def _data(findings):
              for part, counts in data["counts"].items()}
     skipped = data["skipped"][:SHOWN_FILES]
     keys, problems = ([one[name] for one in skipped] for name in ("key", "problem"))
-    left_out = pd.DataFrame({say("column.problem"): problems}, keys)
+    said = [translate_problem(problem, say.lang) for problem in problems]
+    left_out = pd.DataFrame({say("column.problem"): said}, keys)
     return render(_DATA, intro=say("data.intro", judged_on=judged_on(findings)),
                   parts=html_table(pd.DataFrame.from_dict(parts, orient="index"),
                                    say("column.part")),

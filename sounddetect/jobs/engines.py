@@ -148,7 +148,7 @@ class _Watch:
                           stacklevel=5)
 
     def _any_idle(self, now: float, n_out: int) -> None:
-        if self._free() < sum(self.alive.values()) or not n_out:
+        if not (self.alive and n_out) or self._free() < sum(self.alive.values()):
             self.busy = now
             self.said.discard("idle")
         elif now - self.busy >= _IDLE and "idle" not in self.said:

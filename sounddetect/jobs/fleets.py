@@ -10,7 +10,7 @@ import os
 import re
 import sys
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing
 from pathlib import Path
 
@@ -29,18 +29,24 @@ from ..training.events import Listener
 _FORMAT = 1          # of fleet.json
 
 
-def folder_names(values: Iterable[str]) -> dict[str, str]:
-    """A folder for each value, of letters that every system takes, none of them twice."""
-    found: dict[str, str] = {}
-    for value in values:
-        name = plain = re.sub(r"[^\w.-]", "_", value)
+def folder_names(values: Iterable[str], known: Mapping[str, str] = {}) -> dict[str, str]:
+    """A folder for each value, of letters that every system takes, none of them twice.
+
+    Those that are `known` keep theirs.
+    """
+    found = dict(known)
+    taken = {"", "fleet.json", "fleet.csv", *map(str.casefold, known.values())}
+    for value in (value for value in values if value not in known):
+        # Windows drops points at the end, and takes a name in any case for the same
+        name = plain = re.sub(r"[^\w.-]|\.+$", "_", value)
         k = 2
-        while name in found.values() or name in ("fleet.json", "fleet.csv", ".", ".."):
+        while name.casefold() in taken:
             name, k = f"{plain}-{k}", k + 1
         found[value] = name
+        taken.add(name.casefold())
     return found
 
-
+# %% ../../nbs/10_jobs/13_fleets.ipynb #cfa42455
 class Fleet:
     """A folder with a detector for each value of a column.
 
@@ -202,8 +208,7 @@ def _folder_for(config, column, values, out):
         if before.column != column:
             raise ValueError(f"{path} has a detector for each {before.column}, not {column}: give "
                              "another --run")
-        names = folder_names([*before.folders, *(one for one in values
-                                                 if one not in before.folders)])
+        names = folder_names(values, before.folders)
     elif out is not None and path.exists() and any(path.iterdir()):
         raise FileExistsError(f"{path} holds something else than the runs of a fleet: give another "
                               "--run")

@@ -108,7 +108,9 @@ def _add_gradients(parameters: list[torch.nn.Parameter]) -> None:
     with _with_others():
         distributed.all_reduce(flat)
     for parameter, part in zip(parameters, flat.split([p.numel() for p in parameters])):
-        parameter.grad = part.view_as(parameter)
+        if parameter.grad is None:
+            parameter.grad = torch.empty_like(parameter)
+        parameter.grad.copy_(part.view_as(parameter))    # keeps the order in memory of the weights
 
 
 def _from_first(value: Any, device: torch.device) -> Any:

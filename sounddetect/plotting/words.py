@@ -16,6 +16,9 @@ from .style import JAPANESE_FONTS, Picture, font_families
 
 # %% ../../nbs/08_plotting/08_words.ipynb #9e2c851d
 WORDS = {
+    "no alarm": "アラームなし",
+    "alarm": "アラーム",
+    "time of the recording": "録音の時刻",
     "loss": "損失",
     "training": "学習",
     "validation": "検証",

@@ -80,8 +80,16 @@ class Anomaly:
     def fit(self, recordings: Recordings, pipeline: Pipeline) -> dict:
         """Choose whether the level is kept, and let the model begin from the data, if it can.
 
-        Raises `ValueError` when all of the good recordings that are looked at are silent.
+        Raises `ValueError` when all of the good recordings that are looked at are silent; warns of
+        recordings without a label among labelled ones, since a faulty one of them passes for good.
         """
+        unknown = recordings.table["label"].isna().to_numpy()
+        if unknown.any() and not unknown.all():
+            warnings.warn(
+                f"{unknown.sum()} of {len(unknown)} training recordings have no label and count as "
+                f"{self.classes[0]}, such as {recordings.table['key'][unknown].iloc[0]}: label "
+                f"those that are not as {self.classes[1]}, or faults like theirs will pass for "
+                "good", stacklevel=2)
         good = recordings[self.is_good(recordings)]
         some = good[
             np.unique(np.linspace(0, len(good) - 1, min(len(good), LISTENED_TO)).astype(int))]

@@ -201,10 +201,6 @@ class Reference(nn.Module):
                 for center, whitening in zip(self.centers, self.whitening)]
         return torch.stack([one.square().mean(1) for one in away], 1) / self.scales
 
-    def window_p_values(self, distances: Tensor) -> Tensor:
-        """Familiarity of windows with what was learnt, `(batch,)`."""
-        return self.calibration(0, 1)(distances[:, :self.n_learnt].amin(1))
-
     def calibration(self, number: int, kind: int) -> Calibration:
         """Of the training (0) or an adapted condition (from 1); of recordings (0) or windows."""
         return cast(Calibration, self.calibrations[2 * number + kind])

@@ -11,7 +11,7 @@ import pandas as pd
 
 from ..html import html_table
 from .panels import Panel, Wording, picture_bytes, row, shortened
-from .texts import translate_finding
+from .texts import translate_refusal
 from .updates import Newest
 from ..data.inspection.checking import SEVERITIES, Report, check_recordings
 from ..jobs.overview import plot_check
@@ -32,7 +32,7 @@ def findings_table(
             shortened(finding.key)
             + (f" (+{len(finding.keys) - 1})" if len(finding.keys) > 1 else ""),
             *(
-                translate_finding(part, words.lang)
+                translate_refusal(part, words.lang)
                 for part in (finding.problem, finding.consequence, finding.remedy)
             ),
         ]

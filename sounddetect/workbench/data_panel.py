@@ -392,7 +392,8 @@ def _tell(panel: DataPanel, recordings: Recordings) -> None:
         if "data.group_by" in panel.bench.settings:
             lines.append(words("data.stretches"))
         if n_unlabelled:
-            lines.append(words("data.no_labels", n=n_unlabelled))
+            key = "data.no_labels.some" if n_unlabelled < len(table) else "data.no_labels"
+            lines.append(words(key, n=n_unlabelled))
         if is_few:
             lines.append(words("data.few.long" if panel._clip else "data.few"))
         return "".join(f"\n{line}" for line in lines)

@@ -21,13 +21,16 @@ class FolderBrowser:
     """
 
     def __init__(self, panel: Panel, name: str, changed: Callable[[Path], None]):
-        self.panel, self.changed, self.path = panel, changed, None
+        self.panel, self.changed = panel, changed
+        self.path: Path | None = None
         self.where = panel.make(widgets.HTML, f"{name}-where")
         self.list = panel.make(widgets.Select, name, description="data.browse", rows=7)
-        self.list.observe(
-            lambda change: change["new"] is not None and self.go(change["new"]), "value"
-        )
+        self.list.observe(self._chosen, "value")
         self.widget = widgets.VBox([self.list, self.where])
+
+    def _chosen(self, change):
+        if change["new"] is not None:
+            self.go(change["new"])
 
     def go(self, path: str | Path) -> None:
         """Enter a folder; one that cannot be read is named, and one stays where one was."""

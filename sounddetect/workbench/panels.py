@@ -182,6 +182,8 @@ PANEL_STYLE = f"""
   border-bottom: 1px solid rgba(128,128,128,.3)}}
 .sd-table th, .sd-table td:first-child {{white-space: nowrap}}
 .sd-table td.sd-number {{text-align: right; font-variant-numeric: tabular-nums}}
+.sd-folded > :not(.sd-head):not(.sd-stays), .sd-folded .sd-unfolded {{display: none !important}}
+.sd-waits .sd-title {{opacity: .55}}
 .sd-log {{font: 12px/1.5 monospace; white-space: pre-wrap; overflow-wrap: anywhere; opacity: .8}}
 """
 # of fields, and of what stands before them
@@ -255,15 +257,21 @@ class Panel:
         self.css_classes: list[str] = []
         self.message = self.make(widgets.HTML, "message")
         self._code = self.make(widgets.HTML, "code")
+        self.message.add_class("sd-stays")
         self._code_button = self.make(widgets.ToggleButton, "show-code", description="code.show",
                                       icon="code", width="190px")
+        self._code_button.add_class("sd-unfolded")
         self._code_button.observe(lambda change: self.show_code(), "value")
+        self.is_folded = False
+        self.fold_button = self.make(widgets.Button, "fold", width="96px")
+        self.fold_button.on_click(lambda button: self.fold(not self.is_folded))
         own = self.build()
         if self.message not in own:
             own = [self.message, *own]
         self.widget = widgets.VBox([_head(self), self._code, *own])
         for css_class in ("sd-panel", f"sd-{self.name}"):
             self.widget.add_class(css_class)
+        self.fold(False)
 
     def _ipython_display_(self):
         from IPython.display import display
@@ -313,6 +321,18 @@ class Panel:
             return self.words(said.key, **said.values)
         said = translate_refusal(said, self.words.lang)
         return said.replace(SIMULATE, self.words("error.simulate"))
+
+    def fold(self, folded: bool, waits: bool = False) -> None:
+        """Leave only heading and message of the panel, or show it whole.
+
+        One that `waits` for another step is grey as well.
+        """
+        self.is_folded = folded
+        for css_class, is_so in (("sd-folded", folded), ("sd-waits", folded and waits)):
+            (self.widget.add_class if is_so else self.widget.remove_class)(css_class)
+        self.fold_button.icon = "chevron-down" if folded else "chevron-up"
+        self.words.bind(self.fold_button, "description",
+                        "panel.open" if folded else "panel.fold")
 
     def show_code(self) -> None:
         """Show or hide the code, as the button says."""
@@ -364,8 +384,12 @@ def _head(panel: Panel) -> widgets.VBox:
         return render(_TITLE, style=Markup(PANEL_STYLE), step=panel.step, text=text)
     panel.words.bind(title, "value", f"{panel.name}.title", titled)
     panel.words.bind(about, "value", f"{panel.name}.about", about_html)
+    about.add_class("sd-unfolded")
     wrapped = widgets.Layout(justify_content="space-between", flex_flow="row wrap")
-    return widgets.VBox([widgets.HBox([title, panel._code_button], layout=wrapped), about])
+    buttons = widgets.HBox([panel._code_button, panel.fold_button])
+    head = widgets.VBox([widgets.HBox([title, buttons], layout=wrapped), about])
+    head.add_class("sd-head")
+    return head
 
 # %% ../../nbs/11b_workbench/03_panels.ipynb #2d30e963
 _BUTTONS = (widgets.Button, widgets.ToggleButton, widgets.FileUpload)

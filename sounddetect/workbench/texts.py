@@ -10,6 +10,8 @@ import re
 from functools import cache
 from string import Formatter
 
+from ..evaluation.problem_texts import (
+    PROBLEMS, first_match, sentence_patterns, translate_problem)
 from ..evaluation.report_texts import METRICS
 from ..languages import LANGUAGE_NAMES, in_language
 
@@ -52,6 +54,8 @@ _COMMON = {
     ),
     "code.show": ("Show as code", "コードを表示"),
     "code.hide": ("Hide the code", "コードを隠す"),
+    "panel.fold": ("Fold", "閉じる"),
+    "panel.open": ("Open", "開く"),
     "player.faster": (
         "Played {faster} times faster ({octaves} octaves higher): as it was recorded, "
         "loudspeakers hardly give it.",
@@ -169,13 +173,13 @@ _DATA = {
         "ドライブやフォルダーに置くことをお勧めします。",
     ),
     "data.found": (
-        "{path}: {n} recordings: {counts}. {groups} sources, files: {forms}, {rates}.{warned}",
+        "{path}: recordings: {n} ({counts}), sources: {groups}, files: {forms}, {rates}.{warned}",
         "{path}：{n} 件の録音を読み込みました：{counts}。録音元 {groups} 個、ファイル：{forms}、"
         "{rates}。{warned}",
     ),
     "data.found.problems": (
-        "{path}: {n} recordings: {counts}. {groups} sources, files: {forms}, {rates}. {problems} "
-        "could not be used; step 4 lists them.{warned}",
+        "{path}: recordings: {n} ({counts}), sources: {groups}, files: {forms}, {rates}. Not "
+        "usable: {problems}; step 4 lists them.{warned}",
         "{path}：{n} 件の録音を読み込みました：{counts}。録音元 {groups} 個、ファイル：{forms}、"
         "{rates}。{problems} 件は使用できません（ステップ 4 に一覧があります）。{warned}",
     ),
@@ -184,6 +188,11 @@ _DATA = {
         "good machine, say so.",
         "{n} 件の録音にラベルがありません。下の一覧で名前の意味を選んでください。"
         "すべて正常な機械の録音であれば、その旨のボタンを押してください。",
+    ),
+    "data.no_labels.some": (
+        "Recordings without a label: {n}. Choose below what their names mean, or leave them out.",
+        "{n} 件の録音にラベルがありません。下の一覧で名前の意味を選ぶか、"
+        "「使わない」を選んでください。",
     ),
     "data.few": (
         "A class has fewer than three files, too few for training, validation and test: record "
@@ -200,7 +209,7 @@ _DATA = {
     "data.cut": ("Cut into clips of {seconds} s", "{seconds} 秒ごとに分けて読み込む"),
     "data.convert": ("Convert to WAV, then load", "WAV に変換して読み込む"),
     "data.converted": (
-        "{n} compressed files were converted to WAV, into {folder}. What compression left out "
+        "Compressed files converted to WAV: {n}, into {folder}. What compression left out "
         "stays lost: better record WAV or FLAC, and all classes alike.",
         "圧縮された {n} 個のファイルを WAV に変換し、{folder} に保存しました。"
         "圧縮で失われた成分は戻りません。今後は、すべてのクラスを WAV または FLAC で録音してくださ"
@@ -258,7 +267,7 @@ _CHOICES = {
     ),
 }
 
-# %% ../../nbs/11b_workbench/00_texts.ipynb #f20318cc
+# %% ../../nbs/11b_workbench/00_texts.ipynb #4b5fea7d
 _NOISE = {
     "data.source.roles": ("Signal and noise", "信号と雑音"),
     "data.scene": ("What", "種類"),
@@ -445,7 +454,7 @@ _PLAN = {
     "plan.time": ("Time", "時間"),
     "plan.time.range": ("{fast} to {slow}", "{fast} ～ {slow}"),
     "plan.time.below": ("less than 1 s", "1 秒未満"),
-    "plan.time.epochs": ("{time} for {epochs} epochs", "{epochs} エポックで {time}"),
+    "plan.time.epochs": ("{time} (epochs: {epochs})", "{epochs} エポックで {time}"),
     "plan.time.unknown": ("told after the first steps of the training", "学習開始後、最初の数ステップで表示します"),
     "plan.fits": ("{path}: this fits into memory and session.", "{path}：メモリ、セッション時間とも足ります。"),
     "plan.normal": (
@@ -477,7 +486,7 @@ _PLAN = {
         "このバッチサイズはメモリに収まりません。auto にするか、{largest} 以下にしてください。",
     ),
     "plan.too_long": (
-        "About {epochs} epochs fit into a session of {hours} hours. The training will stop in "
+        "A session of {hours} h is long enough for about {epochs} of the epochs. The training will stop in "
         "time and can go on in the next session.",
         "{hours} 時間のセッションでは約 {epochs} エポックまでです。時間内に自動で停止し、"
         "次のセッションで続きから再開できます。",
@@ -558,7 +567,7 @@ _TRAINING_SAID = {
         "新しいセッションでこのノートブックを開き、「再開」を押してください。",
     ),
     "train.finished": (
-        "Done: {epochs} epochs, the weights of epoch {best} are kept ({name}). Steps 7 to 9 show "
+        "Done (epochs: {epochs}); the weights of epoch {best} are kept ({name}). Steps 7 to 9 show "
         "what came out.",
         "学習が終了しました：{epochs} エポック中、エポック {best} の重みを採用しました（{name}）。"
         "ステップ 7～9 で結果を確認できます。",
@@ -576,8 +585,10 @@ _RESULTS = {
     ),
     "results.evaluate": ("Evaluate again", "もう一度評価"),
     "results.wait": (
-        "This fills when a training has ended (step 6).",
-        "学習（ステップ 6）が終わると、ここに結果が表示されます。",
+        "This fills when a training has ended (step 6). A detector that was made elsewhere is "
+        "opened here, too.",
+        "学習（ステップ 6）が終わると、ここに結果が表示されます。"
+        "別の環境で作成した検出器を開くこともできます。",
     ),
     "results.last": (
         "A finished training was found: {name}. “Evaluate again” shows its results; steps 8 and 9 "
@@ -714,6 +725,7 @@ _TRY = {
     "try.upload": ("Upload", "アップロード"),
     "try.score": ("Score", "判定する"),
     "try.record": ("Record 3 s", "3 秒録音する"),
+    "try.save": ("Scores as CSV", "スコアを CSV で保存"),
     "try.wait": ("This works when a training has ended (step 6).", "学習（ステップ 6）が終わると使えるようになります。"),
     "try.offer": (
         "The path is that of a file kept for the test. Give your own, or try this one.",
@@ -786,7 +798,53 @@ _TRY = {
     "home.saved": ("Saved: {path}", "保存しました：{path}"),
 }
 
-# %% ../../nbs/11b_workbench/00_texts.ipynb #f4746b70
+# %% ../../nbs/11b_workbench/00_texts.ipynb #a8480b82
+_WATCH = {
+    "watch.title": ("Watch a folder", "フォルダーを監視"),
+    "watch.about": (
+        "Score recordings as they arrive in a folder, such as that of a logger. Alarms stand on a "
+        "line of time.",
+        "ロガーなどがフォルダーに書き込む録音を、届いたものから順に判定します。"
+        "アラームは時間軸の上に表示します。",
+    ),
+    "watch.path": ("Folder", "フォルダー"),
+    "watch.start": ("Watch", "監視を開始"),
+    "watch.stop": ("Stop watching", "監視を停止"),
+    "watch.save": ("Scores as CSV", "スコアを CSV で保存"),
+    "watch.wait": (
+        "This works when a training has ended (step 6), or with a detector opened in step 7.",
+        "学習（ステップ 6）が終わるか、ステップ 7 で検出器を開くと、使えるようになります。",
+    ),
+    "watch.ready": (
+        "Give the folder into which recordings are written.",
+        "録音が書き込まれるフォルダーを指定してください。",
+    ),
+    "watch.choose": ("Give a folder first.", "先にフォルダーを指定してください。"),
+    "watch.starting": ("Looking into the folder…", "フォルダーを調べています…"),
+    "watch.watching": (
+        "Watching {path}: recordings: {n}, alarms: {alarms}, last alarm: {last}, not readable: "
+        "{n_problems}.{problems}",
+        "{path} を監視中：録音 {n} 件、アラーム {alarms} 件、最後のアラーム {last}、読み込めない"
+        "もの {n_problems} 件。{problems}",
+    ),
+    "watch.stopped": (
+        "Stopped watching {path}: recordings: {n}, alarms: {alarms}, last alarm: {last}, not "
+        "readable: {n_problems}.{problems}",
+        "{path} の監視を停止しました：録音 {n} 件、アラーム {alarms} 件、最後のアラーム {last}、"
+        "読み込めないもの {n_problems} 件。{problems}",
+    ),
+    "watch.gone": (
+        "The folder cannot be reached at the moment ({problem}). It is looked for again until you "
+        "stop.",
+        "現在フォルダーに接続できません（{problem}）。停止するまで繰り返し確認します。",
+    ),
+    "watch.column.time": ("time", "時刻"),
+    "watch.column.key": ("recording", "録音"),
+    "watch.column.score": ("score", "スコア"),
+    "watch.column.decision": ("decision", "判定"),
+}
+
+# %% ../../nbs/11b_workbench/00_texts.ipynb #94dd2e5a
 _TREND = {
     "trend.title": ("Over time (optional)", "時間変化を見る（任意）"),
     "trend.about": (
@@ -821,7 +879,7 @@ _METRICS = {f"results.metric.{name}": said for name, said in METRICS.items()}
 
 TEXTS = {
     **_COMMON, **_MACHINE, **_DATA, **_CHOICES, **_NOISE, **_CHECK, **_EXPLORE, **_PLAN,
-    **_TRAINING, **_TRAINING_SAID, **_RESULTS, **_TRY, **_TREND, **_METRICS}
+    **_TRAINING, **_TRAINING_SAID, **_RESULTS, **_TRY, **_TREND, **_WATCH, **_METRICS}
 
 # %% ../../nbs/11b_workbench/00_texts.ipynb #5e2de583
 def text(
@@ -1056,6 +1114,12 @@ _REFUSALS = {
         "見逃すおそれがあります。誤報を減らすには、適応ではなくしきい値を変えてください",
     "training needs recordings of two classes, all {0} are {1}":
         "学習には 2 つ以上のクラスの録音が必要ですが、{0} 件すべてが {1} です",
+    "{0} is no folder: give the one into which recordings are written":
+        "{0} はフォルダーではありません。録音が書き込まれるフォルダーを指定してください",
+    "a detector of {0} has no good class, so nothing it says is an alarm: watch with one that "
+    "knows {1}":
+        "この検出器（{0}）には正常クラスがないため、アラームを判定できません。{1} "
+        "を含むクラスで学習した検出器を使ってください",
     "record what is missing, or correct the labels": "足りない録音を追加するか、ラベルを修正してください",
     "{0} comes from {1} groups: lower data.test_split or training.validation_split":
         "{0} の録音元が {1} 個しかありません：録音を増やしてください",
@@ -1220,23 +1284,11 @@ _BY_MOUSE = {
 }
 
 # %% ../../nbs/11b_workbench/00_texts.ipynb #680e8272
-_HOLE = re.compile(r"\{\d?\}")
-
-
-def _matching(pieces: list[str]) -> re.Pattern:
-    """A pattern for a whole sentence, of which these pieces are known."""
-    return re.compile("(.+?)".join(map(re.escape, pieces)) + "$", re.S)
-
-
 @cache
 def _patterns(lang: str) -> list[tuple[re.Pattern, str]]:
-    """Each sentence of the check as a pattern, with what a panel says instead.
-
-    The longest comes first.
-    """
-    said = {**_FINDINGS, **_FINDINGS_OF_SOUND, **_REFUSALS} if lang == "ja" else _BY_MOUSE
-    ordered = sorted(said, key=len, reverse=True)
-    return [(_matching(_HOLE.split(english)), said[english]) for english in ordered]
+    """Each sentence of the check as a pattern, with what a panel says instead."""
+    in_japanese = {**PROBLEMS, **_FINDINGS, **_FINDINGS_OF_SOUND, **_REFUSALS}
+    return sentence_patterns(in_japanese if lang == "ja" else _BY_MOUSE)
 
 
 def translate_finding(
@@ -1244,11 +1296,8 @@ def translate_finding(
     lang: str,
 ) -> str:                # the same where there is nothing else to say
     """What the check says, in the user's language, with fields of the panels for remedies."""
-    for pattern, said in _patterns(lang):
-        match = pattern.match(sentence)
-        if match:
-            return said.format(*(_list_in_words(part, lang) for part in match.groups()))
-    return sentence
+    said = first_match(sentence, _patterns(lang), lambda part: _list_in_words(part, lang))
+    return sentence if said is None else said
 
 
 _REASON = re.compile(r"(\d+ \S+) \((.+)\)")         # of files that are not read
@@ -1274,7 +1323,9 @@ def translate_refusal(
     if said != message:
         return said
     first, colon, rest = message.partition(": ")
-    return translate_finding(first, lang) + colon + (translate_refusal(rest, lang) if rest else "")
+    if not rest:
+        return translate_problem(message, lang)
+    return translate_refusal(first, lang) + colon + translate_refusal(rest, lang)
 
 # %% ../../nbs/11b_workbench/00_texts.ipynb #91a84597
 _LOG = {

@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 
 from .colab import in_colab
+from .handing_out import SHOWN_DIGITS, hand_out, write_scores
 from .inputs import keep_upload, uploaded_files
 from .panels import (
     Panel, Player, picture_bytes, row, shortened, show_if)
@@ -31,7 +32,6 @@ from ..evaluation.denoising import SHOWN_SECONDS
 from ..tasks.familiarity import FEWEST_GOOD
 from ..tasks.waveform_results import Waveforms
 from .cleaning import HEARD, Heard, Written, heard, write_cleaned
-from .handing_out import hand_out
 from .mixtures import Players
 from .roles import path_to_clean
 
@@ -135,6 +135,10 @@ def _widgets(panel) -> list:
     panel._shown = None
     panel.words.listeners.append(panel._show)
     show_if(panel.adapt_button, False)
+    panel.save_button = panel.make(widgets.Button, "save", description="try.save", icon="download",
+                                   width="230px")
+    panel.save_button.on_click(lambda button: panel.save())
+    show_if(panel.save_button, False)
     panel.table = panel.make(widgets.HTML, "table")
     panel.picture = panel.make(widgets.Image, "picture", format="png")
     panel.player = Player(panel)
@@ -146,8 +150,9 @@ def _widgets(panel) -> list:
         panel.bench.on(name, panel._offer)
     panel.say("try.wait")
     return [row(panel.path, panel.upload), row(panel.score_button, panel.record_button),
-            panel.message, panel.adapt_button, panel.clean_button, panel.link, panel.table,
-            panel.picture, panel.player.widget, panel.pair.widget]
+            panel.message, panel.adapt_button,
+            row(panel.save_button, panel.clean_button, panel.link), panel.table, panel.picture,
+            panel.player.widget, panel.pair.widget]
 
 # %% ../../nbs/11b_workbench/11_try_panel.ipynb #3d0f59ac
 class TryPanel(Panel):
@@ -197,6 +202,13 @@ class TryPanel(Panel):
         """Record through the browser and score it; False when there is nothing to score."""
         return _record(self, seconds)
 
+    def save(self) -> None:
+        """Hand out the scores as CSV, all of them and in full precision."""
+        if self._shown is not None:
+            stem = Path(self._shown.where).stem or "scores"
+            path = write_scores(self._shown.table, self.bench.folder / "scores", stem)
+            hand_out(self, self.link, path)
+
     def adapt(self) -> bool:
         """Adapt the detector to what was scored, all of it good; False when it cannot begin.
 
@@ -242,6 +254,7 @@ class TryPanel(Panel):
     def clear(self) -> None:
         self._shown = None
         self.table.value, self.picture.value = "", b""
+        show_if(self.save_button, False)
         self.player.give(None)
         self.pair.give({})
         self.link.value = ""
@@ -250,6 +263,7 @@ class TryPanel(Panel):
 
     def _scored(self, scored: Tried) -> None:
         self._shown = scored
+        show_if(self.save_button, scored.heard is None)
         self._show()
         self.picture.value = scored.picture
         self.player.give(scored.sound, scored.faster)
@@ -269,8 +283,8 @@ class TryPanel(Panel):
                                  "familiarity", "familiar")}
         answers = {True: self.words("try.familiar.yes"), False: self.words("try.familiar.no")}
         shown = table.head(self.MOST_SHOWN).assign(
-            key=table["key"].map(shortened), familiar=[answers.get(known, "–") for known in table["familiar"]])
-        self.table.value = html_table(shown.rename(columns=headings))
+            key=table["key"].map(shortened), familiar=table["familiar"].map(answers.get))
+        self.table.value = html_table(shown.rename(columns=headings), digits=SHOWN_DIGITS)
 
     def code(self) -> str:
         folder = self.bench.run.path.as_posix() if self.bench.run is not None else "runs/NAME"

@@ -5,6 +5,7 @@ import html
 import io
 import json
 import re
+import shutil
 import warnings
 from html.parser import HTMLParser
 
@@ -16,6 +17,7 @@ from PIL import Image
 from support.tiny import N_SAMPLES, RATE, SETTINGS, write_folder, write_json
 
 import sounddetect as sd
+from sounddetect.evaluation.evaluation import report_in
 from sounddetect.evaluation.page import WAYS_TO_SAY
 
 HOSTILE = "<script>alert('x')<img src=x onerror=alert(1)> & \"quoted\" 異常.json"
@@ -135,6 +137,15 @@ def test_a_report_in_japanese_is_whole_and_stays_japanese(judged, page, tmp_path
     assert '<html lang="en">' in read(folder)[0]
     with pytest.raises(ValueError, match="one of en, ja"):
         sd.evaluate(run, lang="de")
+
+
+def test_why_a_recording_was_left_out_is_said_in_japanese(judged, tmp_path):
+    run = sd.Run(shutil.copytree(judged[0].path, tmp_path / "run"))
+    data = json.loads((run.path / "data.json").read_text(encoding="utf-8"))
+    data["skipped"] = [{"key": "a.wav", "problem": "the file is empty"}, {"key": "b.csv", "problem": "line 3: the path is empty"}]
+    (run.path / "data.json").write_text(json.dumps(data), encoding="utf-8")
+    text = report_in(run, "ja").read_text(encoding="utf-8")
+    assert "ファイルが空です" in text and "3 行目：path が空です" in text and "the file is empty" not in text
 
 
 def test_nothing_is_fetched_and_nothing_runs(page):

@@ -155,8 +155,8 @@ TORCHRUN = [sys.executable, "-m", "torch.distributed.run"]
 def test_two_machines_of_which_one_dies(whole, dies):
     """With all processes begun again, equal bit for bit; with those of one machine alone, up to rounding."""
     folder, _ = whole
-    sgd = [*SETTINGS, "--set", "training.optimizer=sgd", "--set", "training.epochs=12", "--set", "training.batch_size=4"]
-    words = ["-m", "--", "sounddetect", "train", "data", *sgd, "--set", "model.size=null", "--set", "model.fully_connected=[{units: 8, dropout: 0}]"]
+    short = [*SETTINGS, "--set", "training.epochs=12", "--set", "training.batch_size=4"]
+    words = ["-m", "--", "sounddetect", "train", "data", *short, "--set", "model.size=null", "--set", "model.fully_connected=[{units: 8, dropout: 0}]"]
     if not (folder / "undisturbed").exists():
         done = run_in(folder, *TORCHRUN, "--standalone", "--nproc_per_node=2", *words, "--run", "undisturbed")
         assert done.returncode == 0, done.stderr
@@ -190,10 +190,10 @@ def test_two_machines_of_which_one_dies(whole, dies):
 def test_two_processes_train_as_one(whole):
     folder, _ = whole
     torchrun = [*TORCHRUN, "--standalone", "--nproc_per_node=2", "-m", "--", "sounddetect"]
-    sgd = [*SETTINGS, "--set", "training.optimizer=sgd", "--set", "training.epochs=3", "--set", "training.batch_size=4"]
+    short = [*SETTINGS, "--set", "training.epochs=3", "--set", "training.batch_size=4"]
     plain = ["--set", "model.size=null", "--set", "model.fully_connected=[{units: 8, dropout: 0}]"]
-    alone = run_command(folder, "train", "data", "--run", "alone", *sgd, *plain)
-    both = run_in(folder, *torchrun, "train", "data", "--run", "both", *sgd, *plain)
+    alone = run_command(folder, "train", "data", "--run", "alone", *short, *plain)
+    both = run_in(folder, *torchrun, "train", "data", "--run", "both", *short, *plain)
     assert alone.returncode == 0 and both.returncode == 0, both.stderr
     assert both.stdout.count("run: both") == 1
     one, two = (pd.read_csv(folder / run / "results.csv").drop(columns=MACHINE_COLUMNS, errors="ignore") for run in ("alone", "both"))

@@ -88,6 +88,16 @@ def test_recordings_without_any_label_train_and_are_judged_as_good_ones(here):
     assert code == 1 and "use predict" in err
 
 
+def test_recordings_without_a_label_among_labelled_ones_are_named(here):
+    recordings = sd.Recordings.from_arrays(list(noise(24, 0)), RATE, ["OK"] * 16 + [None] * 8)
+    with pytest.warns(UserWarning, match=r"\d of \d+ training recordings have no label and count as OK, such as array#\d+: label those that are not as NG"):
+        sd.train(sd.Config.load(None, {"task": "anomaly"}), recordings, progress=False)
+    with warnings.catch_warnings(record=True) as said:     # and nothing of it when all say so
+        warnings.simplefilter("always")
+        sd.train(sd.Config.load(None, {"task": "anomaly"}), recordings[:16], progress=False)
+    assert not [one for one in said if "no label" in str(one.message)]
+
+
 @pytest.mark.parametrize(
     ("labels", "waveforms", "message"),
     [

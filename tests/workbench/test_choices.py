@@ -58,7 +58,7 @@ def test_ten_classes_from_their_folders_to_the_report(workbench, tmp_path):
         workbench.home.buttons[name].click()
     assert not errors(workbench)
     (written,) = (tmp_path / "work" / "labels").iterdir()
-    assert "36 recordings" in load(DataPanel(Bench("en", tmp_path / "other", blocking=True)), written)
+    assert "recordings: 36" in load(DataPanel(Bench("en", tmp_path / "other", blocking=True)), written)
 
 
 @pytest.mark.parametrize("form", ["csv", "xlsx"])

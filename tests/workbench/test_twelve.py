@@ -100,7 +100,7 @@ def test_mp3(workbench, tmp_path):
     assert ".mp3" in look(workbench, tmp_path)["data"] and workbench.train.buttons["start"].disabled
     assert shown(workbench.data.convert_button)
     workbench.data.convert_button.click()
-    assert is_ready(workbench) and "8 compressed files" in look(workbench, tmp_path)["data"]
+    assert is_ready(workbench) and "WAV: 8" in look(workbench, tmp_path)["data"]
 
 
 def test_ten_minute_files(workbench, tmp_path):

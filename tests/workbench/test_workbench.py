@@ -80,6 +80,8 @@ def test_driver_holds_no_logic_and_no_output():
     cells = nbformat.read(ROOT / "nbs" / "colab.ipynb", 4).cells
     for cell in (cell for cell in cells if cell.cell_type == "code"):
         assert not cell.outputs
+        assert cell.metadata["cellView"] == "form" and cell.metadata["jupyter"]["source_hidden"], "folded away for whoever reads no Python"
+        assert cell.source.startswith("# @title "), "which is what Colab shows instead"
         code = re.sub(r"(?m)^(\s*)[%!].*$", r"\1pass", cell.source)
         kinds = {type(node) for node in ast.walk(ast.parse(code))}
         assert not kinds & {ast.For, ast.While, ast.FunctionDef, ast.Try, ast.With, ast.ClassDef}
@@ -88,11 +90,11 @@ def test_driver_holds_no_logic_and_no_output():
 
 def test_every_step_is_told_in_both_languages():
     cells = [cell.source for cell in nbformat.read(ROOT / "nbs" / "colab.ipynb", 4).cells if cell.cell_type == "markdown"]
-    steps = [source for source in cells if re.match(r"## \d\. ", source)]
-    assert [int(source[3]) for source in steps] == list(range(1, 10))
+    steps = [source for source in cells if re.match(r"## \d+\. ", source)]
+    assert [int(re.match(r"## (\d+)", source)[1]) for source in steps] == list(range(1, 11))
     for source in steps:
         heading, *paragraphs = source.split("\n\n")
-        assert re.match(r"## \d\. [A-Z][\w ]+ / \S", heading)
+        assert re.match(r"## \d+\. [A-Z][\w ]+ / \S", heading)
         assert re.search("[ぁ-ん]", paragraphs[-1]) and not re.search("[ぁ-ん]", paragraphs[0])
 
 
