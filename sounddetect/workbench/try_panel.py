@@ -227,11 +227,12 @@ class TryPanel(Panel):
         if run is None or shown is None:
             return False
         path = Path(shown.where).expanduser()
-        return self.begin(lambda: write_cleaned(run.detector, path, folder), self._written,
-                          "try.cleaning")
+        return self.begin(lambda: write_cleaned(run.detector, path, folder),
+                          lambda made: self._written(made, shown), "try.cleaning")
 
-    def _written(self, made: Written) -> None:
+    def _written(self, made: Written, shown: Tried) -> None:
         said = self.job.said
+        self._scored(shown)                              # which is still to be heard
         if hand_out(self, self.link, made.archive):
             self.say("try.written", "warning" if said else "good", n=len(made.files),
                      folder=made.folder.as_posix(),

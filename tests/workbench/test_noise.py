@@ -54,6 +54,8 @@ def test_two_folders_lead_to_a_detector_that_is_judged(bench):
     assert results.threshold.layout.display == results.errors.layout.display == "none"
     sounds = [player.audio.value for player in results.mixtures.players.players.values()]
     assert len(set(sounds)) == 3 and all(sound[:4] == b"RIFF" for sound in sounds)
+    assert bench.bench.updates.wait_for(results.mixtures._newest.job, 60)
+    assert results.mixtures.picture.value[:4] == b"\x89PNG"
 
 
 def test_what_is_cleaned_can_be_heard_and_taken_away(bench, place):
@@ -69,6 +71,7 @@ def test_what_is_cleaned_can_be_heard_and_taken_away(bench, place):
     (archive,) = (place / "work/cleaned").glob("*.zip")
     assert zipfile.ZipFile(archive).namelist() == [f"cleaned_mixed/passenger_0{k}.wav" for k in range(2)]
     assert archive.name in tried.link.value and "sd-good" in tried.message.value
+    assert tried.pair.players["cleaned"].audio.value[:4] == b"RIFF" and "power kept" in tried.table.value
     assert (place / "beats/mixed/passenger_00.wav").read_bytes() == before
 
 
