@@ -55,7 +55,8 @@ def log_of(desk: Desk, training_id: str) -> dict[str, Any]:
     """The end of what a training has said, and of what its process has."""
     desk.statuses.of(training_id)
     said = []
-    for file in (desk.workspace.runs / training_id / "log.txt", desk.keeper.processes.log_of(training_id)):
+    own = desk.workspace.runs / training_id / "log.txt"
+    for file in (own, desk.keeper.processes.log_of(training_id)):
         if file.is_file():
             with open(file, "rb") as log:
                 log.seek(max(0, file.stat().st_size - LOG_BYTES))

@@ -69,7 +69,7 @@ def write_cleaned(
     stem = f"cleaned_{Path(path).resolve().stem}"
     names = (f"{stem}{f'-{k}' if k else ''}" for k in count())
     target = next(Path(folder) / name for name in names
-                  if not (Path(folder) / name).exists() and not (Path(folder) / f"{name}.zip").exists())
+                  if not any((Path(folder) / f"{name}{end}").exists() for end in ("", ".zip")))
     files = denoise_files(detector, path, target)
     archive = target.with_name(f"{target.name}.zip")
     with replacing(archive) as draft, zipfile.ZipFile(draft, "w", zipfile.ZIP_DEFLATED) as packed:

@@ -91,7 +91,8 @@ def _widgets(panel) -> list:
     panel.player = Player(panel)
     panel._filled = widgets.VBox([panel.verdict, panel.table,
                                   row(panel.pictures["confusion"], panel.pictures["roc"]),
-                                  panel.pictures["improvement"], panel.pictures["curves"], panel.threshold, panel.histogram,
+                                  panel.pictures["improvement"], panel.pictures["curves"],
+                                  panel.threshold, panel.histogram,
                                   panel.chosen, panel.effect,
                                   panel.errors, panel.error_picture, panel.player.widget,
                                   panel.mixtures.widget])

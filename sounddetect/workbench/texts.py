@@ -486,8 +486,8 @@ _PLAN = {
         "このバッチサイズはメモリに収まりません。auto にするか、{largest} 以下にしてください。",
     ),
     "plan.too_long": (
-        "A session of {hours} h is long enough for about {epochs} of the epochs. The training will stop in "
-        "time and can go on in the next session.",
+        "A session of {hours} h is long enough for about {epochs} of the epochs. The training "
+        "will stop in time and can go on in the next session.",
         "{hours} 時間のセッションでは約 {epochs} エポックまでです。時間内に自動で停止し、"
         "次のセッションで続きから再開できます。",
     ),

@@ -164,9 +164,9 @@ def _show(panel: WatchPanel) -> None:
                 watching.problems[-3:]]
         return "".join(said)
     kind = "warning" if len(alarms) or watching.problems else "good"
-    panel.say("watch.watching" if panel.is_watching else "watch.stopped", kind, path=str(watching.folder),
-              n=len(table), alarms=len(alarms), last=last, n_problems=len(watching.problems),
-              problems=problems)
+    panel.say("watch.watching" if panel.is_watching else "watch.stopped", kind,
+              path=str(watching.folder), n=len(table), alarms=len(alarms), last=last,
+              n_problems=len(watching.problems), problems=problems)
     newest = alarms.iloc[::-1].head(panel.MOST_LISTED)
     panel.table.value = "" if not len(newest) else html_table(_in_words(newest, words),
                                                               digits=SHOWN_DIGITS)
