@@ -75,12 +75,12 @@ class FolderWatch:
         except (ValueError, OSError) as error:
             self.problems.append({"key": key, "problem": self._why(path) or str(error)})
             return None
-        rows = table["key"].str.partition("#")
+        rows = table["key"].str.removeprefix(path.name)     # #0, #1, ... where there are several
         scores = (table["anomaly_score"] if self.detector.threshold is not None
                   else 1 - table[CLASSES[0]])
         good = self.detector.classes[0] if self.detector.threshold is not None else CLASSES[0]
         return pd.DataFrame({"time": datetime.fromtimestamp(state[1] / 1e9),
-                             "key": key + rows[1] + rows[2], "score": scores,
+                             "key": key + rows, "score": scores,
                              "alarm": table["decision"] != good, "decision": table["decision"]})
 
     def _why(self, path: Path) -> str:
