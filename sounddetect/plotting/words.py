@@ -135,6 +135,14 @@ WORDS = {
     "taken for good": "正常とみなした範囲",
     "change": "変化点",
     "noticed": "検知",
+    "trial": "試行",
+    "a trial": "各試行",
+    "best so far": "それまでの最良値",
+    "default": "元の設定",
+    "pruned": "打ち切り",
+    "validation loss": "検証損失",
+    "AUC of made-up faults": "人工異常音の AUC",
+    "fraction of the variance": "分散に占める割合",
 }
 
 
