@@ -40,7 +40,8 @@ class FolderWatch:
         knows_good = isinstance(detector.scores, ClassScores) and self._good in detector.classes
         if not judges and not knows_good:
             raise ValueError(f"a detector of {', '.join(detector.classes)} has no good class, so "
-                             f"nothing it says is an alarm: watch with one that knows {self._good}")
+                             "nothing it says is an alarm: watch with one that knows "
+                             f"{self._good}")
         self.table = pd.DataFrame({name: [] for name in _COLUMNS})    # a row a recording, in time
         self.problems: list[dict] = []                               # key and problem
         self._seen: dict[Path, tuple[int, int]] = {}    # size and time of change (ns)
