@@ -81,7 +81,8 @@ class FolderWatch:
                   else 1 - table[self._good])
         return pd.DataFrame({"time": datetime.fromtimestamp(state[1] / 1e9),
                              "key": key + rows, "score": scores,
-                             "alarm": table["decision"] != self._good, "decision": table["decision"]})
+                             "alarm": table["decision"] != self._good,
+                             "decision": table["decision"]})
 
     def _why(self, path: Path) -> str:
         """What is wrong with a file, in the reader's words; empty where the reader is content."""
