@@ -18,8 +18,8 @@ import pandas as pd
 from .panels import (
     Panel, Player, Told, Wording, message_html, picture_bytes, row, shortened, show_if)
 from .colab import keep_files, unpack
+from .comparing import RunsCompared, metric_in_words
 from .inputs import uploaded_files
-from .texts import TEXTS
 from .updates import Newest
 from ..html import html_table, render
 from ..plotting.style import ACCENT, BAD
@@ -130,6 +130,7 @@ def _widgets(panel) -> list:
     panel.cross_button.on_click(lambda button: panel.cross_validate())
     panel.cross_table = panel.make(widgets.HTML, "cross-table")
     panel._crossing = widgets.VBox([panel.cross_button, panel.cross_table])
+    panel.compared = RunsCompared(panel)
     show_if(panel._crossing, False)
     panel._newest = Newest(panel.bench.updates, panel._draw_histogram,
                            partial(setattr, panel.histogram, "value"), panel.fail)
@@ -148,8 +149,8 @@ def _widgets(panel) -> list:
     panel.words.listeners.append(panel._translate)
     panel.say("results.wait")
     return [row(panel.evaluate_button, panel.runs),
-            row(panel.elsewhere, panel.upload, panel.open_button), panel.message, panel._crossing,
-            panel._filled]
+            row(panel.elsewhere, panel.upload, panel.open_button), panel.message,
+            panel.compared.widget, panel._crossing, panel._filled]
 
 # %% ../../nbs/11b_workbench/10_results_panel.ipynb #431f3f53
 class ResultsPanel(Panel):
@@ -201,7 +202,8 @@ class ResultsPanel(Panel):
     def _forget(self) -> None:
         """Nothing that is shown of another run stays."""
         self._filled.layout.display = "none"
-        show_if(self._crossing, False)
+        for shown in (self._crossing, self.compared.widget):
+            show_if(shown, False)
         self.bench.evaluation = None
         self.say("results.last", name=self.bench.run.path.name)
 
@@ -245,6 +247,7 @@ class ResultsPanel(Panel):
         self._show_pictures(pictures)
         self._filled.layout.display = ""
         self.bench.set(evaluation=evaluation)
+        self.compared.offer()
         self._validation = _validation_of(evaluation)
         _set_slider(self.threshold, evaluation, self._validation)
         self._show()
@@ -485,8 +488,7 @@ def _table(evaluation: Evaluation | DenoisingEvaluation, words: Wording) -> str:
 def _in_words(table: pd.DataFrame, words: Wording) -> pd.DataFrame:
     """A table of metrics with the names that people use."""
     table = table.reset_index()
-    table["metric"] = [words(f"results.metric.{name}")
-                       if f"results.metric.{name}" in TEXTS else name for name in table["metric"]]
+    table["metric"] = [metric_in_words(name, words) for name in table["metric"]]
     table.columns = [words(f"results.column.{name}") for name in ("metric", "value", "low", "high")]
     return table
 

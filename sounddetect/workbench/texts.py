@@ -632,6 +632,34 @@ _RESULTS = {
     ),
     "results.runs": ("Finished runs", "終了した学習"),
     "results.runs.choose": ("open another…", "選んで開く"),
+    "results.compare": ("Compare with", "比較する学習"),
+    "results.compare.choose": ("an earlier one…", "以前の学習を選ぶ"),
+    "results.comparing": ("Comparing with {name}…", "{name} と比較しています…"),
+    "results.compared.better": (
+        "Better than {name}: on {n} recordings that both have judged, {metric} differs by "
+        "{difference} ({low} to {high}).",
+        "{name} より良い結果です。両方が判定した録音 {n} 件で、{metric} の差は {difference}"
+        "（{low} ～ {high}）です。",
+    ),
+    "results.compared.worse": (
+        "Worse than {name}: on {n} recordings that both have judged, {metric} differs by "
+        "{difference} ({low} to {high}).",
+        "{name} より悪い結果です。両方が判定した録音 {n} 件で、{metric} の差は {difference}"
+        "（{low} ～ {high}）です。",
+    ),
+    "results.compared.same": (
+        "No difference from {name} is shown: on {n} recordings that both have judged, {metric} "
+        "differs by {difference} ({low} to {high}). Judge both on more recordings.",
+        "{name} との差は確認できません。両方が判定した録音 {n} 件で、{metric} の差は {difference}"
+        "（{low} ～ {high}）です。より多くの録音で両方を評価してください。",
+    ),
+    "results.compared.unknown": (
+        "Both have judged {n} recordings in common, too few to tell this run from {name}: judge "
+        "both on the same recordings of more machines or days.",
+        "共通して判定した録音は {n} 件で、{name} と比べるには足りません。"
+        "より多くの機械や日の同じ録音で両方を評価してください。",
+    ),
+    "results.compared.setting": ("setting that differs", "異なる設定"),
     "results.open.path": ("Other detector", "ほかの検出器"),
     "results.open.upload": ("Upload its ZIP", "ZIP をアップロード"),
     "results.open": ("Open", "開く"),
