@@ -56,6 +56,10 @@ _COMMON = {
     "code.hide": ("Hide the code", "コードを隠す"),
     "panel.fold": ("Fold", "閉じる"),
     "panel.open": ("Open", "開く"),
+    "player.title": ("Listen", "再生"),
+    "player.in_turn": ("Play in turn", "交互に再生"),
+    "player.spectrogram": ("Spectrogram, from 0 to {khz} kHz; a click plays from there",
+                           "スペクトログラム（0～{khz} kHz）。クリックした位置から再生します"),
     "player.faster": (
         "Played {faster} times faster ({octaves} octaves higher): as it was recorded, "
         "loudspeakers hardly give it.",
@@ -402,6 +406,7 @@ _EXPLORE = {
     "explore.save": ("Save as a page", "1 ページに保存"),
     "explore.kind": ("Kind", "種類"),
     "explore.example": ("Listen to", "再生する録音"),
+    "explore.other": ("in turn with", "交互に聞く録音"),
     "explore.ready": (
         "Click to see them; all are read for it.",
         "ボタンを押すと、すべての録音を読み込んで調べます。",
@@ -733,6 +738,9 @@ _RESULTS = {
         "{key}: is {label}, judged {decision} (score {score})",
         "{key}：正解 {label}、判定 {decision}（スコア {score}）",
     ),
+    "results.heard.wrong": ("judged {decision}, but is {label}: {key}",
+                            "判定 {decision}（正解 {label}）：{key}"),
+    "results.heard.right": ("judged {label}, rightly: {key}", "判定 {label}（正解）：{key}"),
     "results.column.metric": ("metric", "指標"),
     "results.column.value": ("value", "値"),
     "results.column.low": ("low", "下限"),
