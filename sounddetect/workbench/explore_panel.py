@@ -191,7 +191,7 @@ exploration.save("explored.html"{lang})"""
 def _drawn(exploration: Exploration, lang: str) -> tuple:
     rows = exploration.counts.rename(index=lambda kind: of_all(kind, lang))
     counts = picture_bytes(lambda: plot_sets(rows), lang)
-    spectra = exploration.spectra
+    spectra = {of_all(kind, lang): found for kind, found in exploration.spectra.items()}
     drawn = picture_bytes(lambda: plot_condition_spectra(spectra), lang) if spectra else b""
     return exploration, lang, counts, drawn
 

@@ -134,7 +134,7 @@ def listening_html(
     page = render(_PAGE, lang=words.lang, style=Markup(_STYLE), script=Markup(_SCRIPT),
                   sounds=shown, in_turn=words("player.in_turn"),
                   note=note if faster > 1 else "")
-    height = 16 + 98 * len(shown) + 36 * (len(shown) > 1) + 24 * (faster > 1)
+    height = 10 + 98 * len(shown) + 36 * (len(shown) > 1) + 24 * (faster > 1)
     return render(_FRAME, title=words("player.title"), height=height, page=str(page))
 
 # %% ../../nbs/11b_workbench/03c_listening.ipynb #6943c2ec
