@@ -52,7 +52,7 @@ _SAID = {
     "search": ("The search", "探索の様子"),
     "trials": ("Trials", "試行の一覧"),
     "default": ("default", "既定"), "winner": ("winner", "最良"), "setting": ("setting", "設定"),
-    "training": ("training", "学習"), "trial": ("trial", "試行"), "state": ("state", "状態"),
+    "seed": ("seed +{k}", "シード +{k}"), "training": ("training", "学習"), "trial": ("trial", "試行"), "state": ("state", "状態"),
     "value": ("value", "値"), "reason": ("reason", "理由"), "epochs": ("epochs", "エポック数"),
     "complete": ("complete", "完了"), "pruned": ("pruned", "打ち切り"), "failed": ("failed", "失敗"),
     "history": ("Value of each trial, and the best so far. The dashed line is the default.",
@@ -124,7 +124,7 @@ _HEAD = """
 
 def _of_seeds(said: dict[str, Any], lang: str) -> pd.DataFrame:
     """What each seed gave, for the winner and the default."""
-    rows = {f"seed +{k}": {_say("default", lang): first, _say("winner", lang): value}
+    rows = {_say("seed", lang, k=k): {_say("default", lang): first, _say("winner", lang): value}
             for k, (first, value) in enumerate(zip(said["default"], said["of_winner"]), 1)}
     return pd.DataFrame.from_dict(rows, orient="index")
 

@@ -1364,6 +1364,13 @@ def translate_refusal(
     return translate_refusal(first, lang) + colon + translate_refusal(rest, lang)
 
 # %% ../../nbs/11b_workbench/00_texts.ipynb #91a84597
+_UNIT = re.compile(r"(?<=\d) (s|min|h)\b")
+
+
+def _unit_in_japanese(found: re.Match) -> str:
+    return {"s": " 秒", "min": " 分", "h": " 時間"}[found[1]]
+
+
 _LOG = {
     "task {0}, {1} on {2}; training on {3} in {4}: {5} recordings, {6} for validation, batches "
     "of {7} ({8}), from epoch {9} of {10}":
@@ -1400,5 +1407,6 @@ def translate_log(
         pattern = "(.+?)".join(map(re.escape, re.split(r"\{\d+\}", english))) + "$"
         match = re.match(pattern, line, re.S)
         if match:
-            return said.format(*(translate_refusal(part, lang) for part in match.groups()))
+            return said.format(*(_UNIT.sub(_unit_in_japanese, translate_refusal(part, lang))
+                                 for part in match.groups()))
     return translate_refusal(line, lang)
