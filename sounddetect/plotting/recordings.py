@@ -584,7 +584,7 @@ def plot_overview(
 def spectrogram_png(
     waveform:np.ndarray,      # audio `(time,)`
     sample_rate:float,        # samples per second (Hz)
-    f_max:float|None=None,    # on top (Hz), half of `sample_rate` when `None`; 0 Hz is at the bottom
+    f_max:float|None=None,    # on top (Hz), half of `sample_rate` when `None`; at the bottom is 0
 )->bytes:                     # PNG
     """Draw the pixels of a spectrogram alone."""
     level,frequencies,_ = spectrogram_to_draw(np.asarray(waveform, float), sample_rate)

@@ -145,7 +145,7 @@ class Listening:
         self,
         panel: Panel,
         name: str = "player",
-        texts: Mapping[str, str] | None = None,  # keys of texts, for names that are to be translated
+        texts: Mapping[str, str] | None = None,  # keys of texts of names that have one
     ):
         self.panel, self.texts = panel, texts or {}
         self.sounds: dict[str, bytes] = {}
