@@ -349,10 +349,8 @@ stroke-linejoin="round" stroke-linecap="round"/></svg>
 """
 
 # %% ../../nbs/11d_service/08e_look.ipynb #5ac2698d
-_STYLED = """
-{{ head }}<style>{{ css }}</style></head><body{{ rest }}
-"""
-_IN_CELL = """
+_STYLED = "{{ head }}<style>{{ css }}</style></head><body{{ body }}"
+_SHOWN = """
 <iframe sandbox srcdoc="{{ page }}" width="100%" height="{{ height }}" \
 style="border: 1px solid #ccc"></iframe>
 """
@@ -361,6 +359,6 @@ style="border: 1px solid #ccc"></iframe>
 def shown_in_cell(page: str, height: int = 420) -> HTML:
     """A page as a cell of a notebook shows it; nothing in it runs."""
     head, rest = str(page).split("<link", 1)
-    rest = rest.split("<body", 1)[1]
-    styled = render(_STYLED, head=Markup(head), css=Markup(PAGE_CSS), rest=Markup(rest))
-    return HTML(render(_IN_CELL, page=str(styled), height=height))
+    whole = render(_STYLED, head=Markup(head), css=Markup(PAGE_CSS),
+                   body=Markup(rest.split("<body", 1)[1]))
+    return HTML(render(_SHOWN, page=str(whole), height=height))
