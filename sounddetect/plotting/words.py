@@ -137,12 +137,12 @@ WORDS = {
     "noticed": "検知",
     "trial": "試行",
     "a trial": "各試行",
-    "best so far": "それまでの最良値",
-    "default": "元の設定",
+    "best so far": "その時点の最良",
+    "default": "既定",
     "pruned": "打ち切り",
+    "fraction of the variance": "分散に占める割合",
     "validation loss": "検証損失",
     "AUC of made-up faults": "人工異常音の AUC",
-    "fraction of the variance": "分散に占める割合",
 }
 
 
