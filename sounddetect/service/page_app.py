@@ -332,7 +332,7 @@ def _add_downloads(app: FastAPI, desk: Desk) -> None:
         except MISTAKES as error:
             page = framed(look, training_id, look.link_back, said=_said(look, error), kind="error")
             return _html(page, _status(error))
-        name = file.name if kind != "report" else f"sounddetect_{training_id}.html"
+        name = f"sounddetect_{training_id}{file.suffix}"
         return FileResponse(file, filename=name, media_type="application/octet-stream")
 
 # %% ../../nbs/11d_service/08g_page_app.ipynb #54098d78

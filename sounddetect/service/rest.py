@@ -30,6 +30,7 @@ from ..html import render
 from .answers import Desk
 from .database import DatabaseGoneError
 from .datasets import BusyError
+from .evaluations import PICTURES
 from sounddetect.service.insights import (
     add_version, comparison_of, forecast_of, keep_threshold, log_of, models_of, promote_version,
     roll_back, versions_of)
@@ -151,12 +152,22 @@ def _add_service(app: FastAPI, desk: Desk) -> None:
         return desk.statuses.of(training_id)
 
     @app.post(f"{PREFIX}/model/visualize", summary="Pictures and tables of a run")
-    def visualize(request: ModelRequest) -> dict[str, Any]:
-        return desk.evaluations.visualize(request)
+    def visualize(asked: ModelRequest, request: Request) -> dict[str, Any]:
+        answer = desk.evaluations.visualize(asked)
+        return answer | _picture_urls(desk, answer, request.scope.get("root_path", ""))
 
     @app.post(f"{PREFIX}/model/validate", summary="Judge a model on recordings")
     def validate(request: ValidationRequest) -> dict[str, Any]:
         return desk.evaluations.validate(request)
+
+# %% ../../nbs/11d_service/07_rest.ipynb #33608e33
+def _picture_urls(desk: Desk, answer: dict[str, Any], before: str) -> dict[str, str | None]:
+    """Addresses of the pictures that an answer names; null for those that no address serves."""
+    run = desk.workspace.runs / answer["training_id"]
+    is_served = answer["model_path"] == desk.workspace.roots.name(run)
+    return {f"{name}_url": f"{before}{PREFIX}/runs/{run.name}/pictures/{kind}"
+            if is_served and answer[name] else None
+            for name, kind in PICTURES.items() if name in answer}
 
 # %% ../../nbs/11d_service/07_rest.ipynb #64153a88
 @asynccontextmanager
