@@ -23,6 +23,7 @@ from fastapi.routing import APIWebSocketRoute
 from pydantic import ValidationError
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from .. import __version__
 from ..data.readers.reading import suffixes
@@ -73,6 +74,8 @@ def _handle_errors(app: FastAPI) -> None:
     async def unforeseen(request: Request, call_next):
         try:
             return await call_next(request)
+        except ClientDisconnect:
+            return _error(400, "the client has gone before all of its request was here")
         except Exception as error:
             traceback.print_exception(error, file=sys.stderr)
             return _error(500, f"this was not foreseen ({type(error).__name__}); "
@@ -189,6 +192,11 @@ async def received(desk: Desk, request: Request, name: str, *more: str) -> Async
             async for chunk in request.stream():
                 await run_in_threadpool(content.write, chunk)
         yield file
+    except ValueError as error:                 # says it by the name that the sender knows
+        if str(file) not in str(error):
+            raise
+        kind = OutsideError if isinstance(error, OutsideError) else ValueError
+        raise kind(str(error).replace(str(file), name)) from None
     finally:
         await run_in_threadpool(shutil.rmtree, folder, ignore_errors=True)
 
