@@ -264,6 +264,10 @@ def _add_deeds(app: FastAPI, desk: Desk) -> None:
     def resume(look: Reader, training_id: Name, form: Form) -> Response:
         return done(look, lambda: desk.trainings.resume(training_id), f"/runs/{training_id}")
 
+    @app.post(f"{UI}/runs/{{training_id}}/first", include_in_schema=False)
+    def first(look: Reader, training_id: Name, form: Form) -> Response:
+        return done(look, lambda: desk.trainings.first(training_id), f"/runs/{training_id}")
+
     @app.post(f"{UI}/runs/{{training_id}}/extend", include_in_schema=False)
     def extend(look: Reader, training_id: Name, form: Form) -> Response:
         return done(look, lambda: desk.trainings.extend(training_id, _whole(form, "epochs")),
