@@ -15,7 +15,7 @@ from pathlib import Path
 from ..evaluation.evaluation import report_in
 from ..runs.run_folder import Run
 from .answers import Desk
-from .keeper import environment_of_children
+from .keeper import for_children
 from .roots import PRIVATE
 from ..workbench.home_panel import pack_run
 
@@ -61,7 +61,7 @@ def _onnx_of(run: Run, folder: Path) -> Path:
             own.mkdir(mode=0o700)
             command = ["export", str(run.path / "model"), "--format", "onnx", "--out", str(target)]
             made = subprocess.run([sys.executable, "-P", "-m", "sounddetect", *command],
-                                  env=environment_of_children() | {"OMP_NUM_THREADS": "1"}, text=True,
+                                  env=for_children() | {"OMP_NUM_THREADS": "1"}, text=True,
                                   stdin=subprocess.DEVNULL, capture_output=True, errors="replace")
             if made.returncode:
                 raise ValueError(_last_words(made.stderr, target))
