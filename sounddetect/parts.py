@@ -147,8 +147,8 @@ _BUILT_IN = [
          "sounddetect.signal.features:LogMel"),
     Part("loss", "cross_entropy", "sounddetect.tasks.settings:CrossEntropySettings",
          "sounddetect.tasks.losses:cross_entropy", tasks=["classify"]),
-    Part("loss", "binary_cross_entropy", None, "sounddetect.tasks.losses:binary_cross_entropy",
-         tasks=["multilabel"]),
+    Part("loss", "binary_cross_entropy", "sounddetect.tasks.settings:BinaryCrossEntropySettings",
+         "sounddetect.tasks.losses:binary_cross_entropy", tasks=["multilabel"]),
     *(Part("loss", name, f"sounddetect.tasks.settings:{settings}",
            f"sounddetect.tasks.waveform_losses:{name}", tasks=["denoise"])
       for name, settings in (("weighted_sum", "WeightedSumSettings"),

@@ -225,6 +225,9 @@ def threshold(
         help="this threshold, in the unit of the score")] = None,
     good: Annotated[bool, typer.Option(
         "--good", help="the recordings without a label are good ones")] = False,
+    class_name: Annotated[Optional[str], typer.Option(
+        "--class", metavar="NAME",
+        help="where a recording may have several labels: the class whose threshold it is")] = None,
 ) -> None:
     """Choose another threshold, without training again.
 
@@ -245,14 +248,17 @@ def threshold(
         recordings = load_recordings(paths, opened.config, unknown_labels="ignore")
         table, drawn_on = scored_for_threshold(opened, recordings, good), ", ".join(map(str, paths))
     if not rules:
-        print(threshold_table(opened, table).to_string(float_format="{:.3f}".format))
+        print(threshold_table(opened, table, class_name).to_string(float_format="{:.3f}".format))
         return
-    print(set_threshold(opened, rules[0], table, drawn_on))
+    choice = set_threshold(opened, rules[0], table, drawn_on, class_name)
     scores = opened.detector.scores
+    whose = "" if scores.exclusive else f"{class_name} (with it: bad, without it: good): "
+    print(f"{whose}{choice}")
     table = validation_predictions(opened) if table is None else table
     picture = opened.path / "evaluation" / "threshold.png"
     picture.parent.mkdir(exist_ok=True)
-    write_bytes(picture, draw("score_histogram", scores.sides(table)).to_png())
+    sides = scores.alone(class_name).sides(scores.table_of(table, class_name))
+    write_bytes(picture, draw("score_histogram", sides).to_png())
     print(f"{drawn_on} with this threshold: {picture}")
     print(f"to judge the test part by it: sounddetect evaluate {run}")
 

@@ -228,18 +228,29 @@ class Scorer:
         Scorer.__init__(other, self.config.replace(settings), self.about | (about or {}))
         return other
 
-    def with_threshold(self, threshold: float | ThresholdChoice) -> "Scorer":
+    def with_threshold(
+        self, threshold: float | ThresholdChoice, class_name: str | None = None
+    ) -> "Scorer":
         """The same model with another threshold.
 
         Args:
             threshold: in the unit of the score, or a `sd.judging.thresholds.ThresholdChoice`, whose
                 rule is then kept in `about`.
+            class_name: whose threshold it is, where each class has one (`task: multilabel`).
 
         Returns:
             A new detector that shares the network with this one.
+
+        Raises:
+            ValueError: for a detector without a threshold, or without one of that class.
         """
+        self.scores.alone(class_name)
         is_choice = isinstance(threshold, ThresholdChoice)
         choice = threshold.to_dict() if is_choice else {"value": float(threshold), "rule": "fixed"}
+        if not self.scores.exclusive:
+            lines = dict(zip(self.classes, self.scores.thresholds)) | {class_name: choice["value"]}
+            noted = self.about.get("thresholds", {}) | {class_name: choice}
+            return self.with_settings({"inference.thresholds": lines}, {"thresholds": noted})
         return self.with_settings({"inference.threshold": choice["value"]}, {"threshold": choice})
 
     def with_temperature(self, temperature: float) -> "Scorer":

@@ -17,8 +17,9 @@ from ..files import write_text
 from ..runs.run_folder import Run, read_table
 from ..detector.detector import Detector
 from ..judging.thresholds import ThresholdChoice
+from ..settings.several_labels import WITHOUT_LABEL
 from ..tasks.classify import choose
-from ..tasks.protocol import AnswersWaveforms
+from ..tasks.results import OneScore
 
 # %% ../../nbs/09c_evaluation/05_thresholds.ipynb #4a48c725
 VALIDATION = "evaluation/validation.csv"     # below the run folder
@@ -66,13 +67,14 @@ def scored_for_threshold(
     label. Raises `ValueError` when nothing is left, or when the run has no threshold to draw.
     """
     detector = run.detector
-    _refuse_without_line(run, detector)
+    _forms(run, detector, None)
     met = run.has_met(recordings, "train", "test")
     if met.any():
         warnings.warn(f"{met.sum()} of {len(met)} recordings were left out, because this run was "
                       "trained or tested on them", stacklevel=2)
     recordings = recordings[~met]
-    label = recordings.table["label"].fillna(detector.scores.negative if all_good else np.nan)
+    good = detector.scores.negative or WITHOUT_LABEL
+    label = recordings.table["label"].fillna(good if all_good else np.nan)
     known = label.notna().to_numpy()
     if not known.all():
         warnings.warn(f"{(~known).sum()} recordings have no label and were left out; if they are "
@@ -86,17 +88,18 @@ def scored_for_threshold(
     return detector.predict(recordings).assign(label=label[known].to_numpy(), group=group)
 
 
-def _refuse_without_line(run, detector):
-    if isinstance(detector.task, AnswersWaveforms):
-        raise ValueError(f"{run.path} removes noise and decides nothing: there is no threshold to "
-                         "choose")
-    if not detector.scores.exclusive:
-        raise ValueError(f"{run.path} has a threshold for each class, which this does not choose: "
-                         "train with inference.thresholds, such as {bearing: 0.4}, or in Python "
-                         "detector.with_settings({'inference.thresholds': {...}}).save(...)")
-    if detector.scores.threshold is None:
-        raise ValueError(f"{run.path} has {len(detector.classes)} classes and takes the most "
-                         "likely one: there is no threshold to choose")
+def _forms(run: Run, detector: Detector, class_name: str | None) -> dict[str | None, OneScore]:
+    """The scores that a threshold is drawn through, of one class or of all that have one."""
+    scores = detector.scores
+    names = scores.classes if class_name is None and not scores.exclusive else [class_name]
+    return {name: _form(run, detector, name) for name in names}
+
+
+def _form(run: Run, detector: Detector, class_name: str | None) -> OneScore:
+    try:
+        return detector.scores.alone(class_name)
+    except ValueError as error:
+        raise ValueError(f"{run.path}: {error}") from None
 
 # %% ../../nbs/09c_evaluation/05_thresholds.ipynb #8379ecad
 def set_threshold(
@@ -104,39 +107,48 @@ def set_threshold(
     rule: float | str | dict,             # as for `choose_threshold`
     table: pd.DataFrame | None = None,    # as of `scored_for_threshold`; None: the validation part
     drawn_on: str = "other recordings",   # what the table is of, in words
+    class_name: str | None = None,        # whose threshold, where each class has one
 ) -> ThresholdChoice:
     """Choose another threshold, and write it into the detector of the run.
 
     Raises `ValueError` for a run without a threshold, or for what `choose_threshold` refuses.
     """
     detector = run.detector
-    _refuse_without_line(run, detector)
-    choice = _choose(detector, validation_predictions(run) if table is None else table, rule)
+    form = _form(run, detector, class_name)
+    judged = validation_predictions(run) if table is None else table
+    choice = _choose(form, detector.scores.table_of(judged, class_name), rule)
     if table is not None:
         choice = replace(choice, drawn_on=drawn_on)
-    detector.with_threshold(choice).save(run.path / "model")
+    detector.with_threshold(choice, class_name).save(run.path / "model")
     return choice
 
 
-def _choose(detector, table, rule) -> ThresholdChoice:
-    return choose(detector.scores, detector.scores.values(table), table, rule)
+def _choose(form: OneScore, table: pd.DataFrame, rule) -> ThresholdChoice:
+    return choose(form, form.values(table), table, rule)
 
 # %% ../../nbs/09c_evaluation/05_thresholds.ipynb #13bd2542
 def threshold_table(
     run: Run,
     table: pd.DataFrame | None = None,    # as of `scored_for_threshold`; None: the validation part
+    class_name: str | None = None,        # one class; None: all that have a threshold of their own
 ) -> pd.DataFrame:                        # a row a rule, the current threshold first
     """What the usual rules would choose.
 
     Columns: `threshold`, `false_alarms`, `of_good`, `missed`, `of_bad`, `false_alarms_at_most`
-    (upper 95 % bound of the rate).
+    (upper 95 % bound of the rate). Where each class has a threshold, recordings that have the class
+    count as bad, those without it as good, and rows begin with the class.
     """
     detector = run.detector
-    _refuse_without_line(run, detector)
+    forms, scores = _forms(run, detector, class_name), detector.scores
     table = validation_predictions(run) if table is None else table
+    tables = {name: _by_rule(form, scores.table_of(table, name)) for name, form in forms.items()}
+    return tables[class_name] if class_name in tables else pd.concat(tables, names=["class"])
+
+
+def _by_rule(form: OneScore, table: pd.DataFrame) -> pd.DataFrame:
     rows = {}
-    for rule in (detector.threshold, *_rules(detector.scores, table)):
-        choice = _choose(detector, table, rule)
+    for rule in (form.threshold, *_rules(form, table)):
+        choice = _choose(form, table, rule)
         title = choice.rule if choice.rule != "fixed" else f"{choice.value:.3g}"
         rows[title if rows else "now"] = {
             "threshold": choice.value, "false_alarms": choice.false_alarms,

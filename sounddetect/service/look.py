@@ -349,8 +349,9 @@ stroke-linejoin="round" stroke-linecap="round"/></svg>
 """
 
 # %% ../../nbs/11d_service/08e_look.ipynb #5ac2698d
-_CELL = """
-<iframe sandbox srcdoc="{{ page | string | forceescape }}" width="100%" height="{{ height }}" \
+_STYLED = "{{ head }}<style>{{ css }}</style></head><body{{ body }}"
+_SHOWN = """
+<iframe sandbox srcdoc="{{ page }}" width="100%" height="{{ height }}" \
 style="border: 1px solid #ccc"></iframe>
 """
 
@@ -358,5 +359,6 @@ style="border: 1px solid #ccc"></iframe>
 def shown_in_cell(page: str, height: int = 420) -> HTML:
     """A page as a cell of a notebook shows it; nothing in it runs."""
     head, rest = str(page).split("<link", 1)
-    style = render("<style>{{ css }}</style></head><body", css=Markup(PAGE_CSS))
-    return HTML(render(_CELL, page=head + str(style) + rest.split("<body", 1)[1], height=height))
+    whole = render(_STYLED, head=Markup(head), css=Markup(PAGE_CSS),
+                   body=Markup(rest.split("<body", 1)[1]))
+    return HTML(render(_SHOWN, page=str(whole), height=height))

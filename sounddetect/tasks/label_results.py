@@ -17,7 +17,7 @@ from ..judging.comparison import paired_bootstrap
 from ..judging.several_labels import label_metrics_by_draw, label_table
 from ..settings.several_labels import joined_labels, labels_in
 from sounddetect.tasks.results import (
-    RELIABILITY_NEEDS, ScoreAClass, log_odds, n_bins_of, over_groups, refuse_not_finite,
+    RELIABILITY_NEEDS, OneScore, ScoreAClass, log_odds, n_bins_of, over_groups, refuse_not_finite,
     surest_errors)
 
 # %% ../../nbs/05_tasks/02_label_results.ipynb #75962403
@@ -78,6 +78,22 @@ class LabelScores(ScoreAClass):
 
     def of_class(self, table: pd.DataFrame, name: str) -> np.ndarray:
         return self.has(table["label"])[:, self.classes.index(name)]
+
+    def alone(self, class_name: str | None = None) -> OneScore:
+        """The question whether one class is there, as one score with its threshold."""
+        if class_name not in self.classes:
+            wrong = "say which one" if class_name is None else f"{class_name!r} is none of them"
+            raise ValueError("each class has a threshold of its own, and "
+                             f"{wrong}: {', '.join(self.classes)}")
+        line = self.thresholds[self.classes.index(class_name)]
+        return OneScore([f"no {class_name}", class_name], line)
+
+    def table_of(self, table: pd.DataFrame, class_name: str | None = None) -> pd.DataFrame:
+        """Judged rows, `label` and `decision` of which say whether that class is there."""
+        form = self.alone(class_name)
+        label = np.where(self.of_class(table, form.positive), form.positive, form.negative)
+        answers = form.table(table[form.positive].to_numpy(float))
+        return table.drop(columns=self.columns).assign(label=label, **answers)
 
     def _judged(self, table: pd.DataFrame) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         return self.has(table["label"]), self.values(table), self.has(table["decision"])

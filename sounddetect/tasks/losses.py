@@ -25,7 +25,11 @@ def cross_entropy(settings: Any) -> Loss:
 
 def binary_cross_entropy(settings: Any) -> Loss:
     """Mean over the classes of the cross-entropy of each alone: logits `(batch, class)`, targets
-    `(batch, class)` from 0 to 1, in float32.
+    `(batch, class)` from 0 to 1, in float32. Its third argument are weights `(class,)` of the part
+    of a target that says that a class is there.
     """
-    return lambda output, target: F.binary_cross_entropy_with_logits(
-        output.float(), target, reduction="none").mean(1)
+    def loss(output: Tensor, target: Tensor, pos_weight: Tensor | None = None) -> Tensor:
+        return F.binary_cross_entropy_with_logits(
+            output.float(), target, reduction="none",
+            pos_weight=None if pos_weight is None else pos_weight.to(output.device)).mean(1)
+    return loss

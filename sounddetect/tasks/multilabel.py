@@ -6,6 +6,7 @@
 __all__ = ['Multilabel']
 
 # %% ../../nbs/05_tasks/07_multilabel.ipynb #3c8f0fa6
+from functools import partial
 from typing import Any, cast
 
 import numpy as np
@@ -38,19 +39,38 @@ class Multilabel(Classify):
         self.labels = LabelScores(
             self.classes, config.inference.working_thresholds(self.classes))
         self.scores = cast(Scores, self.labels)
+        weight = getattr(config.training.loss_function, "pos_weight", 1.0)
+        unknown = set(weight) - set(self.classes) if isinstance(weight, dict) else set()
+        if unknown:
+            raise ValueError("training.loss_function.pos_weight names "
+                             f"{', '.join(sorted(unknown))}, which is none of the classes "
+                             f"{', '.join(self.classes)}")
 
     def fit(self, recordings: Recordings, pipeline: Pipeline) -> dict:
-        """Let the network begin from the data."""
+        """Set the weight of each class, and let the network begin from the data."""
+        weight = getattr(self.config.training.loss_function, "pos_weight", 1.0)
+        if weight == "auto":
+            weight = self._balanced(recordings)
+        by_name = weight if isinstance(weight, dict) else dict.fromkeys(self.classes, weight)
+        self.class_weights[:] = [by_name.get(name, 1.0) for name in self.classes]
+        if (self.class_weights != 1).any():
+            self._loss = partial(self._loss, pos_weight=torch.from_numpy(self.class_weights))
         device = next(pipeline.parameters()).device
         pipeline.initialize_from_data(initial_batches(self, recordings, self.config.seed, device))
-        return {}
+        return {} if weight == 1 else {"training.loss_function.pos_weight": weight}
+
+    def _balanced(self, recordings: Recordings) -> dict[str, float]:
+        """Recordings without each class for one that has it; 1 for a class that none has."""
+        n_with = self.labels.has(recordings.table["label"]).sum(0)
+        return {name: float((len(recordings) - n) / n) if 0 < n < len(recordings) else 1.0
+                for name, n in zip(self.classes, n_with)}
 
     def target(self, label: str) -> np.ndarray:
         """1 for each class that is there, float32 `(class,)`."""
         return self.labels.has(pd.Series([label]))[0].astype(np.float32)
 
     def weight(self, target: np.ndarray) -> float:
-        """All recordings count alike."""
+        """All recordings count alike; the loss weighs what each class says of them."""
         return 1.0
 
     def exported(self, answer: Tensor) -> dict[str, Tensor]:

@@ -77,6 +77,15 @@ class Scores(Protocol):
     def per_class(self, table: pd.DataFrame) -> pd.DataFrame:
         """How each class does: a row a class, `n` and metrics."""
 
+    def alone(self, class_name: str | None = None) -> "OneScore":
+        """The scores that a threshold is drawn through: those of a class, where each has its own.
+
+        Raises `ValueError` where there is no threshold, or none of that class.
+        """
+
+    def table_of(self, table: pd.DataFrame, class_name: str | None = None) -> pd.DataFrame:
+        """Judged rows as `alone` has them."""
+
     def score_of(self, row: pd.Series) -> float:
         """The score that speaks for or against what was decided, of one row of a table."""
 
@@ -168,6 +177,15 @@ class OneScore(_OneClass):
     def at(self, threshold: float) -> "OneScore":
         """The same scores with another threshold."""
         return replace(self, threshold=float(threshold))
+
+    def alone(self, class_name: str | None = None) -> "OneScore":
+        if class_name not in (None, self.positive):
+            raise ValueError(f"there is one threshold, from which on {self.positive} is decided "
+                             f"for, and none for {class_name!r}: leave the class out")
+        return self
+
+    def table_of(self, table: pd.DataFrame, class_name: str | None = None) -> pd.DataFrame:
+        return table
 
     def values(self, table: pd.DataFrame) -> np.ndarray:
         return table["anomaly_score"].to_numpy(float)
@@ -302,6 +320,13 @@ class ClassScores(ScoreAClass, _OneClass):
     classes: list[str]
 
     shown = ("auc", "accuracy", "f1")
+
+    def alone(self, class_name: str | None = None) -> OneScore:
+        raise ValueError(f"of {len(self.classes)} classes the most likely one is decided for: "
+                         "there is no threshold to choose")
+
+    def table_of(self, table: pd.DataFrame, class_name: str | None = None) -> pd.DataFrame:
+        return table
 
     def decisions(self, values: np.ndarray) -> list[str]:
         refuse_not_finite(values)

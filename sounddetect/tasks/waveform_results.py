@@ -46,6 +46,10 @@ class Waveforms:
         """None for each row: nothing is decided."""
         return [None] * len(values)
 
+    def alone(self, class_name: str | None = None) -> None:
+        """Raises `ValueError`."""
+        raise ValueError("noise is removed and nothing is decided: there is no threshold to choose")
+
     def confidence(self, values: np.ndarray) -> np.ndarray:
         """Without a decision all rows are alike."""
         return np.zeros(len(values))

@@ -29,7 +29,7 @@ from ..evaluation.denoising import DenoisingEvaluation
 from ..evaluation.evaluation import Evaluation, evaluate, findings_of, own_recordings
 from ..evaluation.findings import verdict
 from ..jobs.cross_validation import CrossValidation, cross_validate
-from ..tasks.results import Scores
+from ..tasks.results import OneScore, Scores
 from ..tasks.waveform_results import Waveforms
 from .mixtures import MixturesShown
 from ..runs.run_folder import Run
@@ -79,6 +79,7 @@ def _widgets(panel) -> list:
     panel.pictures = {name: panel.make(widgets.Image, name, format="png")
                       for name in ("confusion", "roc", "improvement", "curves")}
     panel.mixtures = MixturesShown(panel)
+    panel.of_class = panel.make(widgets.Dropdown, "of-class", description="results.of_class")
     panel.threshold = panel.make(widgets.FloatSlider, "threshold", description="results.threshold",
                                  min=0.0, max=1.0, step=0.01, value=0.5, readout_format=".2f",
                                  width="620px")
@@ -92,7 +93,7 @@ def _widgets(panel) -> list:
     panel._filled = widgets.VBox([panel.verdict, panel.table,
                                   row(panel.pictures["confusion"], panel.pictures["roc"]),
                                   panel.pictures["improvement"], panel.pictures["curves"],
-                                  panel.threshold, panel.histogram,
+                                  widgets.VBox([panel.of_class, panel.threshold]), panel.histogram,
                                   panel.chosen, panel.effect,
                                   panel.errors, panel.error_picture, panel.player.widget,
                                   panel.mixtures.widget])
@@ -138,6 +139,7 @@ def _widgets(panel) -> list:
                                  panel.fail)
     panel.evaluate_button.on_click(lambda button: panel.evaluate())
     panel.threshold.observe(lambda change: panel._move(), "value")
+    panel.of_class.observe(lambda change: panel._take_class(), "value")
     panel.errors.observe(lambda change: change["new"] is not None
                          and panel._newest_error.ask(panel.bench.evaluation, change["new"],
                                                      panel.words.lang),
@@ -249,7 +251,8 @@ class ResultsPanel(Panel):
         self.bench.set(evaluation=evaluation)
         self.compared.offer()
         self._validation = _validation_of(evaluation)
-        _set_slider(self.threshold, evaluation, self._validation)
+        self._list_classes(evaluation.scores)
+        _set_slider(self)
         self._show()
         self._move()
         key, kind, values = promise(evaluation)
@@ -257,6 +260,22 @@ class ResultsPanel(Panel):
                  groups=evaluation.predictions["group"].nunique(), **values)
         self._offer_folds(evaluation)
         self.show_code()
+
+    def _list_classes(self, scores: Scores) -> None:
+        """The classes that have a threshold each; the one that is shown stays chosen."""
+        names, shown = [] if scores.exclusive else list(scores.classes), self.of_class.value
+        self._is_listing = True
+        self.of_class.options = names
+        if names:
+            self.of_class.value = shown if shown in names else names[0]
+        self._is_listing = False
+        show_if(self.of_class, names)
+
+    def _take_class(self) -> None:
+        if not self._is_listing and self.bench.evaluation is not None:
+            self.setting.value = ""                    # which told of another class
+            _set_slider(self)
+            self._move()
 
     def _offer_folds(self, evaluation: Evaluation) -> None:
         """Cross-validation, where there is more than one class; prominent with few sources."""
@@ -289,10 +308,8 @@ class ResultsPanel(Panel):
     def _move(self) -> None:
         _move(self)
 
-    def _draw_histogram(self, evaluation: Evaluation, threshold: float, lang: str) -> bytes:
-        table = evaluation.predictions if self._validation is None else self._validation
-        sides = evaluation.scores.at(threshold).sides(table)
-        return picture_bytes(lambda: draw("score_histogram", sides), lang)
+    def _draw_histogram(self, scores: OneScore, table: pd.DataFrame, lang: str) -> bytes:
+        return picture_bytes(lambda: draw("score_histogram", scores.sides(table)), lang)
 
     def _draw_error(self, evaluation: Evaluation, key: str, lang: str) -> ErrorCase:
         row = evaluation.predictions[evaluation.predictions["key"] == key]
@@ -356,7 +373,7 @@ def _pictures(evaluation: Evaluation, lang: str) -> dict[str, bytes]:
 
 def _validation_of(evaluation: Evaluation) -> pd.DataFrame | None:
     """Scores of the validation part, on which a threshold is chosen; None without any."""
-    if evaluation.run is None or evaluation.threshold is None:
+    if evaluation.run is None or not _decides_by_line(evaluation):
         return None
     try:
         table = validation_predictions(evaluation.run)
@@ -365,15 +382,30 @@ def _validation_of(evaluation: Evaluation) -> pd.DataFrame | None:
         return None
 
 
-def _set_slider(slider: widgets.FloatSlider, evaluation: Evaluation,
-                validation: pd.DataFrame | None) -> None:
-    """Bring a slider to the threshold; its ends are those of the scores."""
-    if evaluation.threshold is None:
+def _decides_by_line(evaluation: Evaluation) -> bool:
+    """Whether there is a threshold, or one for each class."""
+    return evaluation.threshold is not None or not evaluation.scores.exclusive
+
+
+def _questioned(panel: ResultsPanel) -> tuple[OneScore, pd.DataFrame, pd.DataFrame | None] | None:
+    """Scores, test part and validation part that the slider is about; None without a threshold."""
+    evaluation, name = panel.bench.evaluation, panel.of_class.value
+    if evaluation is None or not _decides_by_line(evaluation):
+        return None
+    scores, validation = evaluation.scores, panel._validation
+    return (scores.alone(name), scores.table_of(evaluation.predictions, name),
+            None if validation is None else scores.table_of(validation, name))
+
+
+def _set_slider(panel: ResultsPanel) -> None:
+    """Bring the slider to the threshold; its ends are those of the scores."""
+    questioned, slider = _questioned(panel), panel.threshold
+    if questioned is None:
         return
-    tables = [evaluation.predictions, *([] if validation is None else [validation])]
-    values = np.concatenate([evaluation.scores.values(table) for table in tables])
-    threshold = evaluation.threshold
-    is_bounded = np.isfinite(evaluation.scores.highest)
+    scores, *tables = questioned
+    values = np.concatenate([scores.values(table) for table in tables if table is not None])
+    threshold = scores.threshold
+    is_bounded = np.isfinite(scores.highest)
     low, high = (0.0, 1.0) if is_bounded else (float(min(values.min(), threshold)),
                                                float(max(values.max(), threshold)))
     # Ends and steps that change make a browser round the value and send it
@@ -388,7 +420,7 @@ def _set_slider(slider: widgets.FloatSlider, evaluation: Evaluation,
 
 
 def _set_threshold(panel: ResultsPanel, rule: float | dict) -> bool:
-    run, lang = panel.bench.run, panel.words.lang
+    run, lang, name = panel.bench.run, panel.words.lang, panel.of_class.value
 
     def done(made):
         choice, judged = made
@@ -405,8 +437,9 @@ def _set_threshold(panel: ResultsPanel, rule: float | dict) -> bool:
             bad=choice.n_bad,
             bound=f"{choice.false_alarm_bound:.1%}",
         )
-    is_begun = panel.begin(lambda: (set_threshold(run, rule), _judge(run, lang)), done,
-                           "results.setting")
+    is_begun = panel.begin(
+        lambda: (set_threshold(run, rule, class_name=name), _judge(run, lang)), done,
+        "results.setting")
     if not is_begun:
         panel._say_of_setting("panel.busy", "warning")
     elif panel.job.busy:
@@ -509,8 +542,8 @@ def _show(panel: ResultsPanel) -> None:
     panel.table.value = _table(evaluation, words)
     panel.mixtures.give(evaluation if is_noisy else None)
     for widget in (panel.threshold, panel.chosen, panel.effect, panel._setting):
-        widget.layout.display = "" if evaluation.threshold is not None else "none"
-    if evaluation.threshold is None:
+        show_if(widget, _decides_by_line(evaluation))
+    if not _decides_by_line(evaluation):
         panel.histogram.value = b""
     wrong = evaluation.predictions[:0] if is_noisy else evaluation.errors
     _list_errors(panel, evaluation, wrong)
@@ -553,16 +586,17 @@ def _effect_html(text):
 
 def _move(panel: ResultsPanel) -> None:
     """Count at the slider's threshold at once; the picture follows."""
-    evaluation, threshold = panel.bench.evaluation, panel.threshold.value
-    if evaluation is None or evaluation.threshold is None:
+    questioned, threshold = _questioned(panel), panel.threshold.value
+    if questioned is None:
         return
+    scores, test, validation = questioned
     for widget, key, form, table in (
-            (panel.chosen, "results.chosen", _chosen_html, panel._validation),
-            (panel.effect, "results.effect", _effect_html, evaluation.predictions)):
+            (panel.chosen, "results.chosen", _chosen_html, validation),
+            (panel.effect, "results.effect", _effect_html, test)):
         show_if(widget, table is not None)
         if table is not None:
-            misses, faults, alarms, healthy = misses_and_false_alarms(
-                table, evaluation.scores, threshold)
+            misses, faults, alarms, healthy = misses_and_false_alarms(table, scores, threshold)
             panel.words.bind(widget, "value", key, form, misses=misses, faults=faults,
                              alarms=alarms, healthy=healthy)
-    panel._newest.ask(evaluation, threshold, panel.words.lang)
+    panel._newest.ask(scores.at(threshold), test if validation is None else validation,
+                      panel.words.lang)

@@ -617,6 +617,7 @@ _RESULTS = {
         "評価に使えた録音は {groups} 個の録音元の {n} 件だけです（{name}）。"
         "性能を保証するには足りません。機械や録音日を増やしてください。",
     ),
+    "results.of_class": ("Threshold of", "しきい値のクラス"),
     "results.threshold": ("Threshold", "しきい値"),
     "results.chosen": (
         "Validation part (the histogram), on which the threshold is chosen: missed faults "

@@ -8,9 +8,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import soundfile as sf
+from typer.testing import CliRunner
 
 import sounddetect as sd
-from sounddetect.evaluation.thresholds import set_threshold
+from sounddetect.cli.cli import app
 
 RATE, TONES = 8000, {"low": 500, "high": 2000}     # Hz
 SETTINGS = {
@@ -100,9 +101,43 @@ def test_evaluation_and_report_have_a_row_a_class(run, evaluation):
     assert list(pd.read_csv(folder / "predictions.csv", keep_default_na=False))[:5] == ["key", "label", "high", "low", "decision"]
 
 
-def test_one_threshold_cannot_be_chosen(run):
-    with pytest.raises(ValueError, match="has a threshold for each class.*inference.thresholds"):
-        set_threshold(run, 0.5)
+def test_the_threshold_of_one_class_is_chosen_by_name(run, tmp_path):
+    """By command: the class that is named decides otherwise, the other one as before."""
+    own = tmp_path / "run"
+    shutil.copytree(run.path, own)
+    before = sd.Run(own).detector.config.inference.thresholds
+    said = CliRunner().invoke(app, ["threshold", str(own), "--class", "high", "--value", "1"])
+    assert said.exit_code == 0 and said.stdout.startswith("high (with it: bad, without it: good): threshold 1 (fixed)")
+    detector = sd.Run(own).detector
+    assert detector.config.inference.thresholds == {"high": 1.0, "low": before["low"]}
+    assert set(detector.predict(waveform(TONES, 100), RATE)["decision"]) == {"low"}
+    assert (own / "evaluation" / "threshold.png").exists()
+    table = CliRunner().invoke(app, ["threshold", str(own)]).stdout
+    assert "high" in table and "low" in table and "best_f1" in table
+
+
+@pytest.mark.parametrize(("options", "message"), [
+    (["--value", "0.5"], "a threshold of its own, and say which one: high, low"),
+    (["--value", "0.5", "--class", "hum"], "'hum' is none of them: high, low"),
+    (["--class", "hum"], "'hum' is none of them: high, low"),
+])
+def test_a_class_without_a_threshold_is_refused(run, options, message):
+    before = run.detector.config.inference.thresholds
+    refused = CliRunner().invoke(app, ["threshold", str(run.path), *options])
+    assert isinstance(refused.exception, ValueError) and message in str(refused.exception)
+    assert run.detector.config.inference.thresholds == before
+
+
+def test_auto_weights_of_a_rare_class_stand_in_the_run(folder, config):
+    """They are measured on the training part alone, and what trains again from the run's configuration has the same ones."""
+    recordings = sd.load_recordings(folder, config)
+    high = np.flatnonzero(recordings.table["label"] == "high")
+    rare = recordings[np.setdiff1d(np.arange(len(recordings)), high)]
+    weighted = config.replace({"training.loss_function.pos_weight": "auto", "training.epochs": 1, "training.validation_split": 0.4})
+    trained = sd.train(weighted, rare, progress=False)
+    learnt = rare.filter(lambda table: table["key"].isin(trained.data["split"]["train"])).table["label"]
+    n_high = learnt.str.contains("high").sum()
+    assert trained.config.training.loss_function.pos_weight["high"] == pytest.approx((len(learnt) - n_high) / n_high)
 
 
 def test_good_ones_do_not_adapt_it(run, folder):
