@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from ..data.collection.labels import CLASSES
+from ..data.collection.labels import CLASSES, good_class
 from ..data.collection.loading import load_recordings
 from ..data.readers.reading import kind_of
 from ..data.readers.sources import files_below
@@ -35,12 +35,13 @@ class FolderWatch:
         if not self.folder.is_dir():
             raise NotADirectoryError(f"{folder} is no folder: give the one into which recordings "
                                      "are written")
-        scores = detector.scores
-        knows_good = isinstance(scores, ClassScores) and CLASSES[0] in detector.classes
-        if detector.threshold is None and not knows_good:
+        judges = detector.threshold is not None
+        self._good = good_class(detector.classes if judges else CLASSES)
+        knows_good = isinstance(detector.scores, ClassScores) and self._good in detector.classes
+        if not judges and not knows_good:
             raise ValueError(f"a detector of {', '.join(detector.classes)} has no good class, so "
                              "nothing it says is an alarm: watch with one that knows "
-                             f"{CLASSES[0]}")
+                             f"{self._good}")
         self.table = pd.DataFrame({name: [] for name in _COLUMNS})    # a row a recording, in time
         self.problems: list[dict] = []                               # key and problem
         self._seen: dict[Path, tuple[int, int]] = {}    # size and time of change (ns)
@@ -77,11 +78,11 @@ class FolderWatch:
             return None
         rows = table["key"].str.removeprefix(path.name)     # #0, #1, ... where there are several
         scores = (table["anomaly_score"] if self.detector.threshold is not None
-                  else 1 - table[CLASSES[0]])
-        good = self.detector.classes[0] if self.detector.threshold is not None else CLASSES[0]
+                  else 1 - table[self._good])
         return pd.DataFrame({"time": datetime.fromtimestamp(state[1] / 1e9),
                              "key": key + rows, "score": scores,
-                             "alarm": table["decision"] != good, "decision": table["decision"]})
+                             "alarm": table["decision"] != self._good,
+                             "decision": table["decision"]})
 
     def _why(self, path: Path) -> str:
         """What is wrong with a file, in the reader's words; empty where the reader is content."""

@@ -10,7 +10,7 @@ import hashlib
 from dataclasses import dataclass
 
 from IPython.display import HTML
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
 from ..html import render
 from .page_texts import LANGUAGE_NAMES, page_text
@@ -349,9 +349,16 @@ stroke-linejoin="round" stroke-linecap="round"/></svg>
 """
 
 # %% ../../nbs/11d_service/08e_look.ipynb #5ac2698d
+_STYLED = "{{ head }}<style>{{ css }}</style></head><body{{ body }}"
+_SHOWN = """
+<iframe sandbox srcdoc="{{ page }}" width="100%" height="{{ height }}" \
+style="border: 1px solid #ccc"></iframe>
+"""
+
+
 def shown_in_cell(page: str, height: int = 420) -> HTML:
     """A page as a cell of a notebook shows it; nothing in it runs."""
     head, rest = str(page).split("<link", 1)
-    styled = f"{head}<style>{PAGE_CSS}</style></head><body{rest.split('<body', 1)[1]}"
-    return HTML(f'<iframe sandbox srcdoc="{escape(styled)}" width="100%" height="{height}" '
-                'style="border: 1px solid #ccc"></iframe>')
+    whole = render(_STYLED, head=Markup(head), css=Markup(PAGE_CSS),
+                   body=Markup(rest.split("<body", 1)[1]))
+    return HTML(render(_SHOWN, page=str(whole), height=height))

@@ -29,7 +29,7 @@ def running_loop() -> asyncio.AbstractEventLoop | None:
 class Updates:
     """Changes of widgets, made on the loop of the thread that built this.
 
-    Without a loop they are made in the thread that asks.
+    Without a loop they are made in the thread that asks, or in one that waits.
     """
 
     def __init__(self, interval: float = 0.25):        # least seconds between two rounds of changes
@@ -110,9 +110,11 @@ class Updates:
             if left is not None and left <= 0:
                 return False
             with self._asked:
-                self._asked.wait_for(lambda: self.has_loop and self._pending or condition(), left)
-            if self.has_loop:                          # this thread holds it up: do its work
-                self.flush()
+                self._asked.wait_for(lambda: self._pending or condition(), left)
+                if not self.has_loop:                  # no more rounds than there are on a loop
+                    pause = max(0.0, self._next - time.monotonic())
+                    self._asked.wait_for(condition, pause if left is None else min(left, pause))
+            self.flush()                               # this thread holds them up: do its work
         return True
 
     def wait_for(self, job: Job, seconds: float | None = None) -> bool:

@@ -181,8 +181,8 @@ def test_installed_beside_colabs_versions_it_builds_the_workbench(tmp_path):
     assert [item["metadata"]["name"] for item in json.loads(dry.stdout)["install"]] == ["sounddetect"]
     site = tmp_path / "site"
     subprocess.run([*pip, "install", "--no-deps", "--no-index", "--quiet", "--target", str(site), str(built)], check=True)
-    code = f"import sys; sys.path.insert(0, {str(site)!r}); import sounddetect as sd, ipywidgets; workbench = sd.Workbench('ja'); print(sd.__file__, ipywidgets.__version__, len(workbench.panels))"
+    code = f"import sys; sys.path.insert(0, {str(site)!r}); import sounddetect as sd, ipywidgets; workbench = sd.Workbench('ja'); print(sd.__file__, ipywidgets.__version__, *workbench.panels)"
     done = in_colab_environment("-I", "-c", code, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    place, version, panels = done.stdout.split()
-    assert place.startswith(str(site)) and version == "7.7.1" and int(panels) == 8
+    place, version, *panels = done.stdout.split()
+    assert place.startswith(str(site)) and version == "7.7.1" and {"data", "train", "results", "home"} <= set(panels)
