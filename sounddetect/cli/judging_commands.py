@@ -185,6 +185,17 @@ def print_dcase(results: "DcaseResults") -> None:
           f"mean AUC {said['auc_mean']:.4f}, mean pAUC {said['p_auc_mean']:.4f}; "
           f"worst AUC {said['auc_worst']:.4f}: {said['worst']}")
 
+# %% ../../nbs/11a_cli/02_judging_commands.ipynb #83ed3080
+def _report_search(folder: Path, lang: str | None) -> None:
+    """Write the report of a search again, in the language asked for or that it has."""
+    from sounddetect.evaluation.page import language_of
+    from sounddetect.jobs.search_report import write_search_report
+    from sounddetect.jobs.studies import Study
+
+    page = folder / "report.html"
+    write_search_report(Study(folder), lang or language_of(page))
+    print(f"report: {page}")
+
 # %% ../../nbs/11a_cli/02_judging_commands.ipynb #ee68f9aa
 @app.command()
 def report(
@@ -195,12 +206,14 @@ def report(
 ) -> None:
     """Write the report of the last evaluation again.
 
-    It then has the threshold that the detector has now.
+    It then has the threshold that the detector has now. RUN may be a search of `tune` as well.
     """
     from sounddetect import Run
     from sounddetect.evaluation.denoising import DenoisingEvaluation
     from sounddetect.evaluation.evaluation import saved_evaluation
 
+    if (run / "study.json").exists():
+        return _report_search(run, lang)
     opened = Run(run)
     result = saved_evaluation(opened)
     if isinstance(result, DenoisingEvaluation):

@@ -145,7 +145,8 @@ class Exploration:
         Returns:
             Pictures by name: `counts`, `spectra`, and the names of the kinds.
         """
-        spectra = {"spectra": plot_condition_spectra(self.spectra)} if self.spectra else {}
+        named = {of_all(kind, lang): spectrum for kind, spectrum in self.spectra.items()}
+        spectra = {"spectra": plot_condition_spectra(named)} if named else {}
         looks = {kind: plot_looks(examples) for kind, examples in self.examples.items() if examples}
         rows = self.counts.rename(index=lambda kind: of_all(kind, lang))
         return {"counts": plot_sets(rows)} | spectra | looks

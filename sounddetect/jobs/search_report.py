@@ -6,18 +6,23 @@
 __all__ = ['LEAST_TRIALS', 'pictures_of', 'report_of', 'write_search_report']
 
 # %% ../../nbs/10_jobs/11_search_report.ipynb #2a56645b
+from functools import cache
 from typing import Any
 
 import pandas as pd
 from markupsafe import Markup
 
 from ..evaluation.page import page_of, section
+from ..evaluation.problem_texts import first_match, sentence_patterns
 from ..files import write_bytes, write_text
 from ..html import html_table, picture, render
+from .objectives import CAUTION
 from .studies import Study
+from ..languages import check_language, in_language
 from ..plotting.searches import (
     plot_importance, plot_parallel, plot_search_history, plot_slices)
 from ..plotting.style import Picture
+from ..plotting.words import png_in
 
 # %% ../../nbs/10_jobs/11_search_report.ipynb #b59a18b5
 LEAST_TRIALS = 10      # that importance is computed from
@@ -38,53 +43,140 @@ def pictures_of(study: Study) -> dict[str, Picture]:
     return found
 
 # %% ../../nbs/10_jobs/11_search_report.ipynb #84eae7de
+_SAID = {
+    "title": ("Search for a better configuration", "設定の探索"),
+    "changes": ("What the winner changes", "最良の設定で変わるもの"),
+    "test": ("On the test part", "評価データでの比較"),
+    "seeds": ("{metric}, trained with seeds that the search did not use.",
+              "{metric}。探索では使わなかった乱数シードで学習しました。"),
+    "search": ("The search", "探索の様子"),
+    "trials": ("Trials", "試行の一覧"),
+    "default": ("default", "既定"), "winner": ("winner", "最良"), "setting": ("setting", "設定"),
+    "seed": ("seed +{k}", "シード +{k}"),
+    "training": ("training", "学習"), "trial": ("trial", "試行"), "state": ("state", "状態"),
+    "value": ("value", "値"), "reason": ("reason", "理由"), "epochs": ("epochs", "エポック数"),
+    "complete": ("complete", "完了"), "pruned": ("pruned", "打ち切り"), "failed": ("failed", "失敗"),
+    "history": ("Value of each trial, and the best so far. The dashed line is the default.",
+                "各試行の値と、その時点までの最良値。破線は既定の設定の値です。"),
+    "importance": ("How much of the differences between trials comes from each setting.",
+                   "試行間の差のうち、各設定による割合。"),
+    "slices": ("The value over each setting alone; good trials are dark.",
+               "設定ごとに見た値。色が濃いほど良い試行です。"),
+    "parallel": ("Each trial as a line through its settings; good trials are dark.",
+                 "1 本の線が 1 つの試行の設定を表します。色が濃いほど良い試行です。")}
+_SENTENCES = {
+    "{0} configurations were trained beside the default, by {1} on the validation part":
+        "既定のほかに {0} 通りの設定で学習し、検証データの{1}で比較しました。",
+    "validation loss": "損失", "AUC of made-up faults": "模擬異常に対する AUC",
+    "note: {0}": "注意：{0}",
+    CAUTION: "ラベルを使わず、模擬異常（ある帯域を 1～8 dB 強めたもの）の検出で選びました。"
+             "この基準では最良の検出器を確実には選べないため、評価データの結果だけを"
+             "信頼してください。",
+    "none of them had a better value than the default: it stays":
+        "既定より良い値になった設定はなく、既定のままです。",
+    "the winner is trial {0}: {1}, the default {2}; being the best of many, it promises too much":
+        "最良は試行 {0} で、値は {1}（既定は {2}）です。多くの試行の中の最良値なので、"
+        "実力より良く見えます。",
+    "the default is the winner: nothing to compare on the test part":
+        "既定の設定が最良でした。評価データで比べるものはありません。",
+    "there is no test part (data.test_split: 0), so nobody knows whether the winner is better than "
+    "the default":
+        "評価データがない（data.test_split: 0）ため、最良の設定が既定より良いかどうかは分かりません。",
+    "the test part is too small to say whether {0} is better than the default: {1}":
+        "評価データが少なく、{0}が既定より良いかどうかは分かりません（{1}）。",
+    "{0} is better than the default: {1} (95 % {2} to {3}), {4}":
+        "{0}は既定より良い結果でした：{1}（95 % 信頼区間 {2}～{3}）、{4}。",
+    "{0} is worse than the default: {1} (95 % {2} to {3}), {4}":
+        "{0}は既定より悪い結果でした：{1}（95 % 信頼区間 {2}～{3}）、{4}。",
+    "{0} is not better than the default: {1} (95 % {2} to {3}), {4}: no difference was found":
+        "{0}と既定の間に差は認められませんでした：{1}（95 % 信頼区間 {2}～{3}）、{4}。",
+    "trial {0}": "試行 {0} ",
+    "nested cross-validation: a search": "入れ子の交差検証では、探索した設定",
+    "mean over {0} seeds on the test part": "評価データでの {0} シードの平均",
+    "on the test part": "評価データ",
+    "mean over {0} folds, each with a search of its own": "分割ごとに探索した {0} 分割の平均",
+    "nested cross-validation: a fold is too small to judge":
+        "入れ子の交差検証：録音が少なく、評価できない分割があります。"}
+
+
+@cache
+def _sentences() -> list:
+    return sentence_patterns(_SENTENCES)
+
+
+def _in_words(sentence: str, lang: str) -> str:
+    """A sentence of the search in the language of the reader; the same where there is none."""
+    if lang != "ja":
+        return sentence
+    said = first_match(sentence, _sentences(), lambda part: _in_words(part, lang))
+    return sentence if said is None else said
+
+
+def _say(name: str, lang: str, **values: object) -> str:
+    return in_language(_SAID[name], lang).format(**values) if name in _SAID else name
+
+
 _HEAD = """
 <p class="run">{{ path }}</p><h1>{{ title }}</h1>
 <div class="verdict"><p>{{ verdict }}</p>
 {% for line in lines %}<p>{{ line }}</p>{% endfor %}</div>
 """
-_CAPTIONS = {
-    "history": "Value of each trial, and the best so far. The dashed line is the default.",
-    "importance": "How much of the differences between trials comes from each setting.",
-    "slices": "The value over each setting alone; good trials are dark.",
-    "parallel": "Each trial as a line through its settings; good trials are dark."}
 
 
-def _numbers(said: dict[str, Any]) -> pd.DataFrame:
+def _of_seeds(said: dict[str, Any], lang: str) -> pd.DataFrame:
     """What each seed gave, for the winner and the default."""
-    rows = {f"seed +{k}": {"default": first, "winner": value} for k, (first, value)
-            in enumerate(zip(said["default"], said["of_winner"]), 1)}
+    rows = {_say("seed", lang, k=k): {_say("default", lang): first, _say("winner", lang): value}
+            for k, (first, value) in enumerate(zip(said["default"], said["of_winner"]), 1)}
     return pd.DataFrame.from_dict(rows, orient="index")
 
 
-def report_of(study: Study, pictures: dict[str, bytes]) -> Markup:
-    """The page, whole."""
+def _changed(study: Study, lang: str) -> pd.DataFrame:
+    """The settings that the winner changes, a row each."""
+    settings, table = study.comparison["settings"], study.table
+    default = table[table["trial"] == 0]
+    return pd.DataFrame({_say("default", lang): [str(default[key].iloc[0]) for key in settings],
+                         _say("winner", lang): list(map(str, settings.values()))},
+                        index=list(settings))
+
+
+def _trials(study: Study, lang: str) -> Markup:
+    table = study.table.dropna(axis=1, how="all").set_index("trial").fillna("–")
+    table["state"] = [_say(state, lang) for state in table["state"]]
+    return html_table(table.rename(columns=lambda name: _say(name, lang)), _say("trial", lang),
+                      digits=5)
+
+
+def report_of(study: Study, pictures: dict[str, bytes], lang: str = "en") -> Markup:
+    """The page, whole, in `en` or `ja`."""
     said = study.comparison
-    lines = [line for line in str(study).splitlines() if line != said["verdict_text"]]
-    head = render(_HEAD, path=study.path.name, title="Search for a better configuration",
-                  verdict=said["verdict_text"], lines=lines)
-    changed = pd.DataFrame({"winner": list(map(str, said["settings"].values()))},
-                           index=list(said["settings"]))
-    default = study.table[study.table["trial"] == 0]
-    changed.insert(0, "default", [str(default[key].iloc[0]) for key in changed.index])
-    shown = [picture(png, name, _CAPTIONS[name]) for name, png in pictures.items()]
+    lines = [_in_words(line, lang) for line in str(study).splitlines()
+             if line != said["verdict_text"]]
+    title = _say("title", lang)
+    head = render(_HEAD, path=study.path.name, title=title, lines=lines,
+                  verdict=_in_words(said["verdict_text"], lang))
+    shown = [picture(png, name, _say(name, lang)) for name, png in pictures.items()]
     parts = []
-    if len(changed):
-        parts.append(section("What the winner changes", html_table(changed, "setting")))
+    if said["settings"]:
+        changed = html_table(_changed(study, lang), _say("setting", lang))
+        parts.append(section(_say("changes", lang), changed, "changes"))
     if "of_winner" in said:
-        parts.append(section("On the test part", render(
-            "<p>{{ metric }}, trained with seeds that the search did not use.</p>{{ table }}",
-            metric=said["metric"], table=html_table(_numbers(said), "training"))))
-    parts.append(section("The search", render('<div class="pictures">{{ shown }}</div>',
-                                              shown=Markup().join(shown))))
-    table = study.table.dropna(axis=1, how="all").set_index("trial")
-    parts.append(section("Trials", html_table(table.fillna("–"), "trial", digits=5)))
-    return page_of("Search", head, Markup().join(parts))
+        table = html_table(_of_seeds(said, lang), _say("training", lang))
+        parts.append(section(_say("test", lang), render(
+            "<p>{{ seeds }}</p>{{ table }}", table=table,
+            seeds=_say("seeds", lang, metric=said["metric"])), "test"))
+    parts.append(section(_say("search", lang), render(
+        '<div class="pictures">{{ shown }}</div>', shown=Markup().join(shown)), "search"))
+    parts.append(section(_say("trials", lang), _trials(study, lang), "trials"))
+    return page_of(title, head, Markup().join(parts), lang)
 
 
-def write_search_report(study: Study) -> None:
-    """Write the pictures and `report.html` into the folder of a finished search."""
-    pictures = {name: drawn.to_png() for name, drawn in pictures_of(study).items()}
+def write_search_report(study: Study, lang: str = "en") -> None:
+    """Write the pictures and `report.html` into the folder of a finished search.
+
+    Raises `ValueError` for a language other than `en` and `ja`.
+    """
+    check_language(lang)
+    pictures = {name: png_in(drawn, lang) for name, drawn in pictures_of(study).items()}
     for name, png in pictures.items():
         write_bytes(study.path / f"{name}.png", png)
-    write_text(study.path / "report.html", str(report_of(study, pictures)))
+    write_text(study.path / "report.html", str(report_of(study, pictures, lang)))

@@ -5,9 +5,10 @@
 # %% auto #0
 __all__ = ['FLOOR_DB', 'check_waveform', 'spectrogram_db', 'outline', 'draw_waveform', 'choose_examples', 'spectrogram_to_draw',
            'draw_spectrogram', 'color_scale', 'plot_examples', 'class_spectra', 'plot_spectrum', 'group_counts',
-           'plot_counts', 'plot_overview']
+           'plot_counts', 'plot_overview', 'spectrogram_png']
 
 # %% ../../nbs/08_plotting/01_recordings.ipynb #06249e0d
+import io
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -16,7 +17,7 @@ import numpy as np
 import pandas as pd
 from matplotlib import colormaps
 from matplotlib.axes import Axes
-from matplotlib.image import AxesImage
+from matplotlib.image import AxesImage, imsave
 from matplotlib.ticker import EngFormatter, LogLocator, MaxNLocator, NullFormatter
 from scipy import signal
 
@@ -578,3 +579,18 @@ def plot_overview(
     note += f' · examples of {n_shown}' if n_classes > n_shown else ''
     above.suptitle(_headline(names, table, quality) + note, fontsize=10, x=.01, ha='left')
     return picture
+
+# %% ../../nbs/08_plotting/01_recordings.ipynb #b448a3d4
+def spectrogram_png(
+    waveform:np.ndarray,      # audio `(time,)`
+    sample_rate:float,        # samples per second (Hz)
+    f_max:float|None=None,    # on top (Hz), half of `sample_rate` when `None`; at the bottom is 0
+)->bytes:                     # PNG
+    """Draw the pixels of a spectrogram alone."""
+    level,frequencies,_ = spectrogram_to_draw(np.asarray(waveform, float), sample_rate)
+    level = level[frequencies <= (f_max or sample_rate / 2)]
+    low, high = color_scale([level])
+    rows, columns = (-(-size // most) for size, most in zip(level.shape, (256, 1000)))
+    file = io.BytesIO()
+    imsave(file, level[::-rows, ::columns], vmin=low, vmax=high, cmap="magma", format="png")
+    return file.getvalue()

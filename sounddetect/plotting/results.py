@@ -59,27 +59,29 @@ def _draw_curves(axes, results, what, columns, best):
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
     if 'score' in what: axes.set_ylim(-.02, 1.02)
     if 'rate' in what and (results['learning_rate'] > 0).any(): axes.set_yscale('log')
-    axes.legend(fontsize=9)
+    axes.legend(fontsize=8, loc='lower left', bbox_to_anchor=(0, 1), ncols=2, frameon=False,
+                borderaxespad=.2, columnspacing=1, handlelength=1.6)
 
 # %% ../../nbs/08_plotting/02_results.ipynb #c2b7cb0e
 def plot_training_curves(
-    results:pd.DataFrame,  # a row an epoch; any of the columns below may be missing but `epoch`
-)->Picture:            # a panel each for loss, score and learning rate, as far as there are columns
+    results:pd.DataFrame,      # a row an epoch; any of the columns below may be missing but `epoch`
+    learning_rate:bool=False,  # as a third panel
+)->Picture:                    # a panel each for loss and score, as far as there are columns
     """Show how training went, and mark the best epoch.
 
-    Draws `train_loss`, `val_loss`, `val_accuracy`, `val_auc` and `learning_rate` over `epoch`; NaN
-    leaves a gap. Raises `ValueError` without rows, without `epoch`, and without any column to draw.
+    Draws `train_loss`, `val_loss`, `val_accuracy` and `val_auc` over `epoch`; NaN leaves a gap.
+    Raises `ValueError` without rows, without `epoch`, and without any column to draw.
     """
     known = [column for column in results if results[column].notna().any()]
     found = [(what, {column: look for column, look in columns.items() if column in known})
-             for what, columns in _PANELS]
+             for what, columns in _PANELS if learning_rate or 'learning_rate' not in columns]
     found = [(what, columns) for what, columns in found if columns]
     if 'epoch' not in results.columns or not found:
         known = ', '.join(column for _, columns in _PANELS for column in columns)
         raise ValueError(f"plot_training_curves needs a column epoch and values in one of {known}, "
                          f"got columns {list(results.columns)}")
     results = results.sort_values('epoch', kind='stable')
-    picture,axes = new_picture(1, len(found), width=.7 + 2.7*len(found), height=2.6)
+    picture,axes = new_picture(1, len(found), width=.7 + 3.4*len(found), height=2.8)
     for ax,(what,columns) in zip(axes.flat, found):
         _draw_curves(ax, results, what, columns, best_epoch(results))
     return picture

@@ -135,6 +135,13 @@ WORDS = {
     "taken for good": "正常とみなした範囲",
     "change": "変化点",
     "noticed": "検知",
+    "trial": "試行",
+    "a trial": "各試行",
+    "best so far": "その時点の最良",
+    "default": "既定",
+    "pruned": "打ち切り",
+    "fraction of the variance": "分散に占める割合",
+    "validation loss": "検証損失",
 }
 
 

@@ -28,7 +28,7 @@ from ..jobs.comparison import compare
 from ..jobs.planning import plan
 from ..runs.run_folder import Run
 from .answers import Desk
-from .drawings import spectrogram_png
+from ..plotting.recordings import spectrogram_png
 from .requests import TrainingRequest, settings_of_request
 from .worker import judge_once
 from ..tasks.results import OneScore, surest_errors

@@ -15,7 +15,7 @@ import numpy as np
 
 from ..detector.detector import Detector
 from ..evaluation.denoising import SHOWN_SECONDS
-from ..evaluation.errors import times_faster, wav_bytes
+from ..evaluation.errors import wav_bytes
 from ..files import replacing
 from ..jobs.denoising import denoise_files
 from ..plotting.denoising import plot_denoised
@@ -30,7 +30,7 @@ class Heard(NamedTuple):
 
     picture: bytes             # PNG
     sounds: dict[str, bytes]   # WAV, by `HEARD`
-    faster: int                # times that they play faster than recorded
+    sample_rate: int           # of the recording (Hz)
 
 
 def heard(
@@ -46,7 +46,7 @@ def heard(
     title = shortened(key, 60)
     picture = picture_bytes(lambda: plot_denoised([*both.values()], sample_rate, title), lang)
     sounds = {name: wav_bytes(each, sample_rate) for name, each in both.items()}
-    return Heard(picture, sounds, times_faster(sample_rate))
+    return Heard(picture, sounds, sample_rate)
 
 # %% ../../nbs/11b_workbench/10b_cleaning.ipynb #d60fca0c
 class Written(NamedTuple):

@@ -12,11 +12,12 @@ from typing import Any
 import ipywidgets as widgets
 
 from ..data.collection.loading import load_recordings
-from ..evaluation.errors import times_faster, wav_bytes
+from ..evaluation.errors import wav_bytes
 from ..jobs.exploring import Exploration, explore, formats_html, of_all
 from ..plotting.exploring import plot_condition_spectra, plot_looks, plot_sets
 from .handing_out import hand_out
-from .panels import Panel, Player, picture_bytes, row, shortened, show_if
+from .listening import Listening
+from .panels import Panel, picture_bytes, row, shortened, show_if
 from .updates import Newest
 
 # %% ../../nbs/11b_workbench/06b_explore_panel.ipynb #ac546768
@@ -35,11 +36,13 @@ class ExplorePanel(Panel):
             self.make(widgets.Image, name, format="png") for name in ("counts", "spectra", "looks"))
         self.kind = self.make(widgets.Dropdown, "kind", description="explore.kind")
         self.example = self.make(widgets.Dropdown, "example", description="explore.example")
-        self.player = Player(self)
+        self.other = self.make(widgets.Dropdown, "other", description="explore.other")
+        self.player = Listening(self)
         self.run_button.on_click(lambda button: self.explore())
         self.save_button.on_click(lambda button: self.save())
         self.kind.observe(lambda change: self._choose(), "value")
-        self.example.observe(lambda change: self._play(), "value")
+        for widget in (self.example, self.other):
+            widget.observe(lambda change: self._play(), "value")
         self.words.listeners.append(self._translate)
         self.bench.on("recordings", self._loaded)
         updates = self.bench.updates
@@ -48,8 +51,8 @@ class ExplorePanel(Panel):
         self._forget()
         self.say("check.load_first")
         return [row(self.run_button, self.save_button), self.message, self.link, self.formats,
-                self.counts, self.spectra, self.kind, self.looks, self.example,
-                self.player.widget]
+                self.counts, self.spectra, self.kind, self.looks,
+                row(self.example, self.other), self.player.widget]
 
     def explore(self) -> bool:
         """Look at the recordings that were loaded; False when it cannot begin."""
@@ -96,10 +99,12 @@ class ExplorePanel(Panel):
         self._explored: Exploration | None = None
         self.formats.value = ""
         self.counts.value = self.spectra.value = self.looks.value = b""
-        self.kind.options = self.example.options = ()
-        self.player.give(None)
+        self._is_listing = True
+        self.kind.options = self.example.options = self.other.options = ()
+        self._is_listing = False
+        self.player.clear()
         self.run_button.disabled = self.bench.recordings is None
-        for widget in (self.kind, self.example):
+        for widget in (self.kind, self.example, self.other):
             show_if(widget, False)
         self.save_button.disabled = True
 
@@ -140,10 +145,13 @@ class ExplorePanel(Panel):
         if self._explored is None or self.kind.value is None:
             return
         examples = self._explored.examples[self.kind.value]
-        self.example.options = [(f"{label or self.words('data.unlabelled')}: {shortened(key)}", i)
-                                for i, (key, label, *_) in enumerate(examples)]
-        self.example.value = 0
+        named = [(self._name(key, label), i) for i, (key, label, *_) in enumerate(examples)]
+        self._is_listing = True                        # what is chosen here plays nothing yet
+        self.example.options = self.other.options = named
+        self.example.value, self.other.value = 0, len(named) - 1
+        self._is_listing = False
         show_if(self.example, True)
+        show_if(self.other, len(named) > 1)
         self._play()
         self._of_kind.ask(self._explored, self.kind.value, self.words.lang)
 
@@ -152,10 +160,18 @@ class ExplorePanel(Panel):
         if exploration is self._explored:
             self.looks.value = picture
 
+    def _name(self, key: str, label: str | None) -> str:
+        return f"{label or self.words('data.unlabelled')}: {shortened(key)}"
+
     def _play(self) -> None:
-        if self._explored is not None and self.example.value is not None:
-            *_, samples, rate = self._explored.examples[self.kind.value][self.example.value]
-            self.player.give(wav_bytes(samples, rate), times_faster(rate))
+        """Offer the chosen ones, to be heard in turn."""
+        if self._explored is None or self._is_listing:
+            return
+        examples = self._explored.examples[self.kind.value]
+        chosen = [examples[i] for i in dict.fromkeys((self.example.value, self.other.value))]
+        sounds = {self._name(key, label): wav_bytes(samples, rate)
+                  for key, label, samples, rate in chosen}
+        self.player.give(sounds, chosen[0][3])
 
     def _translate(self) -> None:
         """The same in another language."""
@@ -175,7 +191,7 @@ exploration.save("explored.html"{lang})"""
 def _drawn(exploration: Exploration, lang: str) -> tuple:
     rows = exploration.counts.rename(index=lambda kind: of_all(kind, lang))
     counts = picture_bytes(lambda: plot_sets(rows), lang)
-    spectra = exploration.spectra
+    spectra = {of_all(kind, lang): found for kind, found in exploration.spectra.items()}
     drawn = picture_bytes(lambda: plot_condition_spectra(spectra), lang) if spectra else b""
     return exploration, lang, counts, drawn
 

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['OF_DATA', 'PANEL_STYLE', 'WIDE', 'LABEL', 'Wording', 'Bench', 'message_html', 'facts_html', 'picture_bytes',
-           'about_html', 'Told', 'Panel', 'without_null', 'show_if', 'Player', 'row', 'shortened']
+           'about_html', 'Told', 'Panel', 'without_null', 'show_if', 'row', 'shortened']
 
 # %% ../../nbs/11b_workbench/03_panels.ipynb #0163cd4c
 from collections import defaultdict
@@ -15,14 +15,12 @@ from threading import Lock
 from typing import Any
 
 import ipywidgets as widgets
-import numpy as np
 from markupsafe import Markup
 
 from .colab import in_colab
 from .texts import text, translate_refusal
 from .updates import ShownJob, Updates, quietly
 from ..config import Config
-from ..evaluation.errors import wav_bytes
 from ..data.readers.sources import SIMULATE
 from ..html import render
 from ..languages import check_language
@@ -431,26 +429,6 @@ def show_if(widget: widgets.Widget, shown: object) -> None:
     widget.layout.display = "" if shown else "none"
 
 # %% ../../nbs/11b_workbench/03_panels.ipynb #779a18a9
-class Player:
-    """A sound to listen to, and a word where it plays faster than it was recorded."""
-
-    def __init__(self, panel: Panel, name: str = "player"):
-        self.audio = panel.make(widgets.Audio, name, format="wav", autoplay=False, loop=False,
-                                width="300px")
-        self.note = panel.make(widgets.HTML, f"{name}-note")
-        self.panel, self.widget = panel, row(self.audio, self.note)
-        self.give(None)
-
-    def give(self, sound: bytes | None, faster: int = 1) -> None:
-        """Offer a WAV file, or nothing; `faster` as `times_faster` of `evaluation.errors` says."""
-        # a browser refuses an empty one
-        self.audio.value = sound or wav_bytes(np.zeros(800), 8000)
-        show_if(self.widget, sound)
-        show_if(self.note, faster > 1)
-        self.panel.words.bind(self.note, "value", "player.faster", faster=faster,
-                              octaves=faster.bit_length() - 1)
-
-
 def row(*children: widgets.Widget) -> widgets.HBox:
     """Widgets side by side, wrapped where the page is narrow."""
     wrapped = widgets.Layout(flex_flow="row wrap", align_items="center")

@@ -56,6 +56,10 @@ _COMMON = {
     "code.hide": ("Hide the code", "コードを隠す"),
     "panel.fold": ("Fold", "閉じる"),
     "panel.open": ("Open", "開く"),
+    "player.title": ("Listen", "再生"),
+    "player.in_turn": ("Play in turn", "交互に再生"),
+    "player.spectrogram": ("Spectrogram, from 0 to {khz} kHz; a click plays from there",
+                           "スペクトログラム（0～{khz} kHz）。クリックした位置から再生します"),
     "player.faster": (
         "Played {faster} times faster ({octaves} octaves higher): as it was recorded, "
         "loudspeakers hardly give it.",
@@ -402,6 +406,7 @@ _EXPLORE = {
     "explore.save": ("Save as a page", "1 ページに保存"),
     "explore.kind": ("Kind", "種類"),
     "explore.example": ("Listen to", "再生する録音"),
+    "explore.other": ("in turn with", "交互に聞く録音"),
     "explore.ready": (
         "Click to see them; all are read for it.",
         "ボタンを押すと、すべての録音を読み込んで調べます。",
@@ -734,6 +739,9 @@ _RESULTS = {
         "{key}: is {label}, judged {decision} (score {score})",
         "{key}：正解 {label}、判定 {decision}（スコア {score}）",
     ),
+    "results.heard.wrong": ("judged {decision}, but is {label}: {key}",
+                            "判定 {decision}（正解 {label}）：{key}"),
+    "results.heard.right": ("judged {label}, rightly: {key}", "判定 {label}（正解）：{key}"),
     "results.column.metric": ("metric", "指標"),
     "results.column.value": ("value", "値"),
     "results.column.low": ("low", "下限"),
@@ -1357,6 +1365,13 @@ def translate_refusal(
     return translate_refusal(first, lang) + colon + translate_refusal(rest, lang)
 
 # %% ../../nbs/11b_workbench/00_texts.ipynb #91a84597
+_UNIT = re.compile(r"(?<=\d) (s|min|h)\b")
+
+
+def _unit_in_japanese(found: re.Match) -> str:
+    return {"s": " 秒", "min": " 分", "h": " 時間"}[found[1]]
+
+
 _LOG = {
     "task {0}, {1} on {2}; training on {3} in {4}: {5} recordings, {6} for validation, batches "
     "of {7} ({8}), from epoch {9} of {10}":
@@ -1380,6 +1395,42 @@ _LOG = {
     "stopped: {0}": "停止しました（{0}）",
     "warning: {0}": "警告：{0}",
 }
+_OF_TRAINING = {
+    "epoch {0}: the training loss is {1}; lower training.learning_rate":
+        "エポック {0} の学習損失が {1} です。学習率（training.learning_rate）を下げてください",
+    "memory has climbed in each of the last epochs, from {0} to {1} MB; if it goes on, the "
+    "training will end by it":
+        "直近のエポックでメモリ使用量が増え続けています（{0} MB → {1} MB）。このまま増え続けると、"
+        "メモリ不足で学習が中断します",
+    "memory ran out: steps are now made of micro-batches of {0} windows; the result is the same, "
+    "dropout aside":
+        "メモリが足りないため、窓 {0} 個ずつに分けて計算します。ドロップアウトを除き、"
+        "結果は変わりません",
+    "memory ran out: validation now takes {0} windows at a time; the result is the same":
+        "メモリが足りないため、検証を窓 {0} 個ずつに分けて行います。結果は変わりません",
+    "the checkpoint could not be written ({0}); training continues, and tries again in a minute. "
+    "Older checkpoints are untouched":
+        "チェックポイントを保存できませんでした（{0}）。学習は続行し、1 分後に再び保存します。"
+        "保存済みのチェックポイントはそのまま残っています",
+    "all {0} epochs take {1} h more, and the session ends before that; about {2} will be done. "
+    "Training will stop in time and can continue in the next session":
+        "全 {0} エポックにはあと {1} 時間かかり、セッションの終了に間に合いません（約 {2} "
+        "エポックまで）。時間内に停止し、次のセッションで再開できます",
+    "memory.mixed_precision: true computes in bfloat16, which on most CPUs is slower than "
+    "float32: leave it at auto, which uses half precision on GPUs alone":
+        "設定 memory.mixed_precision: true では bfloat16 で計算しますが、多くの CPU では float32 "
+        "より遅くなります。auto のままにすると、GPU でのみ半精度を使います",
+}
+
+
+@cache
+def _warnings_of_training() -> list[tuple[re.Pattern, str]]:
+    return sentence_patterns(_OF_TRAINING)
+
+
+def _in_log(part: str, lang: str) -> str:
+    said = first_match(part, _warnings_of_training())
+    return _UNIT.sub(_unit_in_japanese, translate_refusal(part, lang) if said is None else said)
 
 
 def translate_log(
@@ -1393,5 +1444,5 @@ def translate_log(
         pattern = "(.+?)".join(map(re.escape, re.split(r"\{\d+\}", english))) + "$"
         match = re.match(pattern, line, re.S)
         if match:
-            return said.format(*(translate_refusal(part, lang) for part in match.groups()))
+            return said.format(*(_in_log(part, lang) for part in match.groups()))
     return translate_refusal(line, lang)

@@ -19,11 +19,11 @@ from .colab import in_colab
 from .handing_out import SHOWN_DIGITS, hand_out, write_scores
 from .inputs import keep_upload, uploaded_files
 from .panels import (
-    Panel, Player, picture_bytes, row, shortened, show_if)
+    Panel, picture_bytes, row, shortened, show_if)
 from ..data.collection.loading import load_recordings
 from ..data.readers.sources import source_of
 from ..html import html_table
-from ..evaluation.errors import shown_part, times_faster, wav_bytes
+from ..evaluation.errors import shown_part, wav_bytes
 from ..detector.detector import Detector
 from ..jobs.adapting import adapt_run
 from ..runs.run_folder import Run
@@ -32,7 +32,7 @@ from ..evaluation.denoising import SHOWN_SECONDS
 from ..tasks.familiarity import FEWEST_GOOD
 from ..tasks.waveform_results import Waveforms
 from .cleaning import HEARD, Heard, Written, heard, write_cleaned
-from .mixtures import Players
+from .listening import Listening
 from .roles import path_to_clean
 
 # %% ../../nbs/11b_workbench/11_try_panel.ipynb #24a69c4e
@@ -44,7 +44,7 @@ class Tried(NamedTuple):
     where: str                 # what was scored
     picture: bytes = b""       # PNG
     sound: bytes | None = None       # WAV
-    faster: int = 1            # times that it plays faster than it was recorded
+    sample_rate: int = 0       # of the recording (Hz)
     threshold: float | None = None   # of the detector
     heard: Heard | None = None       # before and after, where noise is removed
 
@@ -62,7 +62,7 @@ def tried(
     title = f"{shortened(key, 60)}\n{detector.scores.in_words(table.iloc[0])}"
     shown = shown_part(detector, np.asarray(waveform, np.float32), suspected, title)
     picture = picture_bytes(lambda: shown.picture, lang)
-    return Tried(table, key, where, picture, wav_bytes(shown.waveform, rate), times_faster(rate),
+    return Tried(table, key, where, picture, wav_bytes(shown.waveform, rate), rate,
                  detector.scores.threshold)
 
 # %% ../../nbs/11b_workbench/11_try_panel.ipynb #b91824ce
@@ -141,8 +141,8 @@ def _widgets(panel) -> list:
     show_if(panel.save_button, False)
     panel.table = panel.make(widgets.HTML, "table")
     panel.picture = panel.make(widgets.Image, "picture", format="png")
-    panel.player = Player(panel)
-    panel.pair = Players(panel, "heard", {name: f"try.{name}" for name in HEARD})
+    panel.player = Listening(panel)
+    panel.pair = Listening(panel, "heard", {name: f"try.{name}" for name in HEARD})
     panel.score_button.on_click(lambda button: panel.score())
     panel.record_button.on_click(lambda button: panel.record())
     panel.upload.observe(lambda change: panel._uploaded(), "value")
@@ -255,8 +255,8 @@ class TryPanel(Panel):
         self._shown = None
         self.table.value, self.picture.value = "", b""
         show_if(self.save_button, False)
-        self.player.give(None)
-        self.pair.give({})
+        self.player.clear()
+        self.pair.clear()
         self.link.value = ""
         for button in (self.adapt_button, self.clean_button):
             show_if(button, False)
@@ -266,9 +266,10 @@ class TryPanel(Panel):
         show_if(self.save_button, scored.heard is None)
         self._show()
         self.picture.value = scored.picture
-        self.player.give(scored.sound, scored.faster)
+        sounds = {} if scored.sound is None else {shortened(scored.key): scored.sound}
+        self.player.give(sounds, scored.sample_rate)
         if scored.heard is not None:
-            self.pair.give(scored.heard.sounds, scored.heard.faster)
+            self.pair.give(scored.heard.sounds, scored.heard.sample_rate)
             show_if(self.clean_button, Path(scored.where).exists())
         _tell(self, scored)
         self.show_code()

@@ -111,7 +111,14 @@ def test_recordings_are_looked_at_and_listened_to(page, front):
     for picture in ("counts", "spectra", "looks"):
         page.tab.wait_for_function(
             "name => document.querySelector('.sd-explore-' + name).naturalWidth > 200", arg=picture)
-    page.tab.wait_for_selector("audio.sd-explore-player, .sd-explore-player audio", state="attached")
+    frame = page.tab.locator(".sd-explore-player iframe").element_handle().content_frame()
+    frame.wait_for_function("() => [...document.querySelectorAll('audio')].map(player => player.duration > 0).join() === 'true,true'")
+    frame.click("button")
+    for number in (0, 1, 0):  # one after the other, and the first again
+        frame.wait_for_function("number => { const box = document.querySelectorAll('.sound')[number]; return !box.querySelector('audio').paused && parseFloat(box.querySelector('i').style.left) > 0 }", arg=number)
+    frame.click("button")
+    frame.wait_for_function("() => [...document.querySelectorAll('audio')].every(player => player.paused)")
+    page.screenshot(f"{front.kind}_listening", "explore-player")
     page.click("explore-save")
     link = page.tab.wait_for_selector(".sd-explore-link a[download]")
     page.screenshot(f"{front.kind}_explore", "explore")
@@ -187,6 +194,11 @@ def test_a_file_is_tried(page, front):
     page.fill("try-path", "motors/machine_0.json")
     page.click("try-score")
     page.wait("try-table", "<td")
+    frame = page.tab.locator(".sd-try-player iframe").element_handle().content_frame()
+    frame.wait_for_function("() => document.querySelector('audio').duration > 0")
+    box = frame.locator(".ground").bounding_box()
+    frame.locator(".ground").click(position={"x": box["width"] / 2, "y": 20})
+    frame.wait_for_function("() => Math.abs(parseFloat(document.querySelector('i').style.left) - 50) < 2")
     page.screenshot(f"{front.kind}_try", "try")
 
 

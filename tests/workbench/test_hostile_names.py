@@ -12,6 +12,7 @@ from support.tiny import SETTINGS, write_json
 
 import sounddetect as sd
 from sounddetect.evaluation.errors import error_cases
+from sounddetect.workbench.listening import _SCRIPT
 
 HOSTILE = "<img src=x onerror=alert(1)>"
 CLASSES = ["<b>good</b>", "\"'><script>alert(2)</script>"]
@@ -41,6 +42,11 @@ def check(text):
     """What a page holds, if no name has become markup."""
     parsed = Tags(text)
     for tag, attributes in parsed.tags:
+        if tag == "iframe" and attributes.get("sandbox") == "allow-scripts":  # alone with itself
+            page = attributes["srcdoc"]
+            assert page.count("<script>") == page.count(_SCRIPT) == 1
+            check(page.replace("<script>", "<p>").replace("</script>", "</p>"))
+            continue
         assert tag not in FORBIDDEN, (tag, attributes)
         assert not [name for name in attributes if name.startswith("on")], (tag, attributes)
         assert attributes.get("src", "data:").startswith("data:"), (tag, attributes)
@@ -50,7 +56,9 @@ def check(text):
 
 
 def test_the_check_sees_markup():
-    for hostile in (HOSTILE, CLASSES[1], "<p onclick='alert(3)'>"):
+    framed = f'<iframe sandbox="allow-scripts" srcdoc="{HOSTILE}&lt;script&gt;{_SCRIPT.replace(chr(34), "&quot;")}&lt;/script&gt;"></iframe>'
+    check(framed.replace(HOSTILE, ""))
+    for hostile in (HOSTILE, CLASSES[1], "<p onclick='alert(3)'>", framed, framed.replace("&lt;/script", "alert(4)&lt;/script")):
         with pytest.raises(AssertionError):
             check(f"<p>{hostile}</p>")
 
@@ -125,6 +133,7 @@ def test_widgets(judged, data):
     workbench.data.load()
     assert bench.recordings is not None, workbench.data.message.value
     workbench.check.check()
+    workbench.explore.explore()
     bench.set(run=run)
     workbench.results.wait()
     workbench.try_it.path.value = next(data.glob("*.json")).as_posix()

@@ -52,8 +52,9 @@ def test_two_folders_lead_to_a_detector_that_is_judged(bench):
     assert "SI-SDR" in results.verdict.value and "F1" in results.table.value
     assert results.pictures["improvement"].value[:4] == b"\x89PNG"
     assert results.threshold.layout.display == results.errors.layout.display == "none"
-    sounds = [player.audio.value for player in results.mixtures.players.players.values()]
-    assert len(set(sounds)) == 3 and all(sound[:4] == b"RIFF" for sound in sounds)
+    sounds = results.mixtures.player.sounds
+    assert list(sounds) == ["noisy", "cleaned", "clean"] and len(set(sounds.values())) == 3
+    assert all(sound[:4] == b"RIFF" for sound in sounds.values())
     assert bench.bench.updates.wait_for(results.mixtures._newest.job, 60)
     assert results.mixtures.picture.value[:4] == b"\x89PNG"
 
@@ -64,14 +65,14 @@ def test_what_is_cleaned_can_be_heard_and_taken_away(bench, place):
     assert tried.score_button.description == "Remove the noise"
     tried.score_button.click()
     assert faults(bench) == [] and "power kept" in tried.table.value and tried.clean_button.layout.display == ""
-    heard = {name: soundfile.read(io.BytesIO(player.audio.value))[0] for name, player in tried.pair.players.items()}
+    heard = {name: soundfile.read(io.BytesIO(wav))[0] for name, wav in tried.pair.sounds.items()}
     assert heard["noisy"].shape == heard["cleaned"].shape and not np.allclose(heard["noisy"], heard["cleaned"])
     assert "denoise_files" in tried.code()
     tried.clean_button.click()
     (archive,) = (place / "work/cleaned").glob("*.zip")
     assert zipfile.ZipFile(archive).namelist() == [f"cleaned_mixed/passenger_0{k}.wav" for k in range(2)]
     assert archive.name in tried.link.value and "sd-good" in tried.message.value
-    assert tried.pair.players["cleaned"].audio.value[:4] == b"RIFF" and "power kept" in tried.table.value
+    assert tried.pair.sounds["cleaned"][:4] == b"RIFF" and "power kept" in tried.table.value
     assert (place / "beats/mixed/passenger_00.wav").read_bytes() == before
 
 
