@@ -35,6 +35,7 @@ from sounddetect.training.trainer import Trainer, validate
 MIB = 2**20
 PARTS = ("initialization", "training", "validation")
 LONG = {"filters": 32, "kernel_size": 31, "stride": 1}
+SPECTROGRAM = {"features.kind": "log_mel", "features.n_mels": 64, "model.size": "n", "model.input_length": 44100}
 CONFIGURATIONS = {
     "n": {"model.size": "n"},
     "s": {},
@@ -52,6 +53,9 @@ CONFIGURATIONS = {
     "five layers, stride 1": {"model.cnn_layers": [{"filters": 8, "kernel_size": 63}, *[LONG] * 3, {"filters": 128, "kernel_size": 15}]},
     "window 512": {"model.input_length": 512},
     "sgd, no filter": {"training.optimizer": "sgd", "preprocessing.apply_filter": False},
+    **{f"{name}, n": SPECTROGRAM | {"model.architecture": name} for name in ("2d_cnn", "resnet18", "cnn8_avg_pool", "cnn4_max_pool")},
+    "2d_cnn, s": SPECTROGRAM | {"model.size": "s"},
+    "2d_cnn, s, checkpointing": SPECTROGRAM | {"model.size": "s", "memory.gradient_checkpointing": True},
 }
 
 

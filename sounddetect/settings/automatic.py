@@ -363,8 +363,9 @@ USUAL_MIXUP = 0.3       # where spectrograms are classified
 
 def _augmentation(config, known):
     of, is_none = config.training.augmentation, config.task in ("anomaly", "denoise")
-    mixup = USUAL_MIXUP if _classifies_pictures(config) and not of.between_class else 0.0
-    usual = USUAL_CHANGES | {"mixup": mixup}
+    usual = USUAL_CHANGES | {"mixup": 0.0}
+    if _classifies_pictures(config):        # white noise would fill the bands that are quiet
+        usual |= {"noise_factor": 0.0, "mixup": 0.0 if of.between_class else USUAL_MIXUP}
     return {f"training.augmentation.{key}": 0.0 if is_none else value
             for key, value in usual.items() if getattr(of, key) == "auto"}
 

@@ -23,7 +23,8 @@ class Augmentation(Section):
 
     noise_factor: Literal["auto"] | Annotated[float, Field(ge=0, le=10)] = setting(
         0.3, "white noise at up to this fraction of the window's standard deviation; "
-             "auto: 0.3, or 0 with task: anomaly or denoise")
+             "auto: 0.3, or 0 with task: anomaly or denoise, "
+             "and where spectrograms are classified")
     time_shift_max: Literal["auto"] | Annotated[float, Field(ge=0, le=1)] = setting(
         0.05, "recordings no longer than a window start later by up to this fraction; "
               "auto: 0.05, or 0 with task: anomaly or denoise")
