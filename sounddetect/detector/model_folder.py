@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['FORMAT_VERSION', 'SETTINGS', 'WEIGHTS', 'STATE', 'settings_of_model', 'description_of', 'read_settings',
-           'refuse_foreign', 'write_model', 'SavedModel', 'read_model', 'refuse_other_weights']
+           'refuse_foreign', 'write_model', 'SavedModel', 'read_model', 'refuse_other_weights', 'fingerprint_of']
 
 # %% ../../nbs/06_detector/00_model_folder.ipynb #71ae8fa6
 import hashlib
@@ -298,3 +298,15 @@ def refuse_other_weights(own: dict[str, Tensor], weights: dict[str, Tensor], pat
         if has != needs:
             raise ValueError(f"{path} is of another network than {SETTINGS} says, "
                              f"for {name} it has {has} where {needs} is needed: {_REMEDY}")
+
+# %% ../../nbs/06_detector/00_model_folder.ipynb #cef465db
+def fingerprint_of(
+    folder: str | os.PathLike,      # with `model.json`
+) -> str:                           # 32 hexadecimal digits
+    """A hash of the files of a detector: another one as soon as anything in them is another."""
+    digest = hashlib.blake2b(digest_size=16)
+    for path in (Path(folder) / name for name in (SETTINGS, WEIGHTS, STATE)):
+        if path.exists():
+            digest.update(f"{path.name} {path.stat().st_size} ".encode())
+            digest.update(path.read_bytes())
+    return digest.hexdigest()

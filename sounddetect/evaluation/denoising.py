@@ -36,7 +36,7 @@ from ..plotting.denoising import plot_denoised
 from ..plotting.style import Picture
 from ..plotting.views import draw
 from ..plotting.words import png_in
-from ..runs.run_folder import Run, read_table
+from ..runs.run_folder import Run, detector_named, read_table
 from ..tasks.waveform_results import MEASURES, Waveforms
 from ..tasks.waveforms import check_audio, prepared_waveform
 
@@ -310,7 +310,7 @@ def save_denoising(
     lang = language_of(folder / "report.html") if lang is None else check_language(lang)
     folder.mkdir(parents=True, exist_ok=True)
     sweep(folder)
-    metrics = evaluation.metrics
+    metrics = evaluation.metrics | detector_named(evaluation.run)
     pictures = {kind: png_in(drawn, lang) for kind, drawn in evaluation.pictures()}
     told = [folder / "metrics.json", folder / "report.html"]        # first to go, last to come
     for left in [*told, *(file for k in range(1, EXAMPLES + 1) for file in _files_of(folder, k))]:

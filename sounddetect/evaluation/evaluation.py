@@ -33,7 +33,7 @@ from .errors import ErrorCase, collect_errors, errors_by_source, saved_cases
 from .findings import Findings
 from .page import language_of
 from .report import write_report
-from ..runs.run_folder import CONDITIONS, Run, read_table
+from ..runs.run_folder import CONDITIONS, Run, detector_named, read_table
 from ..tracking.run_tracking import track_evaluation
 from ..judging.calibration import calibration_error, reliability_bins
 from ..detector.detector import Detector, Scorer
@@ -249,7 +249,7 @@ def save_evaluation(
     lang = language_of(folder / "report.html") if lang is None else check_language(lang)
     folder.mkdir(parents=True, exist_ok=True)
     sweep(folder)
-    metrics = evaluation.metrics
+    metrics = evaluation.metrics | detector_named(evaluation.run)
     pictures = {kind: png_in(picture, lang) for kind, picture in evaluation.pictures()}
     told = [folder / "metrics.json", folder / "report.html"]        # first to go, last to come
     old = [folder / f"{kind}.png" for kind in DRAWERS if kind != "training_curves"]

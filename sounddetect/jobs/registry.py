@@ -81,15 +81,15 @@ class Registry:
 
         Raises:
             FileNotFoundError: when there is no run, or it has not been evaluated.
-            ValueError: for a name that cannot be, or metrics that are older than the detector.
+            ValueError: for a name that cannot be, or metrics of another detector than it has now.
         """
         _check_name(name)
         run = run if isinstance(run, Run) else Run(run)
         metrics, model = run.metrics, run.path / "model"
         Detector.load(model)                            # a damaged one is refused now, not in use
-        judged = (run.path / "evaluation" / "metrics.json").stat().st_mtime_ns
-        if judged < (model / "model.json").stat().st_mtime_ns:
-            raise ValueError(f"{run.path} was changed after it was evaluated: evaluate it again, "
+        if not run.is_judged:
+            raise ValueError(f"{run.path} was changed after it was evaluated, or evaluated by an "
+                             "older version: evaluate it again, "
                              f"`sounddetect evaluate {run.path}`")
         about = {"name": name, "run": run.path.resolve().name, "notes": notes,
                  "created": datetime.now().isoformat(timespec="seconds"),

@@ -6,11 +6,16 @@
 __all__ = ['DOWNLOADS', 'download_of']
 
 # %% ../../nbs/11d_service/08d2_downloads.ipynb #9eb13324
+import shutil
+import subprocess
+import sys
+import threading
 from pathlib import Path
 
-from ..detector.onnx_detector import export_onnx
 from ..evaluation.evaluation import report_in
+from ..runs.run_folder import Run
 from .answers import Desk
+from .keeper import for_children
 from .roots import PRIVATE
 from ..workbench.home_panel import pack_run
 
@@ -33,12 +38,37 @@ def download_of(desk: Desk, training_id: str, kind: str, lang: str = "en") -> Pa
     run = desk.workspace.run(training_id)
     folder = desk.workspace.roots.first / PRIVATE / "downloads"
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if kind == "onnx":
+        return _onnx_of(run, folder)
     with desk.workspace.turn():
         desk.evaluations.of(run)
-        if kind == "report":
-            return report_in(run, lang)
-        if kind == "archive":
-            return pack_run(run, folder, lang)
-        target = folder / f"sounddetect_{training_id}.onnx"
-        export_onnx(run.detector, target)
-        return target
+        return report_in(run, lang) if kind == "report" else pack_run(run, folder, lang)
+
+# %% ../../nbs/11d_service/08d2_downloads.ipynb #ad28660f
+_exporting = threading.Lock()
+
+
+def _onnx_of(run: Run, folder: Path) -> Path:
+    """The detector of a run as an ONNX file, exported if that was not done since it is what it is.
+
+    Raises `ValueError` with what the export says where it is refused.
+    """
+    own = folder / run.path.name
+    target = own / f"{run.fingerprint}.onnx"
+    with _exporting:
+        if not target.is_file():
+            shutil.rmtree(own, ignore_errors=True)          # of the detector as it was
+            own.mkdir(mode=0o700)
+            command = ["export", str(run.path / "model"), "--format", "onnx", "--out", str(target)]
+            made = subprocess.run([sys.executable, "-P", "-m", "sounddetect", *command],
+                                  env=for_children() | {"OMP_NUM_THREADS": "1"}, text=True,
+                                  stdin=subprocess.DEVNULL, capture_output=True, errors="replace")
+            if made.returncode:
+                raise ValueError(_last_words(made.stderr, target))
+    return target
+
+
+def _last_words(said: str, target: Path) -> str:
+    """Why an export was refused, without the place where the file would have been."""
+    _, _, why = said.rpartition("error: ")
+    return why.replace(str(target), "the file").strip() or "the export ended without a word"

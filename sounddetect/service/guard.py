@@ -184,33 +184,35 @@ class Limits:
         if not said.isdigit() or int(said) > limit:
             await _refuse(scope, send, 413, too_large)
             return
-        taken, is_begun = 0, False
+        taken, is_begun, refused = 0, False, (0, "")
 
         async def counted() -> Message:
-            nonlocal taken
-            # after the answer has begun, this waits for the client to go, however long
-            message = await (receive() if is_begun else asyncio.wait_for(receive(), self.patience))
+            nonlocal taken, refused
+            try:        # after the answer has begun, this waits for the client to go, however long
+                message = await (receive() if is_begun else
+                                 asyncio.wait_for(receive(), self.patience))
+            except TimeoutError:
+                refused = 408, f"nothing came for {self.patience:g} s"
+                return {"type": "http.disconnect"}
             taken += len(message.get("body", b""))
             if taken > limit:
-                raise _TooLarge
+                refused = 413, too_large
+                return {"type": "http.disconnect"}
             return message
 
         async def sending(message: Message) -> None:
             nonlocal is_begun
-            is_begun = True
-            await send(message)
+            if is_begun or not refused[0]:
+                is_begun = True
+                await send(message)
 
         try:
             await self.app(scope, counted, sending)
-        except (TimeoutError, _TooLarge) as error:
-            if not is_begun:
-                is_large = isinstance(error, _TooLarge)
-                await _refuse(scope, send, 413 if is_large else 408, too_large if is_large else
-                              f"nothing came for {self.patience:g} s")
-
-
-class _TooLarge(Exception):
-    """A body that goes on beyond its limit."""
+        except Exception:
+            if not refused[0]:
+                raise
+        if refused[0] and not is_begun:
+            await _refuse(scope, send, *refused)
 
 # %% ../../nbs/11d_service/06_guard.ipynb #a623a8eb
 class Login:

@@ -264,6 +264,10 @@ def _add_deeds(app: FastAPI, desk: Desk) -> None:
     def resume(look: Reader, training_id: Name, form: Form) -> Response:
         return done(look, lambda: desk.trainings.resume(training_id), f"/runs/{training_id}")
 
+    @app.post(f"{UI}/runs/{{training_id}}/first", include_in_schema=False)
+    def first(look: Reader, training_id: Name, form: Form) -> Response:
+        return done(look, lambda: desk.trainings.first(training_id), f"/runs/{training_id}")
+
     @app.post(f"{UI}/runs/{{training_id}}/extend", include_in_schema=False)
     def extend(look: Reader, training_id: Name, form: Form) -> Response:
         return done(look, lambda: desk.trainings.extend(training_id, _whole(form, "epochs")),
@@ -332,7 +336,7 @@ def _add_downloads(app: FastAPI, desk: Desk) -> None:
         except MISTAKES as error:
             page = framed(look, training_id, look.link_back, said=_said(look, error), kind="error")
             return _html(page, _status(error))
-        name = file.name if kind != "report" else f"sounddetect_{training_id}.html"
+        name = f"sounddetect_{training_id}{file.suffix}"
         return FileResponse(file, filename=name, media_type="application/octet-stream")
 
 # %% ../../nbs/11d_service/08g_page_app.ipynb #54098d78

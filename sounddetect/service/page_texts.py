@@ -130,6 +130,7 @@ _RUN = {
     "page.run.about": ("How far the training is. It goes on when this page is closed.",
                        "学習の進み具合です。このページを閉じても学習は続きます。"),
     "page.run.stop": ("Stop", "停止"), "page.run.resume": ("Go on", "再開"),
+    "page.run.first": ("Make it the next", "次に実行する"),
     "page.run.extend": ("Train longer", "学習を延長"),
     "page.run.epochs": ("Epochs in all", "合計エポック数"),
     "page.run.epoch": ("Epoch", "エポック"), "page.run.left": ("Left", "残り時間"),

@@ -17,7 +17,6 @@ from ..html import render
 from ..models.settings import SIZES
 from ..runs.listeners import in_words
 from .answers import Desk
-from .data_page import folders_below
 from .drawings import curves
 from .forms import Filled, form_fields
 from .insights import log_of, models_of
@@ -91,7 +90,7 @@ def new_page(desk: Desk, look: Look, given: Mapping[str, str] | None = None, sai
     sections = {name: kept for name, those in every.items()
                 if (kept := [field for field in those if field.key not in FIRST])}
     body = render(_NEW, look=look, given=filled, sections=sections, defaults=defaults,
-                  folders=folders_below(desk), sizes=SIZES, forecast=forecast,
+                  folders=desk.datasets.names(), sizes=SIZES, forecast=forecast,
                   networks=sorted({*parts.names("network"), *parts.names("estimator")}),
                   tasks=["auto", *parts.names("task")],
                   bases=[one["model_path"] for one in models_of(desk) if "model_path" in one],
@@ -128,6 +127,9 @@ id="epochs" required min="{{ (status.epochs or 0) + 1 }}" max="1000000" \
 value="{{ (status.epochs or 0) + 10 }}"></label>{% endif %}
 <button id="{{ action }}"{% if action == "stop" %} class="main"{% endif %}>\
 {{ look("run." + action) }}</button></form>{% endfor %}
+{% if (status.queue_position or 1) > 1 %}<form method="post" class="row" \
+action="{{ look.base }}/runs/{{ status.training_id }}/first">{{ look.word }}<button id="first">\
+{{ look("run.first") }}</button></form>{% endif %}
 {% if state == "completed" %}<a class="button main" id="results" \
 href="{{ look.base }}/runs/{{ status.training_id }}/results">{{ look("run.results") }}</a>\
 {% endif %}

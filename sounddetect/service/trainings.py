@@ -259,6 +259,15 @@ class Trainings:
         self.keeper.stop(training_id)
         return self.statuses.of(training_id)
 
+    def first(self, training_id: str) -> dict[str, Any]:
+        """Let a training that waits be the next. Raises `FileExistsError` for one that does not."""
+        waiting = [one.place for one in self.queue.trainings("queued")]
+        if not self.queue.change(training_id, "queued", place=min(waiting, default=0.0) - 1):
+            status = self.statuses.of(training_id)["status"]
+            raise FileExistsError(f"{training_id} is {status}: only one that is queued can be the "
+                                  "next")
+        return self.statuses.of(training_id)
+
     def resume(self, training_id: str) -> dict[str, Any]:
         """Go on with a training that was stopped or failed."""
         self._allowed(training_id, "resume")

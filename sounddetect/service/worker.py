@@ -50,8 +50,7 @@ def remaining_training(run: Path, work: dict[str, Any]) -> TrainingRun | None:
 
 def judge_once(run: Run) -> str | None:
     """Evaluate a finished run unless it was since; what stands against it, None for nothing."""
-    detector, metrics = run.path / "model" / "model.json", run.path / "evaluation" / "metrics.json"
-    if metrics.exists() and metrics.stat().st_mtime_ns >= detector.stat().st_mtime_ns:
+    if run.is_judged:
         return None
     try:
         evaluate(run)

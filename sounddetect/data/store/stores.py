@@ -489,9 +489,16 @@ class ScratchStore(Store):
         self._about = about
         self.rows = np.frombuffer(rows, _ROW)
         self.samples = np.frombuffer(content, self.dtype)
+        self._file = content if isinstance(content, mmap.mmap) else None
 
     def __reduce__(self):
         return ScratchStore, (self._about, self.rows.tobytes(), self.samples.tobytes())
 
     def _announce(self, first: int, last: int) -> None:
         pass  # it has just been written
+
+    def read(self, row: np.void, start: int, stop: int) -> np.ndarray:
+        samples = super().read(row, start, stop)
+        if self._file is not None and hasattr(mmap, "MADV_DONTNEED"):
+            self._file.madvise(mmap.MADV_DONTNEED)      # else a long recording fills the memory
+        return samples
