@@ -144,7 +144,7 @@ def test_commands_that_have_no_meaning_here_say_what_has(judged, folds, place, m
         assert code == 0 and shown in out, err
     for line, remedy in (
         ("adapt run data/signal", "training.mode: transfer"),
-        ("threshold run", "decides nothing"),
+        ("threshold run", "nothing is decided"),
         ("watch run data/mixed/passenger_00.wav", "sounddetect denoise run PATH --out DIR"),
     ):
         code, _, err = in_process(*line.split())
