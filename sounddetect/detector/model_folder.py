@@ -234,6 +234,9 @@ def read_model(
     """
     folder = Path(path) / "model" if (Path(path) / "model").is_dir() else Path(path)
     if not (folder / SETTINGS).exists():
+        if (Path(path) / "fleet.json").exists():
+            raise FileNotFoundError(f"{path} is a fleet, a detector for each machine: give "
+                                    "the folder of one of them, which lies below it")
         raise FileNotFoundError(f"no detector at {path}: needs a run folder with model/, "
                                 f"or a folder with {SETTINGS} and {WEIGHTS}")
     said = _json_of(folder / SETTINGS)
