@@ -142,6 +142,7 @@ WORDS = {
     "pruned": "打ち切り",
     "fraction of the variance": "分散に占める割合",
     "validation loss": "検証損失",
+    "AUC of made-up faults": "人工異常音の AUC",
 }
 
 

@@ -18,7 +18,7 @@ from .texts import TEXTS
 
 # %% ../../nbs/11b_workbench/12b_guide.ipynb #800e9b90
 # what makes panels useful: a name in the bench, and names of panels
-OPENS = {"recordings": ("check", "explore", "plan", "train"),
+OPENS = {"recordings": ("check", "explore", "plan", "tune", "train"),
          "run": ("train", "results", "try", "trend", "home", "watch")}
 OPENS["opened"] = OPENS["run"]
 _SENTENCE = '<div class="sd-facts" style="color: {{ color }}"><b>{{ said }}</b></div>'

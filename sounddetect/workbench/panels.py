@@ -114,6 +114,7 @@ class Bench:
         self.refusal: ValueError | None = None  # why a training of these recordings cannot begin
         # the finished run that was found when the workbench was opened
         self.opened = None
+        self.tuned: dict = {}                   # settings that a search has found and somebody took
         self._waiting = defaultdict(list)
 
     def on(self, name: str, listener: Callable[[], None]) -> None:
@@ -130,7 +131,9 @@ class Bench:
 
     def forget(self) -> None:
         """Nothing is loaded any more, and nothing that was found in it holds."""
-        self.settings = {key: value for key, value in self.settings.items() if key not in OF_DATA}
+        gone = {*OF_DATA, *self.tuned}
+        self.settings = {key: value for key, value in self.settings.items() if key not in gone}
+        self.tuned = {}
         self.set(recordings=None, report=None, plan=None, refusal=None)
 
     @property

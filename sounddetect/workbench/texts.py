@@ -912,11 +912,166 @@ _TREND = {
     ),
 }
 
+# %% ../../nbs/11b_workbench/00_texts.ipynb #7741f999
+_TUNE = {
+    "tune.title": ("Search for better settings (optional)", "設定の探索（任意）"),
+    "tune.about": (
+        "Many trainings, each with other settings, then a test: the best one and the present "
+        "settings are trained again and compared on recordings that the search has not seen.",
+        "設定を変えながら学習を繰り返します。最後に、最良の設定と現在の設定でそれぞれ学習し直し、"
+        "探索に使っていない録音で比較します。",
+    ),
+    "tune.space": (
+        "What the search may change. Remove a tick, and the setting stays as it is.",
+        "探索の対象です。チェックを外した設定は変更しません。",
+    ),
+    "tune.of.model.architecture": ("Model", "モデル"),
+    "tune.of.model.size": ("Network size", "モデルの大きさ"),
+    "tune.of.model.pooling": ("Pooling", "プーリング"),
+    "tune.of.model.input_length": ("Window (samples)", "窓の長さ（サンプル数）"),
+    "tune.of.features.n_fft": ("Frame length (samples)", "フレーム長（サンプル数）"),
+    "tune.of.features.n_mels": ("Mel bands", "メル帯域の数"),
+    "tune.of.preprocessing.normalize": ("Remove the level", "音量をそろえる"),
+    "tune.of.training.learning_rate": ("Learning rate", "学習率"),
+    "tune.of.training.weight_decay": ("Weight decay", "重み減衰"),
+    "tune.of.training.augmentation.noise_factor": ("Added noise", "付加する雑音"),
+    "tune.of.training.augmentation.eq_db": ("Random equalizer (dB)", "ランダムイコライザー（dB）"),
+    "tune.yes": ("yes", "はい"),
+    "tune.no": ("no", "いいえ"),
+    "tune.nothing": (
+        "The search has nothing to change: tick at least one setting.",
+        "探索の対象がありません。少なくとも 1 つの設定にチェックを入れてください。",
+    ),
+    "tune.no_choice": (
+        "{name}: choose at least one value, or remove the tick of the setting.",
+        "{name}：少なくとも 1 つの値を選ぶか、この設定のチェックを外してください。",
+    ),
+    "tune.no_range": (
+        "{name}: from {low} to {high} there is nothing to try; the lower end comes first, and is "
+        "above 0 where steps are ratios.",
+        "{name}：{low} から {high} の範囲には値がありません。下限は上限以下とし、"
+        "比率で動かす設定では 0 より大きくしてください。",
+    ),
+    "tune.budget": ("Budget", "打ち切り条件"),
+    "tune.budget.trials": ("number of trials", "試行回数"),
+    "tune.budget.minutes": ("minutes", "時間（分）"),
+    "tune.amount": ("How many", "回数・分"),
+    "tune.amount_wrong": (
+        "A search needs 1 or more trials or minutes, got {value}.",
+        "試行回数または時間（分）には 1 以上を指定してください（入力値：{value}）。",
+    ),
+    "tune.forecast": ("Forecast", "見積もる"),
+    "tune.start": ("Search", "探索開始"),
+    "tune.stop": ("Stop", "停止"),
+    "tune.resume": ("Go on", "再開"),
+    "tune.use": ("Use these settings", "この設定を使う"),
+    "tune.studies": ("Searches", "探索の記録"),
+    "tune.studies.choose": ("choose one", "選択してください"),
+    "tune.progress": ("Progress", "進み具合"),
+    "tune.picture": ("Picture", "図"),
+    "tune.picture.history": ("course of the search", "探索の経過"),
+    "tune.picture.importance": ("which settings matter", "設定の重要度"),
+    "tune.picture.slices": ("value over each setting", "設定ごとの値"),
+    "tune.picture.parallel": ("all settings together", "設定の組み合わせ"),
+    "tune.planning": ("Forecasting…", "見積もっています…"),
+    "tune.training": ("A training", "1 回の学習"),
+    "tune.trials": ("Trials (n = {n})", "試行（{n} 回）"),
+    "tune.room": ("Trials in {minutes} min", "{minutes} 分での試行回数"),
+    "tune.room.n": ("about {few} to {many}", "約 {few}～{many} 回"),
+    "tune.beside": ("Default and test (n = {n})", "現在の設定での学習とテスト（{n} 回）"),
+    "tune.planned": (
+        "Forecast for the present settings: larger networks take longer, and trials without hope "
+        "are stopped early.",
+        "現在の設定での見積もりです。大きなモデルでは長くなり、見込みのない試行は"
+        "途中で打ち切られます。",
+    ),
+    "tune.preparing": ("Preparing…", "準備しています…"),
+}
+
+# %% ../../nbs/11b_workbench/00_texts.ipynb #6dbe5f18
+_TUNE_SAID = {
+    "tune.at.default": (
+        "Training with the present settings: epoch {epoch} of {epochs}",
+        "現在の設定で学習中：{epoch} / {epochs} エポック",
+    ),
+    "tune.at.trial": (
+        "Trial {k}: epoch {epoch} of {epochs}",
+        "試行 {k}：{epoch} / {epochs} エポック",
+    ),
+    "tune.at.test": (
+        "Testing the best settings, training {k} of {n}: epoch {epoch} of {epochs}",
+        "最良の設定をテスト中、学習 {k} / {n}：{epoch} / {epochs} エポック",
+    ),
+    "tune.stopping": ("Stopping after this step…", "このステップの終了後に停止します…"),
+    "tune.running": ("A search is running: stop it first.", "探索を実行中です。先に停止してください。"),
+    "tune.not_running": ("Nothing is running.", "実行中の探索はありません。"),
+    "tune.unfinished": (
+        "{name} is not finished, trials so far: {n}. “Go on” continues up to the budget above.",
+        "{name} は途中です（試行 {n} 回）。「再開」で、上の打ち切り条件まで続けます。",
+    ),
+    "tune.better": (
+        "Trial {trial} of {n} is better than the default. On the test part: {metric} {difference} "
+        "(95 %: {low} to {high}).{caution}",
+        "{n} 回の試行のうち、試行 {trial} の設定が元の設定より優れています。"
+        "テスト結果：{metric} の差 {difference}（95 % 信頼区間 {low}～{high}）。{caution}",
+    ),
+    "tune.worse": (
+        "Trial {trial} of {n} was the best in the search, but is worse than the default. On the "
+        "test part: {metric} {difference} (95 %: {low} to {high}). Keep the default.{caution}",
+        "{n} 回の試行では試行 {trial} が最良でしたが、テストでは元の設定より劣りました：{metric} の差 "
+        "{difference}（95 % 信頼区間 {low}～{high}）。元の設定のままにしてください。{caution}",
+    ),
+    "tune.no_better": (
+        "Trial {trial} of {n} was the best in the search, but the test shows no difference from "
+        "the default: {metric} {difference} (95 %: {low} to {high}).{caution}",
+        "{n} 回の試行では試行 {trial} が最良でしたが、テストでは元の設定との差を確認できません"
+        "でした：{metric} の差 {difference}（95 % 信頼区間 {low}～{high}）。{caution}",
+    ),
+    "tune.stays": (
+        "None of {n} trials had a better value than the default: it stays.{caution}",
+        "{n} 回の試行に、元の設定を上回るものはありませんでした。元の設定のままにしてください。"
+        "{caution}",
+    ),
+    "tune.untested": (
+        "Trial {trial} of {n} was the best in the search, but there are too few test recordings "
+        "to say whether it is better than the default.{caution}",
+        "{n} 回の試行では試行 {trial} が最良でしたが、テスト用の録音が足りないため、"
+        "元の設定より優れているかは判断できません。{caution}",
+    ),
+    "tune.caution": (
+        " The search had no labels to go by, only faults that were made up: trust the test alone.",
+        "探索はラベルを使わず、人工的な異常音だけで評価しています。"
+        "判断にはテスト結果だけを用いてください。",
+    ),
+    "tune.used": (
+        "Step 6 trains with the settings of trial {trial} from now on, until other recordings are "
+        "loaded: {settings}.",
+        "以後、ステップ 6 では試行 {trial} の設定で学習します（別の録音を読み込むまで）："
+        "{settings}。",
+    ),
+    "tune.column.trial": ("trial", "試行"),
+    "tune.column.state": ("state", "状態"),
+    "tune.column.epochs": ("epochs", "エポック"),
+    "tune.default": ("default", "元の設定"),
+    "tune.state.complete": ("complete", "完了"),
+    "tune.state.pruned": ("stopped early", "打ち切り"),
+    "tune.state.failed": ("failed", "失敗"),
+    "tune.state.running": ("running", "実行中"),
+    "tune.state.begun": ("begun", "開始"),
+    "tune.by.validation": ("validation loss (less is better)", "検証損失（小さいほど良い）"),
+    "tune.by.made_up": (
+        "AUC of made-up faults (more is better)",
+        "人工異常音の AUC（大きいほど良い）",
+    ),
+}
+
+# %% ../../nbs/11b_workbench/00_texts.ipynb #b86522ce
 _METRICS = {f"results.metric.{name}": said for name, said in METRICS.items()}
 
 TEXTS = {
     **_COMMON, **_MACHINE, **_DATA, **_CHOICES, **_NOISE, **_CHECK, **_EXPLORE, **_PLAN,
-    **_TRAINING, **_TRAINING_SAID, **_RESULTS, **_TRY, **_TREND, **_WATCH, **_METRICS}
+    **_TUNE, **_TUNE_SAID, **_TRAINING, **_TRAINING_SAID, **_RESULTS, **_TRY, **_TREND,
+    **_WATCH, **_METRICS}
 
 # %% ../../nbs/11b_workbench/00_texts.ipynb #5e2de583
 def text(

@@ -27,6 +27,7 @@ from ..languages import LANGUAGE_NAMES
 from .train_panel import TrainPanel
 from .trend_panel import TrendPanel
 from .try_panel import TryPanel
+from .tune_panel import TunePanel
 from .watch_panel import WatchPanel
 
 # %% ../../nbs/11b_workbench/13_workbench.ipynb #5db39b14
@@ -38,6 +39,7 @@ PANELS = {
         PlanPanel,
         CheckPanel,
         ExplorePanel,
+        TunePanel,
         TrainPanel,
         ResultsPanel,
         TryPanel,
@@ -52,7 +54,7 @@ class Workbench:
     """Widgets that lead from recordings to a detector; shows itself in a notebook or a web page.
 
     Each panel is an attribute, and can be shown alone: `machine`, `data`, `check`, `explore`,
-    `plan`, `train`, `results`, `try_it`, `trend`, `home` and `watch`.
+    `plan`, `tune`, `train`, `results`, `try_it`, `trend`, `home` and `watch`.
 
     Args:
         lang: `en` or `ja`; there is a switch as well.
@@ -91,6 +93,8 @@ class Workbench:
             "home": self.home.buttons["download"], "watch": self.watch.watch_button}, self.panels)
         if self.train.unfinished is not None or self.train.live is not None:
             self.guide.open("train")
+        if self.tune.study is not None:
+            self.guide.open("tune")
         self.header = _header(self)
         self.widget = widgets.VBox([self.header, *(panel.widget for panel in self.panels.values())])
         self.widget.add_class("sd-workbench")
@@ -103,8 +107,8 @@ class Workbench:
         """A panel for a cell of its own.
 
         Args:
-            name: `machine`, `data`, `check`, `explore`, `plan`, `train`, `results`, `try`, `trend`,
-                `home` or `watch`.
+            name: `machine`, `data`, `check`, `explore`, `plan`, `tune`, `train`, `results`, `try`,
+                `trend`, `home` or `watch`.
             **values: what the panel begins with: `path` or `count` (of simulated recordings) for
                 `data`, `size` and `epochs` for `plan`, `start` (False: wait for the button) for
                 `train`; none for the others.

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -83,8 +84,8 @@ def test_install_leaves_torch_and_numpy_alone_and_comes_from_the_badges_branch(s
     address = "git+https://github.com/{user}/{repo}@{branch}".format(**parser["DEFAULT"])
     badge = "colab.research.google.com/github/{user}/{repo}/blob/{branch}/nbs/colab.ipynb".format(**parser["DEFAULT"])
     (line,) = [call[1] for call in calls if call[0] == "pip"]
-    wanted = [word for word in re.sub(r"-c \S+", "", line).split()[1:] if not word.startswith("-")]
-    assert wanted == [address]
+    wanted = [word for word in shlex.split(re.sub(r"-c \S+", "", line))[1:] if not word.startswith("-")]
+    assert wanted == [f"sounddetect[tune] @ {address}"]
     assert badge in notebook.cells[1].source
     commands = [call[1] for call in calls if call[0] == "system"]
     assert not any(re.search(r"\binstall\b", command) for command in commands)
