@@ -303,7 +303,8 @@ def _made_windows(length: int) -> Iterator[np.ndarray]:
     noise = rng.normal(0, 0.1, (12, length)).astype(np.float32)
     time = np.arange(length, dtype=np.float32)
     knock = noise[0] * np.exp(-20 * (10 * time / length % 1))
-    tones = (np.sin(2 * np.pi * f * time).astype(np.float32) + 0.01 * noise[k]
+    # 40 dB above the noise: of a purer tone outside its band a filter leaves rounding alone
+    tones = (np.sin(2 * np.pi * f * time).astype(np.float32) + 0.1 * noise[k]
              for k, f in enumerate((0.001, 0.01, 0.1, 0.4)))
     yield from (*noise, 1e-4 * noise[1], 10 * noise[2], np.rint(3000 * noise[3]), knock, *tones,
                 0.3 + noise[4], 0 * noise[5])
