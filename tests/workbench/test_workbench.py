@@ -19,7 +19,7 @@ from sounddetect.workbench.texts import TEXTS
 
 APP = ROOT / "sounddetect" / "workbench"
 PANELS = sorted(APP.glob("*_panel.py")) + [APP / name for name in ("panels.py", "choices.py", "space_table.py", "folder_browser.py", "live_training.py", "workbench.py", "guide.py",
-                                                             "roles.py", "mixtures.py", "cleaning.py", "handing_out.py")]
+                                                             "listening.py", "roles.py", "mixtures.py", "cleaning.py", "handing_out.py")]
 TINY = {"EPOCHS": 2, "SIZE": "n", "simulated": 24, "blocking": True}
 
 
