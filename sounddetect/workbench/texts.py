@@ -1123,6 +1123,13 @@ _FINDINGS = {
     "each recording counts as a source of its own, because there are too few files to keep files "
     "together":
         "ファイル数が少ないため、録音ごとに別の録音元とみなします",
+    "{0} files of one length differ in their number alone, such as {1} and {2}, and each counts as "
+    "a source of its own":
+        "長さが同じで番号だけが違うファイルが {0} 個あり（{1}、{2} など）、それぞれを別の録音元とみなします",
+    "If they were cut from fewer recordings, the score is too good":
+        "少数の録音から切り出したものであれば、評価が実際より良く見えます",
+    "if so, name the recording of each in the column group of a manifest":
+        "その場合は、マニフェストの group 列に元の録音を記入してください",
     "If neighbouring recordings are alike, the score is too good": "隣り合う録音が似ている場合、評価が実際より良く見えます",
     "record more files, or say what belongs together: groups in JSON, group in a manifest, "
     "groups= for arrays":
