@@ -271,7 +271,8 @@ def _numbered(checked: Checked) -> Iterator[Finding]:
     alone = ~table["group"].duplicated(keep=False) & name.str.contains("#", regex=False)
     if checked.config.task == "denoise" or not alone.any():
         return
-    alike = table[alone].groupby([name[alone], checked.quality.loc[alone, "duration_s"]], sort=False)
+    seconds = checked.quality["duration_s"]
+    alike = table[alone].groupby([name[alone], seconds[alone]], sort=False)
     sources = max((part["source"] for _, part in alike), key=len)
     if len(sources) >= _MANY:
         yield Finding(
