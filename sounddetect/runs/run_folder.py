@@ -206,7 +206,7 @@ class Run:
 
     @property
     def fingerprint(self) -> str:
-        """Tells its detector from any other, as `fingerprint_of` does."""
+        """What tells its detector from any other: a hash of its files."""
         return fingerprint_of(self.path / "model")
 
     @property

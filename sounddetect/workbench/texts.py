@@ -1012,31 +1012,31 @@ _TUNE_SAID = {
     "tune.better": (
         "Trial {trial} of {n} is better than the default. On the test part: {metric} {difference} "
         "(95 %: {low} to {high}).{caution}",
-        "{n} 回の試行のうち、試行 {trial} の設定が元の設定より優れています。"
+        "{n} 回の試行のうち、試行 {trial} の設定が既定の設定より優れています。"
         "テスト結果：{metric} の差 {difference}（95 % 信頼区間 {low}～{high}）。{caution}",
     ),
     "tune.worse": (
         "Trial {trial} of {n} was the best in the search, but is worse than the default. On the "
         "test part: {metric} {difference} (95 %: {low} to {high}). Keep the default.{caution}",
-        "{n} 回の試行では試行 {trial} が最良でしたが、テストでは元の設定より劣りました：{metric} の差 "
-        "{difference}（95 % 信頼区間 {low}～{high}）。元の設定のままにしてください。{caution}",
+        "{n} 回の試行では試行 {trial} が最良でしたが、テストでは既定の設定より劣りました：{metric} の差 "
+        "{difference}（95 % 信頼区間 {low}～{high}）。既定の設定のままにしてください。{caution}",
     ),
     "tune.no_better": (
         "Trial {trial} of {n} was the best in the search, but the test shows no difference from "
         "the default: {metric} {difference} (95 %: {low} to {high}).{caution}",
-        "{n} 回の試行では試行 {trial} が最良でしたが、テストでは元の設定との差を確認できません"
+        "{n} 回の試行では試行 {trial} が最良でしたが、テストでは既定の設定との差を確認できません"
         "でした：{metric} の差 {difference}（95 % 信頼区間 {low}～{high}）。{caution}",
     ),
     "tune.stays": (
         "None of {n} trials had a better value than the default: it stays.{caution}",
-        "{n} 回の試行に、元の設定を上回るものはありませんでした。元の設定のままにしてください。"
+        "{n} 回の試行に、既定の設定を上回るものはありませんでした。既定の設定のままにしてください。"
         "{caution}",
     ),
     "tune.untested": (
         "Trial {trial} of {n} was the best in the search, but there are too few test recordings "
         "to say whether it is better than the default.{caution}",
         "{n} 回の試行では試行 {trial} が最良でしたが、テスト用の録音が足りないため、"
-        "元の設定より優れているかは判断できません。{caution}",
+        "既定の設定より優れているかは判断できません。{caution}",
     ),
     "tune.caution": (
         " The search had no labels to go by, only faults that were made up: trust the test alone.",
@@ -1052,7 +1052,7 @@ _TUNE_SAID = {
     "tune.column.trial": ("trial", "試行"),
     "tune.column.state": ("state", "状態"),
     "tune.column.epochs": ("epochs", "エポック"),
-    "tune.default": ("default", "元の設定"),
+    "tune.default": ("default", "既定の設定"),
     "tune.state.complete": ("complete", "完了"),
     "tune.state.pruned": ("stopped early", "打ち切り"),
     "tune.state.failed": ("failed", "失敗"),
@@ -1123,6 +1123,13 @@ _FINDINGS = {
     "each recording counts as a source of its own, because there are too few files to keep files "
     "together":
         "ファイル数が少ないため、録音ごとに別の録音元とみなします",
+    "{0} files of one length differ in their number alone, such as {1} and {2}, and each counts as "
+    "a source of its own":
+        "長さが同じで番号だけが違うファイルが {0} 個あり（{1}、{2} など）、それぞれを別の録音元とみなします",
+    "If they were cut from fewer recordings, the score is too good":
+        "少数の録音から切り出したものであれば、評価が実際より良く見えます",
+    "if so, name the recording of each in the column group of a manifest":
+        "その場合は、マニフェストの group 列に元の録音を記入してください",
     "If neighbouring recordings are alike, the score is too good": "隣り合う録音が似ている場合、評価が実際より良く見えます",
     "record more files, or say what belongs together: groups in JSON, group in a manifest, "
     "groups= for arrays":

@@ -27,8 +27,7 @@ class TrendPanel(Panel):
     def build(self) -> list:
         """The widgets, from top to bottom."""
         self.path = self.make(widgets.Text, "path", description="trend.path")
-        self.good = self.make(widgets.BoundedIntText, "good", description="trend.good", min=0,
-                                max=1_000_000)
+        self.good = self.make(widgets.IntText, "good", description="trend.good")
         self.run_button = self.main_button("run", "trend.run", "line-chart")
         self.save_button = self.make(widgets.Button, "save", description="trend.save", icon="table",
                                        width="230px")

@@ -261,6 +261,29 @@ def _split(checked: Checked) -> Iterator[Finding]:
             "record more machines or days, or raise data.test_split", concerns="labels")
 
 
+_MANY = 30                  # files; fewer are numbered by who recorded them one by one
+
+
+def _numbered(checked: Checked) -> Iterator[Finding]:
+    """Many files of one length that differ in their number alone: windows of one recording?"""
+    table = checked.recordings.table
+    name = table["source"].astype(str).str.replace(r"\d+(?=[^\d/]*$)", "#", regex=True)
+    alone = ~table["group"].duplicated(keep=False) & name.str.contains("#", regex=False)
+    if checked.config.task == "denoise" or not alone.any():
+        return
+    seconds = checked.quality["duration_s"]
+    alike = table[alone].groupby([name[alone], seconds[alone]], sort=False)
+    sources = max((part["source"] for _, part in alike), key=len)
+    if len(sources) >= _MANY:
+        yield Finding(
+            "note", "",
+            f"{len(sources)} files of one length differ in their number alone, such as "
+            f"{sources.iloc[0]} and {sources.iloc[-1]}, and each counts as a source of its own",
+            "If they were cut from fewer recordings, the score is too good",
+            "if so, name the recording of each in the column group of a manifest",
+            concerns="labels")
+
+
 def _split_roles(table: pd.DataFrame) -> Iterator[Finding]:
     """Signals or noise of so few groups that a split has to cut them."""
     for role, part in table.groupby("label"):
@@ -511,6 +534,7 @@ _CHECKS: tuple[Callable[[Checked], Iterator[Finding]], ...] = (
     _averaged,
     _confounded,
     _rates,
+    _numbered,
     _imbalance,
     _other_forms,
     _lengths,
