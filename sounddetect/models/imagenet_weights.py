@@ -18,10 +18,12 @@ from torch import Tensor, nn
 from ..files import refuse_special
 
 # %% ../../nbs/03_models/10b_imagenet_weights.ipynb #c02f2af2
-_WORDS = ((r"^conv1\.", "blocks.0.0."), (r"^bn1\.", "blocks.0.1."), (r"^layer([1-4])\.", r"blocks.\1."),
-          (r"\.conv1\.", ".first."), (r"\.bn1\.", ".first_norm."), (r"\.conv2\.", ".second."),
-          (r"\.bn2\.", ".second_norm."), (r"\.downsample\.0\.", ".short.1."),
-          (r"\.downsample\.1\.", ".short.2."))
+_WORDS = (
+    (r"^conv1\.", "blocks.0.0."), (r"^bn1\.", "blocks.0.1."),
+    (r"^layer([1-4])\.", r"blocks.\1."),
+    (r"\.conv1\.", ".first."), (r"\.bn1\.", ".first_norm."),
+    (r"\.conv2\.", ".second."), (r"\.bn2\.", ".second_norm."),
+    (r"\.downsample\.0\.", ".short.1."), (r"\.downsample\.1\.", ".short.2."))
 
 
 def _ours(name: str) -> str:

@@ -60,6 +60,9 @@ class LogMelSettings(FeatureSettings):
                 f"features needs f_min < f_max, got {self.f_min:g} and {self.f_max:g} Hz")
         return self
 
+    def shortest_window(self) -> int:
+        return int(self.win_length)
+
     def remedy_of_rounding(self) -> str:
         if self.top_db is not None:
             return ""
