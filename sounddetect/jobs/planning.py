@@ -104,7 +104,8 @@ def _share_lines(plan: Plan) -> list[str]:
     widths = [max(len(row[k]) for row in rows) for k in range(len(rows[0]))]
     table = ["  ".join(cell.rjust(width) for cell, width in zip(row, widths)) for row in rows]
     idle = (f"; {most - step} of {most} devices would have nothing to do" if most > step else "")
-    return [f"by torchrun, a step has {step} windows in all on any number of devices{idle}:", *table,
+    return [f"by torchrun, a step has {step} windows in all on any number of devices{idle}:",
+            *table,
             "memory is counted from the step of each, 'sent' from its gradients, once a step; the "
             "seconds are arithmetic (1 to 20 GB/s between devices), not measured on several GPUs"]
 
