@@ -233,6 +233,15 @@ class ClearML(Section):
         None, "storage for the detector, such as s3://bucket/models; null: an artifact of the task")
 
 
+# letters, digits and . + = - _, no dot in front: part of the name of a folder
+_PART_OF_A_NAME = r"^[\w+=-][\w.+=-]*$"
+
+
 class Tracking(Section):
     tensorboard: bool = setting(False, "write event files for TensorBoard into the run folder")
+    tensorboard_prefix: str | None = setting(
+        None, "in front of what TensorBoard calls the curves of a run, to find them by, such as "
+              "esc50", pattern=_PART_OF_A_NAME, max_length=60)
+    tensorboard_comment: str | None = setting(
+        None, "behind it, such as no_mixup; null: nothing", pattern=_PART_OF_A_NAME, max_length=60)
     mlflow: str | None = setting(None, "folder of MLflow's local store, such as mlruns; null: none")

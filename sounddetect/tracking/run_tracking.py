@@ -36,7 +36,10 @@ def trackers_of(config: Config) -> dict[str, dict]:
             "output_uri": clearml.output_uri,
         }
     if others.tensorboard:
-        wanted["tensorboard"] = {}
+        wanted["tensorboard"] = {
+            "prefix": others.tensorboard_prefix,
+            "comment": others.tensorboard_comment,
+        }
     if others.mlflow is not None:
         wanted["mlflow"] = {
             "folder": str(Path(others.mlflow).absolute()),

@@ -42,8 +42,9 @@ class _Events:
 class TensorBoardTracker(_Events):
     """A `Tracker` that writes event files below `tensorboard/` of the run folder."""
 
-    def __init__(self, say: Say):
+    def __init__(self, say: Say, prefix: str | None = None, comment: str | None = None):
         self.say = say
+        self.name = "_".join(filter(None, (prefix, comment)))      # beside that of the run folder
 
     def start(self, about: dict) -> None:
         """Open a file; the settings become a text."""
@@ -54,7 +55,7 @@ class TensorBoardTracker(_Events):
                 f"TensorBoard is asked for but cannot be loaded ({error}); "
                 "install it by: pip install 'sounddetect[tracking]'"
             ) from None
-        folder = Path(about["folder"], "tensorboard")
+        folder = Path(about["folder"], "tensorboard", self.name)
         fresh = not folder.exists()
         self.writer = EventFileWriter(str(folder))
         # indented: code, as TensorBoard's Markdown has it
