@@ -1376,6 +1376,14 @@ _REFUSALS = {
     "{0}: its time {1}, got {2}; write times as 2026-01-31 14:05:00, or leave the column time out":
         "{0}：時刻を正しく読み取れません（値 {2}）。2026-01-31 14:05:00 の形で記入するか、列 time "
         "を省いてください",
+    "no recording is good, and from good ones alone is learnt what is usual: record some, or say "
+    "which labels mean good, such as data.labels: {fine: OK}":
+        "正常な録音がありません。正常な音は正常な録音だけから学習します：録音を追加するか、"
+        "正常を表すラベルをステップ 3 の「ラベルの別名」で指定してください（例：fine=OK）",
+}
+
+# %% ../../nbs/11b_workbench/00_texts.ipynb #69ef12fc
+_REFUSALS |= {
     "{0} and {1} would both be called {2}: give the folder above them instead":
         "{0} と {1} の名前がどちらも {2} になります。1 つ上のフォルダーを指定してください",
     "the same recording has two labels: {0}; correct or remove one. {1} recordings are "
@@ -1397,6 +1405,10 @@ _REFUSALS = {
     "{0}: too few recordings to keep whole ones apart, so each is cut into {1} stretches in "
     "time":
         "{0}：録音が少ないため、それぞれを時間方向に {1} 個に分けて使います",
+}
+
+# %% ../../nbs/11b_workbench/00_texts.ipynb #592caf4a
+_REFUSALS |= {
     "data.{0} has recordings of {1} channels, data.signal of {2}: choose one of them, such as "
     "data.{0}: {path: ..., channel: 0}":
         "{0} のチャンネル数は {1}、信号は {2} です。ステップ 3 でチャンネル番号を指定してください",
@@ -1422,6 +1434,10 @@ _REFUSALS = {
     "that are not as {4}, or faults like theirs will pass for good":
         "学習用の録音 {1} 件のうち {0} 件（{3} など）にラベルがなく、{2} とみなします。異常なものには {4} "
         "のラベルを付けてください。そのままでは同じ異常を見逃します",
+}
+
+# %% ../../nbs/11b_workbench/00_texts.ipynb #e48a64cc
+_REFUSALS |= {
     "the training is finished, but its detector cannot be written to {0} ({1}). {2}":
         "学習は終わりましたが、検出器を {0} に保存できません（{1}）。{2}",
     "{0}: the mean of the columns {1} is learnt from; name those to take in data.columns, or "
@@ -1466,6 +1482,10 @@ _REFUSALS = {
     "there are no labelled recordings left to judge by: say which are good and which are "
     "faulty by folders OK and NG or a manifest; to score them without labels, use predict":
         "評価に使えるラベル付きの録音がありません。ステップ 3 の「ラベルを変更」で正常と異常を指定してください",
+}
+
+# %% ../../nbs/11b_workbench/00_texts.ipynb #e580adc7
+_REFUSALS |= {
     "an upload may have {0} MB, this one has {1} MB: put the recordings on Google Drive, or "
     "give a path":
         "アップロードは {0} MB までです（現在 {1} MB）。録音を Google ドライブに置くか、パスを指定してください",
@@ -1500,10 +1520,6 @@ _REFUSALS = {
         "無音しか録音できませんでした。マイクの接続とミュートを確認してください",
     "{0} is not finished, so there is no detector to take home: train it to its end":
         "{0} は学習が終わっていないため、検出器がまだありません。学習を最後まで実行してください",
-    "no recording is good, and from good ones alone is learnt what is usual: record some, or say "
-    "which labels mean good, such as data.labels: {fine: OK}":
-        "正常な録音がありません。正常な音は正常な録音だけから学習します：録音を追加するか、"
-        "正常を表すラベルをステップ 3 の「ラベルの別名」で指定してください（例：fine=OK）",
 }
 
 # %% ../../nbs/11b_workbench/00_texts.ipynb #0dda0c34
