@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['MARGIN', 'HEAP', 'MOST_WINDOWS', 'fake_model', 'Peaks', 'fake_steps', 'fake_answer', 'NoForecast', 'fake_run',
-           'MemoryForecast', 'forecast']
+           'MemoryForecast', 'forecast', 'on_each_device']
 
 # %% ../../nbs/07_training/07_forecast.ipynb #c465cd1d
 import math
@@ -28,6 +28,7 @@ from ..config import Config
 from ..machine.devices import best_device
 from ..machine.devices import gpu_named, precision
 from ..machine.memory_budget import MemoryBudget, memory_text
+from ..machine.processes import exchange_gradients
 from .step import add_gradients, make_optimizer
 from ..signal.inputs import window_inputs
 from ..tasks.pipeline import INITIAL_BATCH, INITIAL_WINDOWS, Pipeline
@@ -167,6 +168,7 @@ def fake_steps(
     config: Config,
     model: Pipeline,                   # of `fake_model`
     dtype: torch.dtype,
+    devices: int = 1,                  # that share the step
     **optimizer,  # `fused` and `foreach`, as the trainer or PyTorch choose them
 ) -> Callable[[int, int], None]:
     """What the trainer does, without numbers: call it with windows in a micro-batch and
@@ -184,6 +186,9 @@ def fake_steps(
         made.zero_grad(set_to_none=True)
         for _ in range(n_micro):
             add_gradients(model, task, task.empty_batch(batch_size), 1.0, dtype, scaler)
+        if devices > 1:
+            trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+            exchange_gradients(trained, lambda flat: None)
         made.step()
 
     return step
@@ -261,12 +266,13 @@ def fake_run(
                              "give training.batch_size as a number") from None
 
 
-def _fake_epoch(config: Config, cuda: bool, dtype: torch.dtype, batch_size: int) -> Peaks:
+def _fake_epoch(config: Config, cuda: bool, dtype: torch.dtype, batch_size: int,
+                devices: int = 1) -> Peaks:
     """Peaks of a run with batches of `batch_size` windows."""
     def work(model, ledger):
         prediction = _peak(ledger, lambda: fake_answer(config, model, batch_size))
         # on a GPU, all weights at once
-        step = fake_steps(config, model, dtype, fused=not cuda, foreach=cuda)
+        step = fake_steps(config, model, dtype, devices, fused=not cuda, foreach=cuda)
         n_micro = min(2, config.training.gradient_accumulation_steps)
         for _ in range(2):
             training = _peak(ledger, lambda: step(batch_size, n_micro))
@@ -284,12 +290,14 @@ MOST_WINDOWS = 2**16       # in a batch: more are of no use
 
 
 class MemoryForecast:
-    """Bytes that a run has alive on its device at most, margin included."""
+    """Bytes that a run has alive on its device at most, margin included; on each of several, if
+    they share the steps.
+    """
 
-    def __init__(self, config: Config, cuda: bool, dtype: torch.dtype):
-        self.config, self.cuda, self.dtype = config, cuda, dtype
+    def __init__(self, config: Config, cuda: bool, dtype: torch.dtype, devices: int = 1):
+        self.config, self.cuda, self.dtype, self.devices = config, cuda, dtype, devices
         self._epoch = lru_cache(None)(
-            lambda batch_size: _fake_epoch(config, cuda, dtype, batch_size))
+            lambda batch_size: _fake_epoch(config, cuda, dtype, batch_size, devices))
         self._start = lru_cache(None)(lambda: fake_run(config, cuda, self._start_peak))
 
     def _start_peak(self, model, ledger):
@@ -359,7 +367,8 @@ def _remedy(prediction, usable):
     changes = [("memory.gradient_checkpointing", True),
                *(("model.input_length", length) for length in lengths if length >= 128)]
     for key, value in changes:
-        changed = MemoryForecast(config.replace({key: value}), prediction.cuda, prediction.dtype)
+        changed = MemoryForecast(config.replace({key: value}), prediction.cuda, prediction.dtype,
+                                 prediction.devices)
         if changed.run(1) <= usable:
             return f"set {key}: {str(value).lower()}, with which it fits"
     return ("no shorter window fits either; end other programs, use a smaller model.size, "
@@ -394,6 +403,7 @@ def forecast(
     config: Config,
     device: str = "auto",              # cpu, cuda, cuda:N, auto (this machine), or a GPU of `GPUS`
     dtype: torch.dtype | None = None,  # of convolutions; None: as `memory.mixed_precision` says
+    devices: int = 1,                  # of this kind, which share each step
 ) -> MemoryForecast:
     """Forecast the memory of a configuration on a device, which need not be there.
 
@@ -405,4 +415,16 @@ def forecast(
     else:
         target, cuda = gpu_named(device), True
     return MemoryForecast(
-        config, cuda, precision(config.memory.mixed_precision, target) if dtype is None else dtype)
+        config, cuda, precision(config.memory.mixed_precision, target) if dtype is None else dtype,
+        devices)
+
+# %% ../../nbs/07_training/07_forecast.ipynb #9b407de6
+def on_each_device(
+    batch_size: int,         # windows of a micro-batch
+    n_micro: int,            # micro-batches in a step
+    devices: int,
+) -> tuple[int, int]:        # windows of a micro-batch on a device, micro-batches there
+    """What a step of `batch_size * n_micro` windows is on the device that gets most of them."""
+    share = -(-batch_size * n_micro // devices)
+    size = min(batch_size, share)
+    return size, -(-share // size)
