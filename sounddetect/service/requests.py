@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['Path_', 'Name', 'SECTIONS', 'NOT_HERE', 'Settings', 'Request', 'DatasetRequest', 'TrainingRequest', 'ModelRequest',
-           'ValidationRequest', 'PredictionRequest', 'ThresholdRequest', 'VersionRequest', 'PromotionRequest',
-           'RollbackRequest', 'ExtendRequest', 'architecture_settings', 'settings_of_request']
+           'ValidationRequest', 'PredictionRequest', 'BatchRequest', 'ThresholdRequest', 'VersionRequest',
+           'PromotionRequest', 'RollbackRequest', 'ExtendRequest', 'architecture_settings', 'settings_of_request']
 
 # %% ../../nbs/11d_service/04_requests.ipynb #9eb62e45
 import re
@@ -139,6 +139,15 @@ class PredictionRequest(Request):
 
     model_path: Path_
     path: Path_ = Field(description="recordings below a root")
+    per: Literal["recording", "window"] = "recording"
+
+
+class BatchRequest(Request):
+    """Many files and folders to score."""
+
+    model_path: Path_
+    paths: list[Path_] = Field(min_length=1, max_length=1000,
+                               description="files and folders below a root")
     per: Literal["recording", "window"] = "recording"
 
 
