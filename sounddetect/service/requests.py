@@ -84,6 +84,8 @@ class TrainingRequest(Request):
     epochs: int | None = Field(None, ge=1, le=1_000_000)
     batch_size: int | Literal["auto"] | None = Field(None)
     learning_rate: float | None = Field(None, gt=0, le=10)
+    priority: int | None = Field(None, ge=-100, le=100, description="in the queue: higher ones "
+                                 "begin first, those of one priority as they came; 0 without it")
     settings: Settings = Field(
         default_factory=dict, max_length=200,
         description="further settings by their dotted keys, such as training.optimizer")

@@ -37,9 +37,10 @@ from .intake import keep_sent
 from sounddetect.service.insights import (
     add_version, comparison_of, forecast_of, keep_threshold, log_of, models_of, promote_version,
     roll_back, versions_of)
-from .requests import (
+from sounddetect.service.requests import (
     BatchRequest, DatasetRequest, ExtendRequest, ModelRequest, Name, Path_, PredictionRequest,
-    PromotionRequest, RollbackRequest, ThresholdRequest, TrainingRequest, ValidationRequest, VersionRequest)
+    PromotionRequest, RollbackRequest, ThresholdRequest, TrainingRequest, ValidationRequest,
+    VersionRequest)
 from .roots import PRIVATE, OutsideError
 
 # %% ../../nbs/11d_service/07_rest.ipynb #2c7190b2
