@@ -16,7 +16,7 @@ import sys
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -29,13 +29,15 @@ from torch import Tensor, nn
 
 from . import parts
 from .config import Config
-from .data.collection.recordings import Recordings
+from .data.collection.loading import load_recordings
+from .data.collection.recordings import Recordings, recordings_to_wav
 from .detector.detector import Detector
 from .detector.explaining import explain
 from .detector.model_folder import WEIGHTS
 from .detector.onnx_detector import export_onnx
 from .detector.streaming import WindowScore
 from .evaluation.evaluation import evaluate
+from .jobs.engines import Engine, Local, engine_at, train_runs
 from .jobs.training_runs import prepare_training, resume
 from .models.capabilities import Embeds, Estimator, Explains, Transfers
 from .runs.run_folder import Run
@@ -148,6 +150,7 @@ class _Trial:
     run: Run
     detector: Detector           # loaded from the run
     scores: np.ndarray           # of the recordings, `(recording, column)`
+    engine: Engine | None        # that is to train, too
 
     @property
     def model(self) -> nn.Module:
@@ -184,13 +187,14 @@ def _same(ours: np.ndarray, theirs: np.ndarray, tolerance: float = 1e-6) -> floa
     return difference
 
 # %% ../nbs/11c_testing/00_testing.ipynb #1c1c4fb4
-def _trained(config: Config, n_channels: int, folder: Path, recordings: Recordings) -> _Trial:
+def _trained(config: Config, n_channels: int, folder: Path, recordings: Recordings,
+             engine: Engine | None) -> _Trial:
     run = prepare_training(config, recordings, run=folder / "run", progress=False).fit()
     _hold(run.finished, "the training did not finish")
     detector = Detector.load(run.path, "cpu")
     scores = _scores(detector, recordings)
     _hold(bool(np.isfinite(scores).all()), "scores are not finite")
-    return _Trial(config, n_channels, folder, recordings, run, detector, scores)
+    return _Trial(config, n_channels, folder, recordings, run, detector, scores, engine)
 
 
 def _trains(trial: _Trial) -> str:
@@ -370,13 +374,30 @@ def _exports(trial: _Trial) -> str:
         _hold("\n" not in reason, f"the message is no single line: {error}")
         return f"refused: {reason}"
 
+# %% ../nbs/11c_testing/00_testing.ipynb #8e55bdcd
+def _is_trained_by(trial: _Trial) -> str:
+    assert trial.engine is not None
+    written = trial.folder / "recordings"
+    recordings_to_wav(trial.recordings, written)
+    recordings = load_recordings(written, trial.config)
+    scores = []
+    for name, engine in (("here", Local()), ("by_engine", trial.engine)):
+        given = [(trial.folder / name, trial.config, recordings)]
+        (_, run), = train_runs(engine, given, progress=False)
+        if isinstance(run, ValueError):
+            _hold(not engine.here and bool(_homes(trial.config)), f"it was refused: {run}")
+            return f"refused: {run}"
+        _hold(run.finished, "the training did not finish")
+        scores.append(_scores(Detector.load(run.path, "cpu"), recordings))
+    return f"the same scores within {_same(scores[0], scores[1], 1e-5):.0e}"
+
 # %% ../nbs/11c_testing/00_testing.ipynb #1411d411
 _PROMISES: dict[str, Callable[[_Trial], str]] = {
     "training": _trains, "settings": _keeps_settings, "windows": _scores_windows_alone,
     "new process": _loads_in_a_new_process, "evaluation": _is_evaluated, "stream": _streams,
     "waveforms": _processes,
     "resume": _resumes, "forecast": _is_forecast, "embedding": _embeds, "explanation": _explains,
-    "transfer": _transfers, "ONNX": _exports}
+    "transfer": _transfers, "ONNX": _exports, "engine": _is_trained_by}
 
 
 class PartReport:
@@ -403,13 +424,14 @@ def check_part(
     *,
     n_channels: int = 1,                         # of the recordings it is tried on
     only: Sequence[str] = (),                    # promises to check, beside training; empty: all
+    engine: str | None = None,                   # one that is to train, too: local, ray, ray://...
     folder: str | os.PathLike | None = None,     # for what is written; None: a temporary one
 ) -> PartReport:
     """Train with a part on tiny recordings, and see that everything above it works.
 
     Raises `BrokenPromise`, an `AssertionError`, for the first promise that does not hold, and
     `ValueError` for a part that is not registered, of another kind, or that does not fit the
-    settings.
+    settings, and for an engine that is not there.
     """
     kinds = ("network", "estimator", "feature", "loss", "task")
     if kind not in kinds:
@@ -417,9 +439,12 @@ def check_part(
         raise ValueError(f"check_part checks a {known}, got {kind!r}")
     for promise in set(only) - set(_PROMISES):
         raise ValueError(f"only knows {', '.join(_PROMISES)}, got {promise!r}")
+    if engine is None and "engine" in only:
+        raise ValueError("the promise engine needs one: engine=\"local\" or engine=\"ray\"")
     parts.find(kind, name)
     with (tempfile.TemporaryDirectory(dir=folder) as place, warnings.catch_warnings(),
-          _probe_for(kind, name, settings or {}) as own):
+          _probe_for(kind, name, settings or {}) as own,
+          nullcontext() if engine is None else engine_at(engine) as by):
         warnings.simplefilter("ignore")
         where = Path(place).absolute()
         recordings = tiny_recordings(n_channels, task=own.get("task", ""))
@@ -427,10 +452,11 @@ def check_part(
         title = (f"{kind} {name}: task {config.task}, model {config.model.architecture}, "
                  f"features {config.features.kind}")
         with _naming(title, "training"):
-            trial = _trained(config, n_channels, where, recordings)
+            trial = _trained(config, n_channels, where, recordings, by)
         outcomes = {}
         for promise, check in _PROMISES.items():
-            if not only or promise in ("training", *only):
+            asked = not only or promise in ("training", *only)
+            if asked and (by is not None or check is not _is_trained_by):
                 with _naming(title, promise):
                     outcomes[promise] = check(trial)
     return PartReport(title, outcomes)

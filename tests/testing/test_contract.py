@@ -84,6 +84,18 @@ def test_built_in(kind, name, task, feature, tmp_path):
     assert checked.outcomes["forecast"].endswith("in a batch")
 
 
+NIGHTLY = pytest.mark.skipif(not IS_NIGHT, reason="a Ray that is started takes a minute: make nightly")
+
+
+@pytest.mark.parametrize("engine", ["local", pytest.param("ray", marks=NIGHTLY)])
+def test_engine(engine, tmp_path):
+    """One light part by each engine: its worker trains what this process trains."""
+    if engine == "ray":
+        pytest.importorskip("ray")
+    checked = check_part("estimator", "mahalanobis", {"task": "anomaly"} | SMALL["mahalanobis"], only=["engine"], engine=engine, folder=tmp_path)
+    assert checked.outcomes["engine"].startswith("the same scores within")
+
+
 @pytest.mark.parametrize(("name", "task"), [("1d_cnn_attention", "classify"), ("mahalanobis", "anomaly"), ("nearest_neighbors", "anomaly")])
 def test_three_channels(name, task, tmp_path):
     kind = "estimator" if name in names("estimator") else "network"
