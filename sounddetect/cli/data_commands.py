@@ -114,6 +114,8 @@ def plan(
     set: SetOption = None,
     gpu: Annotated[Optional[str],
                    typer.Option(help="such as T4, L4, A100-40GB; without it this machine")] = None,
+    devices: Annotated[int, typer.Option(
+        min=1, help="how many of them torchrun would divide the training among")] = 1,
     json: Annotated[bool, typer.Option("--json", help="print everything as JSON")] = False,
 ) -> None:
     """Forecast memory, batch size and time of a training.
@@ -127,7 +129,7 @@ def plan(
 
     settings = Config.load(config, settings_of(set, paths))
     recordings = load_recordings(paths, settings, unknown_labels="ignore") if paths else None
-    planned = make_plan(settings, recordings, gpu)
+    planned = make_plan(settings, recordings, gpu, devices)
     print(dumps(planned.to_dict(), indent=2) if json else planned)
 
 # %% ../../nbs/11a_cli/01_data_commands.ipynb #03887fa5

@@ -292,6 +292,11 @@ _CAPTIONS = {
         "in ten. Lines are 95 % intervals, numbers are recordings.",
         "スコアを確率とみなせるかどうかを示します。対角線上なら、0.9 は 10 回中 9 "
         "回正しいという意味です。縦線は 95 % 信頼区間、数字は録音数です。"),
+    "embeddings": (
+        "Which recordings it finds alike: neighbours sound alike to it. Crosses are misjudged; one "
+        "amid another class may have a wrong label. On t-SNE, only who lies next to whom counts.",
+        "検出器が似ていると見なす録音ほど近くに置かれます。× は誤判定です。ほかのクラスの中にある"
+        "録音は、ラベルの誤りかもしれません。t-SNE では、隣り合っているかどうかだけに意味があります。"),
     "training_curves": (
         "How training went. The best epoch, with the lowest validation loss, is kept.",
         "学習の経過です。検証損失が最も小さいエポックの重みを採用しています。"),
@@ -302,6 +307,7 @@ _PICTURES = {
     "roc_curve": ("roc curve", "ROC 曲線"), "pr_curve": ("pr curve", "適合率と再現率の曲線"),
     "f1_curve": ("f1 curve", "F1 の曲線"), "reliability": ("reliability", "スコアの信頼性"),
     "label_curves": ("label curves", "クラス別の適合率と再現率"),
+    "embeddings": ("map of the recordings", "録音の配置図"),
     "training_curves": ("training curves", "学習曲線"), "improvement": ("improvement", "改善量"),
 }
 

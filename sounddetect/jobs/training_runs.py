@@ -212,6 +212,7 @@ def prepare_training(
     split = task.split(recordings)
     check_audio(recordings, config)
     _refuse_padding(recordings, config)
+    _refuse_frames(config)
     _warn_of_means(recordings, config)
     trainer = Trainer(prepare_recordings(split.train, config),
                       prepare_recordings(split.validation, config), config)
@@ -246,6 +247,16 @@ def _refuse_padding(recordings: Recordings, config: Config) -> None:
     if wanted > _MOST_PADDING * longest:
         raise ValueError(f"model.input_length: windows of {wanted:,} samples would be padding, for "
                          f"the longest recording has {longest:,}: lower it")
+
+
+def _refuse_frames(config: Config) -> None:
+    """Raise `ValueError` for windows that are shorter than one frame of their features."""
+    frame, length = config.features.shortest_window(), config.model.input_length
+    if length < frame:
+        raise ValueError(
+            f"a frame has {frame:,} samples (features.win_length), and a window {length:,} "
+            "(model.input_length), so every frame would hold padding: leave features.n_fft and "
+            f"features.win_length out, or set model.input_length: {frame} or more")
 
 
 def _new_folder(trainer: Trainer, run, recordings: Recordings, split: Split) -> Path:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from .calibration import plot_per_class, plot_reliability
 from .denoising import plot_improvement
+from .embeddings import plot_embeddings
 from sounddetect.plotting.results import (
     plot_confusion_matrix, plot_f1_curve, plot_label_curves, plot_pr_curve,
     plot_roc_curve, plot_score_histogram,
@@ -28,6 +29,7 @@ DRAWERS: dict[str, Callable[..., Picture]] = {     # kind of a view: what draws 
     "reliability": plot_reliability,
     "training_curves": plot_training_curves,
     "improvement": plot_improvement,
+    "embeddings": plot_embeddings,
 }
 
 

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['LOW_FREQ', 'HIGH_FREQ', 'BELOW_NYQUIST', 'SOUND_FROM', 'AXES', 'MOST_CHANNELS', 'USUAL_CLASSES', 'USUAL_SPELLINGS',
-           'ROLES', 'DENOISED', 'USUAL_CHANGES', 'USUAL_MIXUP', 'RULES_OF_AUTO', 'Known', 'most_common', 'meaning',
-           'is_denoising']
+           'ROLES', 'DENOISED', 'FRAMES_OF_A_PICTURE', 'USUAL_CHANGES', 'USUAL_MIXUP', 'RULES_OF_AUTO', 'Known',
+           'most_common', 'meaning', 'is_denoising']
 
 # %% ../../nbs/00_foundation/02_settings/08_automatic.ipynb #4d2562eb
 import re
@@ -330,6 +330,18 @@ def _input_length(config, known):
     return {"model.input_length": own or config.features.window_length(rate, lengths)}
 
 
+FRAMES_OF_A_PICTURE = 4     # that begin within the length of one
+
+
+def _hop_length(config, known):
+    features = config.features
+    if getattr(features, "hop_length", None) != "auto" or not _classifies_pictures(config):
+        return {}
+    found = features.automatic(config.audio.sample_rate, config.model.input_length, _band(config))
+    win_length = found.get("win_length", features.win_length)
+    return {"features.hop_length": max(1, win_length // FRAMES_OF_A_PICTURE)}
+
+
 def _of_parts(config, known):
     values, rate = {}, config.audio.sample_rate
     for choice, section in ((FEATURES, config.features), (MODEL, config.model)):
@@ -379,5 +391,5 @@ def _threshold(config, known):
 
 RULES_OF_AUTO: tuple[Callable, ...] = (
     _classes, _task, _refuse_several, _sample_rate, _channel, _n_channels, _model, _conditions,
-    _features, _loss, _low_freq, _high_freq, _normalize, _augmentation, _input_length, _of_parts,
-    _threshold)
+    _features, _loss, _low_freq, _high_freq, _normalize, _augmentation, _input_length, _hop_length,
+    _of_parts, _threshold)

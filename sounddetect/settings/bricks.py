@@ -101,6 +101,10 @@ class FeatureSettings(_FillsIn):
         """
         return max(MIN_WINDOW, min(sample_rate // 2, lengths[-1]))
 
+    def shortest_window(self) -> int:
+        """Samples that a window needs, at least, for one value that is computed of sound alone."""
+        return 1
+
     def remedy_of_rounding(self) -> str:
         """What to change when another program computes visibly other features;
         empty: nothing is known.

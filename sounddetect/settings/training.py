@@ -58,9 +58,10 @@ class Augmentation(Section):
 # %% ../../nbs/00_foundation/02_settings/03_training.ipynb #de4e7261
 class Training(Section):
     mode: Literal["full", "transfer"] = setting(
-        "full", "full: from random weights; transfer: from the detector at base")
+        "full", "full: from random weights; transfer: from what is at base")
     base: str | None = setting(
-        None, "run or detector whose layers a transfer begins with; its classes may be others")
+        None, "run or detector whose layers a transfer begins with; its classes may be others; "
+              "or, for resnet18, torchvision's weights as .safetensors")
     base_learning_rate: float = setting(
         0.1, "of layers that were taken over, as a fraction of learning_rate", ge=0, le=1)
     frozen_layers: int = setting(

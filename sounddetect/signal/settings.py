@@ -29,7 +29,8 @@ class LogMelSettings(FeatureSettings):
     win_length: Automatic | Annotated[int, Field(ge=4)] = setting(
         "auto", "samples of a frame, at most n_fft; auto: n_fft")
     hop_length: Automatic | Annotated[int, Field(ge=1)] = setting(
-        "auto", "samples from one frame to the next; auto: half of win_length")
+        "auto", "samples from one frame to the next; auto: half of win_length, "
+                "or a quarter where spectrograms are classified")
     n_mels: Automatic | Annotated[int, Field(ge=1)] = setting(
         "auto", "number of mel bands; auto: 128, or a quarter of n_fft, or what its bins can fill, "
                 "where that is less")
@@ -58,6 +59,9 @@ class LogMelSettings(FeatureSettings):
             raise ValueError(
                 f"features needs f_min < f_max, got {self.f_min:g} and {self.f_max:g} Hz")
         return self
+
+    def shortest_window(self) -> int:
+        return int(self.win_length)
 
     def remedy_of_rounding(self) -> str:
         if self.top_db is not None:

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['MARGIN', 'HEAP', 'MOST_WINDOWS', 'PROBED', 'fake_model', 'Courses', 'fake_steps', 'fake_answer', 'NoForecast',
-           'fake_run', 'MemoryForecast', 'forecast']
+           'fake_run', 'MemoryForecast', 'forecast', 'on_each_device']
 
 # %% ../../nbs/07_training/07_forecast.ipynb #c465cd1d
 import math
@@ -31,9 +31,11 @@ from ..config import Config
 from ..machine.devices import best_device
 from ..machine.devices import gpu_named, precision
 from ..machine.memory_budget import MemoryBudget, memory_text
+from ..machine.processes import exchange_gradients
 from .step import add_gradients, make_optimizer
 from ..signal.inputs import window_inputs
 from ..tasks.pipeline import INITIAL_BATCH, INITIAL_WINDOWS, Pipeline
+from ..parts import own_parts
 from ..models.capabilities import Estimator, InitializesFromData
 from ..tasks.protocol import answer_windows, task_of
 
@@ -168,6 +170,7 @@ def fake_steps(
     config: Config,
     model: Pipeline,                   # of `fake_model`
     dtype: torch.dtype,
+    devices: int = 1,                  # that share the step
     **optimizer,  # `fused` and `foreach`, as the trainer or PyTorch choose them
 ) -> Callable[[int, int], None]:
     """What the trainer does, without numbers: call it with windows in a micro-batch and
@@ -185,6 +188,9 @@ def fake_steps(
         made.zero_grad(set_to_none=True)
         for _ in range(n_micro):
             add_gradients(model, task, task.empty_batch(batch_size), 1.0, dtype, scaler)
+        if devices > 1:
+            trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+            exchange_gradients(trained, lambda flat: None)
         made.step()
 
     return step
@@ -262,7 +268,8 @@ def fake_run(
                              "give training.batch_size as a number") from None
 
 
-def _fake_epoch(config: Config, cuda: bool, dtype: torch.dtype, batch_size: int) -> Courses:
+def _fake_epoch(config: Config, cuda: bool, dtype: torch.dtype, batch_size: int,
+                devices: int = 1) -> Courses:
     """Courses of a run with batches of `batch_size` windows."""
     def work(model, ledger):
         def answer():
@@ -270,7 +277,7 @@ def _fake_epoch(config: Config, cuda: bool, dtype: torch.dtype, batch_size: int)
 
         prediction = _course(ledger, answer)
         # on a GPU, all weights at once
-        step = fake_steps(config, model, dtype, fused=not cuda, foreach=cuda)
+        step = fake_steps(config, model, dtype, devices, fused=not cuda, foreach=cuda)
         n_micro = min(2, config.training.gradient_accumulation_steps)
         for _ in range(2):
             training = _course(ledger, lambda: step(batch_size, n_micro))
@@ -286,17 +293,51 @@ MOST_WINDOWS = 2**16       # in a batch: more are of no use
 PROBED = (256, 512)        # windows in a batch, from which others are told
 
 
+# what has no part in the shape of any tensor
+_WITHOUT_SHAPE: Any = {
+    "seed": True, "device": True, "output": True, "session": True, "checkpoint": True,
+    "clearml": True, "tracking": True, "data": {"path", "cache_dir"}}
+
+
+class _Followed(NamedTuple):
+    """What a course depends on, beside the batch size."""
+
+    said: str                  # the configuration, as JSON
+    cuda: bool
+    dtype: torch.dtype
+    devices: int
+    n_threads: int
+    own: object                # another for each forecast, if parts of one's own are there
+
+
+@lru_cache(256)
+def _epoch_of(key: _Followed, batch_size: int) -> Courses:
+    config = Config.model_validate_json(key.said)
+    return _fake_epoch(config, key.cuda, key.dtype, batch_size, key.devices)
+
+
+@lru_cache(256)
+def _start_of(key: _Followed) -> np.ndarray:
+    config = Config.model_validate_json(key.said)
+    return fake_run(config, key.cuda,
+                    lambda model, ledger: _course(ledger, lambda: _fake_start(config, model)))
+
+
 class MemoryForecast:
-    """Bytes that a run has alive on its device at most, margin included."""
+    """Bytes that a run has alive on its device at most, margin included; on each of several, if
+    they share the steps.
+    """
 
-    def __init__(self, config: Config, cuda: bool, dtype: torch.dtype):
-        self.config, self.cuda, self.dtype = config, cuda, dtype
-        self.courses = lru_cache(None)(
-            lambda batch_size: _fake_epoch(config, cuda, dtype, batch_size))
-        self._start = lru_cache(None)(lambda: fake_run(config, cuda, self._start_course))
+    def __init__(self, config: Config, cuda: bool, dtype: torch.dtype, devices: int = 1):
+        self.config, self.cuda, self.dtype, self.devices = config, cuda, dtype, devices
+        said = config.model_dump_json(exclude=_WITHOUT_SHAPE)
+        # code of one's own may change under the same name
+        own = object() if own_parts() else None
+        self._key = _Followed(said, cuda, dtype, devices, torch.get_num_threads(), own)
 
-    def _start_course(self, model, ledger):
-        return _course(ledger, lambda: _fake_start(self.config, model))
+    def courses(self, batch_size: int) -> Courses:
+        """What is alive in each part of a run with batches of `batch_size` windows."""
+        return _epoch_of(self._key, batch_size)
 
     def _windows(self, n_windows):
         """Bytes of windows that wait in main memory, where that is the device."""
@@ -308,7 +349,7 @@ class MemoryForecast:
 
     def initialization(self) -> int:
         """Before the first step, whatever the batch size: see `Pipeline.initialize_from_data`."""
-        return self._with_margin(self._start().max() + 2 * self._windows(INITIAL_BATCH))
+        return self._with_margin(_start_of(self._key).max() + 2 * self._windows(INITIAL_BATCH))
 
     def training(self, batch_size: int) -> int:
         """Steps with micro-batches of `batch_size` windows."""
@@ -367,7 +408,8 @@ def _remedy(prediction, usable):
     changes = [("memory.gradient_checkpointing", True),
                *(("model.input_length", length) for length in lengths if length >= 128)]
     for key, value in changes:
-        changed = MemoryForecast(config.replace({key: value}), prediction.cuda, prediction.dtype)
+        changed = MemoryForecast(config.replace({key: value}), prediction.cuda, prediction.dtype,
+                                 prediction.devices)
         if changed.run(1) <= usable:
             return f"set {key}: {str(value).lower()}, with which it fits"
     return ("no shorter window fits either; end other programs, use a smaller model.size, "
@@ -413,6 +455,7 @@ def forecast(
     config: Config,
     device: str = "auto",              # cpu, cuda, cuda:N, auto (this machine), or a GPU of `GPUS`
     dtype: torch.dtype | None = None,  # of convolutions; None: as `memory.mixed_precision` says
+    devices: int = 1,                  # of this kind, which share each step
 ) -> MemoryForecast:
     """Forecast the memory of a configuration on a device, which need not be there.
 
@@ -424,4 +467,16 @@ def forecast(
     else:
         target, cuda = gpu_named(device), True
     return MemoryForecast(
-        config, cuda, precision(config.memory.mixed_precision, target) if dtype is None else dtype)
+        config, cuda, precision(config.memory.mixed_precision, target) if dtype is None else dtype,
+        devices)
+
+# %% ../../nbs/07_training/07_forecast.ipynb #9b407de6
+def on_each_device(
+    batch_size: int,         # windows of a micro-batch
+    n_micro: int,            # micro-batches in a step
+    devices: int,
+) -> tuple[int, int]:        # windows of a micro-batch on a device, micro-batches there
+    """What a step of `batch_size * n_micro` windows is on the device that gets most of them."""
+    share = -(-batch_size * n_micro // devices)
+    size = min(batch_size, share)
+    return size, -(-share // size)

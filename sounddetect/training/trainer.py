@@ -204,7 +204,8 @@ def with_batch_size(
     if isinstance(step, PassStep):  # the size of a step does not change what an estimator learns
         return config.replace({"training.batch_size": FEWEST_WINDOWS}), None
     trial = Trial(step, samples.some, config.model.input_length)
-    prediction = MemoryForecast(config, step.device.type == "cuda", step.dtype)
+    prediction = MemoryForecast(
+        config, step.device.type == "cuda", step.dtype, step.processes.size)
     chosen = choose_batch_size(trial, prediction, budget or memory_budget(config), len(samples))
     return config.replace(settings_of(chosen, step.device)), chosen
 

@@ -6,12 +6,15 @@
 __all__ = ['take_over']
 
 # %% ../../nbs/07_training/10_transfer.ipynb #4ee8c444
+from pathlib import Path
+
 import torch
 from torch import nn
 
 from ..config import Config
 from ..detector.detector import Detector
 from ..models.capabilities import Transfers, require
+from ..models.imagenet_weights import PICKLES, imagenet_weights
 
 # %% ../../nbs/07_training/10_transfer.ipynb #5cdaa8f5
 @torch.no_grad()
@@ -19,21 +22,31 @@ def take_over(
     network: nn.Module,   # new, of the classes of `config`
     config: Config,       # with `training.base`
 ) -> list[nn.Parameter]:  # those that were taken over; the frozen ones no longer ask for gradients
-    """Fill a network with what it can use of the detector at `training.base`.
+    """Fill a network with what it can use of the detector, or of the file, at `training.base`.
 
-    Raises `FileNotFoundError` and `ValueError` as `Detector.load` does, and `ValueError` when the
-    network cannot be transferred or the layers differ.
+    Raises `FileNotFoundError` and `ValueError` as `Detector.load` and `imagenet_weights` do, and
+    `ValueError` when the network cannot be transferred or the layers differ.
     """
-    base = Detector.load(config.training.base, "cpu")
-    new_classes = base.classes != list(config.data.classes)
-    for one in (network, base.network):
-        require(one, Transfers, "training.mode: transfer")
-    values, own = (_weights(one, new_classes) for one in (base.network, network))
-    _refuse_other_layers(own, values, config, base.config)
+    require(network, Transfers, "training.mode: transfer")
+    file = Path(config.training.base)
+    if not file.is_dir() and file.suffix.lower() in (".safetensors", *PICKLES):
+        values = imagenet_weights(file, network)
+    else:
+        values = _of_detector(network, config)
     network.load_state_dict(values, strict=False)
     parameters = dict(network.named_parameters())
     _freeze(network, config.training.frozen_layers)
     return [parameters[name] for name in values if name in parameters]
+
+
+def _of_detector(network, config):
+    """The weights that a network takes over from a detector, by name."""
+    base = Detector.load(config.training.base, "cpu")
+    new_classes = base.classes != list(config.data.classes)
+    require(base.network, Transfers, "training.mode: transfer")
+    values, own = (_weights(one, new_classes) for one in (base.network, network))
+    _refuse_other_layers(own, values, config, base.config)
+    return values
 
 
 def _weights(network, new_classes):

@@ -16,6 +16,7 @@ MIXED = ["a", "b", "c"] * 4
     ({"training.augmentation.spec_augment.time_width": -0.1}, MIXED, r"spec_augment\.time_width .*equal to 0, got -0.1"),
     ({"training.augmentation.random_crop.time": 1.5}, MIXED, r"random_crop\.time .*equal to 1, got 1.5"),
     ({"features.n_mels": 500, "features.n_fft": 512}, MIXED, "n_mels is 500.* lies between two bins .* set a larger features.n_fft"),
+    ({"features.n_fft": 1024, "model.input_length": 512}, MIXED, r"a frame has 1,024 samples .*a window 512 .*leave features\.n_fft"),
     ({}, [*MIXED, "d"], "d comes from 1 group, a split into 3 parts needs 3"),
 ])
 def test_mistakes_have_one_message(tmp_path, settings, labels, message):
