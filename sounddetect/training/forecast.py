@@ -349,20 +349,24 @@ class MemoryForecast:
 
     def initialization(self) -> int:
         """Before the first step, whatever the batch size: see `Pipeline.initialize_from_data`."""
-        return self._with_margin(_start_of(self._key).max() + 2 * self._windows(INITIAL_BATCH))
+        return self._most(_start_of(self._key), 2 * INITIAL_BATCH)
+
+    def _most(self, course, n_windows):
+        """Bytes of a part of a run while `n_windows` wait."""
+        return self._with_margin(course.max() + self._windows(n_windows))
 
     def training(self, batch_size: int) -> int:
         """Steps with micro-batches of `batch_size` windows."""
-        windows = self._windows(batch_size * self.config.training.gradient_accumulation_steps)
-        return self._with_margin(self.courses(batch_size).training.max() + windows)
+        n_windows = batch_size * self.config.training.gradient_accumulation_steps
+        return self._most(self.courses(batch_size).training, n_windows)
 
     def validation(self, batch_size: int) -> int:
         """Validation between two epochs, in batches of `batch_size` windows."""
-        return self._with_margin(self.courses(batch_size).validation.max() + self._windows(batch_size))
+        return self._most(self.courses(batch_size).validation, batch_size)
 
     def prediction(self, batch_size: int) -> int:
         """A detector in use, in batches of `batch_size` windows."""
-        return self._with_margin(self.courses(batch_size).prediction.max() + self._windows(batch_size))
+        return self._most(self.courses(batch_size).prediction, batch_size)
 
     def parts(self, batch_size: int) -> dict[str, int]:
         """What each part of a training run takes."""
