@@ -243,5 +243,6 @@ class Tracking(Section):
         None, "letters, digits and . + = - _ in the name of a run in TensorBoard, to find it by, "
               "such as esc50; null: none", pattern=_PART_OF_A_NAME, max_length=60)
     tensorboard_comment: str | None = setting(
-        None, "the same behind the prefix, such as no_mixup; null: none", pattern=_PART_OF_A_NAME, max_length=60)
+        None, "the same behind the prefix, such as no_mixup; null: none",
+        pattern=_PART_OF_A_NAME, max_length=60)
     mlflow: str | None = setting(None, "folder of MLflow's local store, such as mlruns; null: none")
