@@ -17,6 +17,7 @@ from jupytext.combine import combine_inputs_with_outputs
 from nbclient import NotebookClient
 
 ROOT = Path(__file__).resolve().parents[1]
+os.environ.setdefault("MATPLOTLIBRC", str(ROOT / "tools" / "matplotlibrc"))      # small pictures
 NOTEBOOKS, TEXTS = ROOT / "nbs", ROOT / ".nbtext"
 PERCENT = {"extension": ".py", "format_name": "percent"}
 PLAIN_TEXT = {"notebook_metadata_filter": "-all", "cell_metadata_filter": "tags,cellView,jupyter,-all"}

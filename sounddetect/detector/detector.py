@@ -562,9 +562,11 @@ def _adapted(detector, source, condition, batch_size):
     keys, n = recordings.table["key"].to_numpy(), len(recordings)
     if found.unlike.any():
         names = ", ".join(map(str, keys[found.unlike][:5]))
-        warnings.warn(f"{found.unlike.sum()} of {n} recordings are unlike the others that this "
-                      f"detector is adapted to: {names}. If they are faulty or of another "
-                      "condition, leave them out, or it will miss faults", stacklevel=3)
+        are, they, them = (("are", "they are", "them") if found.unlike.sum() > 1
+                           else ("is", "it is", "it"))
+        warnings.warn(f"{found.unlike.sum()} of {n} recordings {are} unlike the others that this "
+                      f"detector is adapted to: {names}. If {they} faulty or of another "
+                      f"condition, leave {them} out, or faults will be missed", stacklevel=3)
     if detector.scores.highest == 1 and 2 * found.known.sum() > n:
         warnings.warn(f"{found.known.sum()} of {n} recordings were familiar to this detector "
                       "before: adapted, it judges what is like them by its distance from them "

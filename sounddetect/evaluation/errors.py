@@ -26,7 +26,7 @@ from scipy.stats import hypergeom
 from ..runs.run_folder import read_table
 from ..files import write_bytes, write_text
 from ..foreign_text import csv_text
-from ..html import data_uri, player, render
+from ..html import data_uri, player, render, shown_size
 from ..data.collection.recordings import Recordings
 from ..plotting.errors import plot_errors_by_source, plot_judged
 from ..plotting.style import Picture
@@ -71,7 +71,7 @@ def wav_bytes(
 # %% ../../nbs/09c_evaluation/02_errors.ipynb #91da323a
 _CASE = """
 <figure><figcaption>{{ case.text }}<br><small>{{ case.source }}</small></figcaption>{{ player }}<br>
-<img alt="{{ case.key }}" src="{{ uri }}"></figure>
+<img alt="{{ case.key }}" width="{{ width }}" src="{{ uri }}"></figure>
 """
 
 
@@ -102,7 +102,8 @@ class ErrorCase:
     def _repr_html_(self) -> Markup:
         uri = data_uri(self.picture, "image/png")
         sound = player(self.sound, self.faster)
-        return render(_CASE, case=self, player=sound, uri=uri)
+        width, _ = shown_size(self.picture)
+        return render(_CASE, case=self, player=sound, uri=uri, width=width)
 
 # %% ../../nbs/09c_evaluation/02_errors.ipynb #dd5db470
 def _said_by_windows(detector, waveform, decision):
@@ -206,7 +207,7 @@ def judged_case(
     source = str(recordings.sources.get(row["source"], row["source"]))
     return ErrorCase(row["key"], label, decision, detector.scores.score_of(judged), source,
                      str(row["group"]), shown.start_s, shown.end_s,
-                     png_in(shown.picture, lang, dpi=80),
+                     png_in(shown.picture, lang, dpi=64),
                      wav_bytes(shown.waveform, audio.sample_rate), times_faster(audio.sample_rate))
 
 # %% ../../nbs/09c_evaluation/02_errors.ipynb #3b7060fa

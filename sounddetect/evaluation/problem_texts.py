@@ -117,6 +117,51 @@ _CONTENT = {
         "{0} は waveforms と同じ {1} 個にしてください（現在 {2} 個）",
     "{0} needs to be a whole number of samples per second up to {1}, got {2}":
         "{0} は {1} 以下の整数（1 秒あたりのサンプル数）にしてください（現在 {2}）",
+    "JSON knows no comments: remove what begins with // or /* (byte {0})":
+        "JSON にコメントは書けません。// や /* で始まる部分を削除してください（{0} バイト目）",
+    "a member needs a name in quotes (byte {0})":
+        "項目の名前を引用符で囲んでください（{0} バイト目）",
+    "{0} is no list of samples":
+        "{0} は波形のサンプルの配列ではありません",
+    "over {0} members stand beside the waveforms, each of which would be a column: write what "
+    "is said of single rows as a manifest":
+        "waveforms のほかに {0} 個を超える項目があります。録音ごとの情報はマニフェストに書いてください",
+    "{0} needs to be a list with one entry for each waveform, got {1}":
+        "{0} は waveforms と同じ個数の配列にしてください（現在 {1}）",
+    "row {0} needs to be of the form {\"Waveform\": [...], \"Labels\": 0} (byte {1})":
+        "{0} 行目は Waveform と Labels を持つ形式にしてください（{1} バイト目）",
+    "unpacked it is larger than {0} MB, over {1} times its size; if that is right, unpack it "
+    "yourself by gunzip":
+        "展開すると {0} MB（元の {1} 倍）を超えます。正しいファイルであれば、gunzip で展開してください",
+    "unpacked it is larger than {0} MB, over {1} times its size; if that is right, save it "
+    "with '-v6' or '-v7.3'":
+        "展開すると {0} MB（元の {1} 倍）を超えます。正しいファイルであれば、'-v6' または '-v7.3' で保存してください",
+    "the file is damaged or cut off: it does not hold what it promises. Copy it again":
+        "ファイルが途中で切れているか壊れています。コピーし直してください",
+    "the samples lie in another file: save them in this one":
+        "波形が別のファイルにあります。このファイルに含めて保存してください",
+    "it is stored in pieces of {0} MB, where {1} MB is the limit: save it with '-v7.3' and "
+    "'-nocompression'":
+        "{0} MB ごとに分けて保存されています（上限 {1} MB）。'-v7.3' と '-nocompression' で保存してください",
+    "its {0} bytes unfold to over {1} samples, {2} MB, where {3} times the size of a file is "
+    "the limit, and 1 GB for a small one; if that is right, {4}":
+        "{0} バイトのファイルから {1} サンプル（{2} MB）以上が展開されます（上限はファイルの {3} 倍、小さいファイルでは 1 "
+        "GB）。正しいファイルであれば、圧縮せずに保存してください",
+    "{0} is empty: choose another with data.variable":
+        "変数 {0} は空です。設定 data.variable で別の変数を指定してください",
+    "no variable is called {0}; found {1}: correct data.variable":
+        "変数 {0} がありません（あるのは {1}）。設定 data.variable を修正してください",
+    "line {0} is blank: correct it, or cut this part out":
+        "{0} 行目が空行です。修正するか、この部分を除いてください",
+    "in line {0}, the file is no text in UTF-8: correct it, or cut this part out":
+        "{0} 行目に UTF-8 でない文字があります。修正するか、この部分を除いてください",
+    "line 1 is the header of a manifest (it has a column path): the file lists recordings and "
+    "is none":
+        "1 行目に path の列があります。録音ではなく、録音の一覧（マニフェスト）です",
+    "{0} is of no form that is read here: {1}":
+        "{0} は対応していない形式です（対応形式：{1}）",
+    "reading .xlsx needs openpyxl: pip install \"sounddetect[xlsx]\", or save the sheet as CSV":
+        "xlsx を読み込むには openpyxl が必要です。シートを CSV で保存してください",
 }
 
 # %% ../../nbs/09c_evaluation/00b_problem_texts.ipynb #3702eaed
@@ -144,6 +189,16 @@ _LISTS = {
         "録音の長さは {0} 秒ですが、{1}～{2} 秒が指定されています",
     "the recording has channels 0 to {0}, the line asks for {1}":
         "チャンネルは 0～{0} ですが、{1} が指定されています",
+    "channel {0} is none of the recording: give its number, from 0":
+        "録音にチャンネル {0} がありません。0 からの番号で指定してください",
+    "channel {0} is none of the recording: give its number, from 0, or one of {1}":
+        "録音にチャンネル {0} がありません。0 からの番号か、次のいずれかで指定してください：{1}",
+    "channel needs to be a number from 0, or a column's name, got {0}":
+        "チャンネルは 0 からの番号か列の名前で指定してください（現在 {0}）",
+    "the manifest cannot be read: {0} (line {1})":
+        "マニフェストを読み込めません（{1} 行目）：{0}",
+    "{0}: the column {1} says nothing here; if it is meant to be {2}, call it {2}":
+        "{0}：列 {1} は使われません。{2} の意味であれば、列の名前を {2} にしてください",
     "label {0} is not one of {1}; say what it is in data.labels, such as {2}":
         "ラベル {0} は {1} のいずれでもありません",
 }

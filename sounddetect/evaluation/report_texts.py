@@ -121,8 +121,8 @@ _HEAD = {
         "新しい条件での正常な録音なら、10 件ほどで検出器を適応させられます："
         "sounddetect adapt {run} PATH..."),
     "verdict.foreign.here": (
-        "{n} of {recordings} ({names}) are unlike anything that this detector has learnt from: "
-        "what is decided of them is worth little. Good ones of a new condition? Ten of them "
+        "Unlike anything that this detector has learnt from: {n} of {recordings} ({names}). "
+        "What is decided of these is worth little. Good ones of a new condition? Ten of them "
         "adapt the detector. Otherwise record more such, and train with them.",
         "{recordings}のうち {n} 件（{names}）は、学習したどの録音とも似ていません。"
         "異常なのか、未知の条件での正常なのかを区別できないため、判定は当てになりません。"

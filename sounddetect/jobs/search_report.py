@@ -12,6 +12,7 @@ from typing import Any
 import pandas as pd
 from markupsafe import Markup
 
+from ..evaluation.report_texts import METRICS
 from ..evaluation.page import page_of, section
 from ..evaluation.problem_texts import first_match, sentence_patterns
 from ..files import write_bytes, write_text
@@ -101,7 +102,13 @@ _SENTENCES = {
 
 @cache
 def _sentences() -> list:
-    return sentence_patterns(_SENTENCES)
+    differences = {f"{name} {{0}}": f"{said} {{0}}" for name, (_, said) in METRICS.items()}
+    return sentence_patterns(_SENTENCES | differences)
+
+
+def _metric(name: str, lang: str) -> str:
+    """A metric of the test part as a report calls it."""
+    return in_language(METRICS[name], lang) if name in METRICS else name
 
 
 def _in_words(sentence: str, lang: str) -> str:
@@ -163,7 +170,7 @@ def report_of(study: Study, pictures: dict[str, bytes], lang: str = "en") -> Mar
         table = html_table(_of_seeds(said, lang), _say("training", lang))
         parts.append(section(_say("test", lang), render(
             "<p>{{ seeds }}</p>{{ table }}", table=table,
-            seeds=_say("seeds", lang, metric=said["metric"])), "test"))
+            seeds=_say("seeds", lang, metric=_metric(said["metric"], lang))), "test"))
     parts.append(section(_say("search", lang), render(
         '<div class="pictures">{{ shown }}</div>', shown=Markup().join(shown)), "search"))
     parts.append(section(_say("trials", lang), _trials(study, lang), "trials"))

@@ -72,6 +72,9 @@ def _natural(key: str) -> list[tuple[bool, int, str]]:
             for part in re.split(r"(\d+)", key)]
 
 # %% ../../nbs/10_jobs/17_trends.ipynb #26679047
+_MOST_BAD = 0.2       # of recordings taken for good, judged bad; false alarms are far fewer
+
+
 @dataclass
 class Trend:
     """Scores of one machine in order of time; made by `trend`.
@@ -88,6 +91,17 @@ class Trend:
     table: pd.DataFrame
     series: Series
     threshold: float
+
+    @property
+    def bad_at_first(self) -> float:
+        """Fraction of the recordings taken for good that the detector judges bad, 0 to 1."""
+        is_bad = self.table["watched"] >= self.threshold
+        return float(is_bad.iloc[:self.series.n_good].mean())
+
+    @property
+    def doubted(self) -> bool:
+        """Whether so many of them are judged bad that a missing change says nothing."""
+        return self.bad_at_first > _MOST_BAD
 
     def plot(self) -> Picture:
         """Scores and their sum over time."""
@@ -114,8 +128,12 @@ class Trend:
     def __str__(self) -> str:
         n, series = len(self.table), self.series
         if series.began is None or series.noticed is None:
-            return (f"no change in {n} recordings, compared with the first {series.n_good}; "
-                    f"the sum came to {series.sums.max():.1f}, and {series.limit:.1f} is its limit")
+            but = (f"; but {self.bad_at_first:.0%} of these are judged bad, and a fault from the "
+                   "start shows no change: say how many of the first are good (n_good, --good), "
+                   "or adapt the detector to this machine" if self.doubted else "")
+            return (f"no change in {n} recordings, compared with the first {series.n_good}; the "
+                    f"sum came to {series.sums.max():.1f}, and {series.limit:.1f} is its "
+                    f"limit{but}")
         began, noticed = (self.table.iloc[row] for row in (series.began, series.noticed))
         when = f", {began['time']}" if "time" in began else ""
         names = [escape_controls(row["key"]) for row in (began, noticed)]

@@ -12,7 +12,7 @@ from functools import cache
 
 from matplotlib.text import Text
 
-from .style import JAPANESE_FONTS, Picture, font_families
+from .style import JAPANESE_FONTS, PIXEL_RATIO, Picture, font_families
 
 # %% ../../nbs/08_plotting/08_words.ipynb #9e2c851d
 WORDS = {
@@ -160,10 +160,12 @@ def translate_picture(figure: Picture, lang: str, installed: Iterable | None = N
     return figure
 
 
-def png_in(picture: Picture, lang: str, dpi: float = 120) -> bytes:
-    """A picture as PNG with its words in `lang`, cut out so that none of them is too long for it.
+def png_in(picture: Picture, lang: str, dpi: float = 96) -> bytes:
+    """A picture for a page as PNG with its words in `lang`, cut out so that none of them is too
+    long for it; `dpi` pixels of the page are an inch of the picture.
     """
-    return translate_picture(picture, lang).to_png(dpi, tight=lang != "en")
+    drawn = translate_picture(picture, lang)
+    return drawn.to_png(dpi, tight=lang != "en", ratio=PIXEL_RATIO)
 
 
 @cache

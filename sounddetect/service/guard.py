@@ -70,7 +70,7 @@ WRONG_TOKEN = "This is not the token. / トークンが違います。"
 # %% ../../nbs/11d_service/06_guard.ipynb #277553ec
 METHODS = ("GET", "HEAD", "POST", "DELETE", "WEBSOCKET")     # that are counted by name
 ANSWERS = ("/dataset/validate", "/training/plan", "/model/visualize", "/predictions",
-           "/predictions/upload", "/ui/ml/forecast", "/ui/ml/models/upload")
+           "/predictions/batch", "/predictions/upload", "/ui/ml/forecast", "/ui/ml/models/upload")
 FOR_ADMINISTRATORS = ("/api/v1/ml/tokens", "/api/v1/ml/record")
 
 

@@ -123,7 +123,8 @@ def models_of(desk: Desk) -> list[dict[str, Any]]:
         try:
             said = Detector.load(file.parent)
         except (ValueError, OSError) as error:
-            found.append({"training_id": file.parent.parent.name, "message": str(error)})
+            found.append({"training_id": file.parent.parent.name,
+                          "message": desk.workspace.roots.shown(str(error))})
             continue
         found.append({"training_id": file.parent.parent.name,
                       "model_path": desk.workspace.roots.name(file.parent),

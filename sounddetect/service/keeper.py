@@ -80,7 +80,8 @@ def after_death(training: QueuedTraining, n_epochs: int, is_done: bool,
         return counted | {"status": "failed", "ended": time.time(), "message":
                           f"its process died {deaths} times without finishing an epoch in between"
                           f"{said}"}
-    return counted | {"status": "queued", "place": training.place - 1e9}    # before all others
+    # before all others of its priority
+    return counted | {"status": "queued", "place": training.place - 1e9}
 
 # %% ../../nbs/11d_service/03_keeper.ipynb #6ff8a3f5
 COMMAND = [sys.executable, "-P", "-c",
@@ -151,9 +152,11 @@ class Keeper:
         if self.queue.change(training_id, "running", wanted="stop"):
             self.processes.tell(training_id)
 
-    def again(self, training_id: str, work: Mapping[str, Any] | None = None) -> bool:
+    def again(self, training_id: str, work: Mapping[str, Any] | None = None,
+              priority: int | None = None) -> bool:
         """Put a training that has ended into the queue again; False when it has not ended."""
-        changed = {} if work is None else {"work": work}
+        changed = {key: value for key, value in (("work", work), ("priority", priority))
+                   if value is not None}
         return self.queue.change(
             training_id, "stopped", "failed", *(["completed"] if work else []), status="queued",
             wanted=None, message=None, deaths=0, place=time.time(), ended=None, **changed)

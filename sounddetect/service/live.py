@@ -166,7 +166,8 @@ def add_live(app: FastAPI, desk: Desk) -> None:
         """
         await websocket.accept()
         if places.locked():
-            await _end(websocket, BusyError(f"{MOST_STREAMS} streams are open: try again later"))
+            busy = BusyError(f"{MOST_STREAMS} streams are open: try again later")
+            await _end(websocket, desk, busy)
             return
         async with places:
             await _score(websocket, desk)
@@ -194,9 +195,9 @@ async def _score(websocket: WebSocket, desk: Desk) -> None:
                 await websocket.close()
                 return
     except TimeoutError:
-        await _end(websocket, ValueError(f"nothing came for {STREAM_PATIENCE:g} s"))
+        await _end(websocket, desk, ValueError(f"nothing came for {STREAM_PATIENCE:g} s"))
     except tuple(kind for kind, _ in STATUS_OF_ERRORS) as error:
-        await _end(websocket, error)
+        await _end(websocket, desk, error)
     except WebSocketDisconnect:
         pass
 
@@ -219,7 +220,7 @@ async def _tell_events(websocket: WebSocket, desk: Desk, training_id: str, after
             last = now
             await asyncio.sleep(EVENTS_EVERY)
     except FileNotFoundError as error:
-        await _end(websocket, error)
+        await _end(websocket, desk, error)
 
 
 async def _until_one_ends(websocket: WebSocket, telling) -> None:
@@ -237,8 +238,9 @@ async def _until_one_ends(websocket: WebSocket, telling) -> None:
             raise task.exception()                  # type: ignore[misc]
 
 
-async def _end(websocket: WebSocket, error: Exception) -> None:
+async def _end(websocket: WebSocket, desk: Desk, error: Exception) -> None:
     """Say what is wrong, and close."""
-    said = sentence_of(error) if isinstance(error, ValidationError) else str(error)
+    said = (sentence_of(error) if isinstance(error, ValidationError)
+            else desk.workspace.roots.shown(str(error)))
     await websocket.send_json({"detail": said[:2000]})
     await websocket.close(1008)

@@ -23,8 +23,8 @@ from ..files import without_nan
 from ..jobs.registry import SCHEME, Registry
 from ..runs.run_folder import Run
 from .datasets import MOST_ROWS, Datasets, Workspace
-from .requests import PredictionRequest
-from .roots import PRIVATE, refuse_foreign_sources
+from .requests import BatchRequest, PredictionRequest
+from .roots import PRIVATE, OutsideError, refuse_foreign_sources
 
 # %% ../../nbs/11d_service/04c_models.ipynb #2c627412
 MOST_SPARE = 4                          # detectors that are kept for the next request
@@ -84,6 +84,10 @@ class Models:
             self._spare.pop(next(iter(self._spare)), None)
 
 # %% ../../nbs/11d_service/04c_models.ipynb #a04503ae
+_FULL = (f"an answer holds {MOST_ROWS:,} rows, and these are full: ask for the rest in another "
+         "request")
+
+
 class Predictions:
     """Scores of recordings by the models of a service.
 
@@ -102,7 +106,7 @@ class Predictions:
         """Scores of a file or folder, which may be one that was uploaded."""
         is_sent = path.is_relative_to(self.workspace.roots.first / PRIVATE)
         with self.models.lent(model_path) as detector, self.workspace.turn():
-            parts = (self._sent(path, detector.config) if is_sent else
+            parts = (self._read_once(path, detector.config) if is_sent else
                      [self.datasets.recordings(path, detector.config, unknown_labels="ignore")])
             scored = [detector.predict(part, per=per) for part in parts if len(part)]
         if not scored:
@@ -113,8 +117,45 @@ class Predictions:
             "truncated": len(rows) > MOST_ROWS,
             "predictions": rows[:MOST_ROWS].astype(object).to_dict("records")})
 
-    def _sent(self, path: Path, config: Config) -> Iterator[Recordings]:
-        """Recordings of an upload, some at a time; a manifest may name others below the roots."""
+    def batch(self, request: BatchRequest) -> dict[str, Any]:
+        """Scores of files and folders below the roots, an entry for each, and what failed in a list
+        of its own. Each file is read once and kept nowhere.
+        """
+        entries: list[dict[str, Any]] = []
+        failed: list[dict[str, str]] = []
+        room = MOST_ROWS
+        with self.models.lent(request.model_path) as detector, self.workspace.turn():
+            for given in request.paths:
+                own: list[dict] = []
+                entries.append({"path": given, "predictions": own})
+                for rows, problems in self._pieces(given, detector, request.per):
+                    failed += [{"path": given} | problem for problem in problems]
+                    own += rows[:room]
+                    room -= len(rows)
+                    if room < 0:
+                        room = 0
+                        failed.append({"path": given, "key": "", "detail": _FULL})
+                        break
+        return without_nan({
+            "model_path": request.model_path, "threshold": detector.scores.threshold,
+            "count": sum(len(entry["predictions"]) for entry in entries),
+            "entries": entries, "failed": failed})
+
+    def _pieces(self, given: str, detector: Detector, per: str) -> Iterator[tuple[list, list]]:
+        """Rows of some recordings of a path at a time, and what is wrong with others."""
+        try:
+            path = self.datasets.path(given)
+            for part in self._read_once(path, detector.config):
+                rows = detector.predict(part, per=per).astype(object).to_dict("records")
+                yield rows, [{"key": one["key"], "detail": self.workspace.roots.shown(
+                    one["problem"])} for one in part.problems]
+        except OutsideError:
+            raise
+        except (ValueError, OSError) as error:
+            yield [], [{"key": "", "detail": self.workspace.roots.shown(str(error))}]
+
+    def _read_once(self, path: Path, config: Config) -> Iterator[Recordings]:
+        """Recordings, some at a time; a manifest may name others below the roots."""
         how = replace(Loading.of(config), unknown_labels="ignore")
         for part in load_in_parts(path, how)[1]:
             named = [source for source in part.recordings.sources.values() if source is not None]

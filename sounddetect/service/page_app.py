@@ -87,8 +87,9 @@ def _html(page: object, status: int = 200) -> HTMLResponse:
     return HTMLResponse(str(page), status, {"content-security-policy": HTML_POLICY})
 
 
-def _said(look: Look, error: Exception) -> str:
-    told = sentence_of(error) if isinstance(error, ValidationError) else str(error)
+def _said(desk: Desk, look: Look, error: Exception) -> str:
+    told = (sentence_of(error) if isinstance(error, ValidationError)
+            else desk.workspace.roots.shown(str(error)))
     return look("refused", said=told or type(error).__name__)
 
 
@@ -99,13 +100,13 @@ def _status(error: Exception) -> int:
 MISTAKES = tuple(kind for kind, _ in STATUS_OF_ERRORS)
 
 
-def _shown(look: Look, page: Callable[[], object], title: str = "") -> HTMLResponse:
+def _shown(desk: Desk, look: Look, page: Callable[[], object], title: str = "") -> HTMLResponse:
     """A page, or what kept it from being made."""
     try:
         return _html(page())
     except MISTAKES as error:
-        back = framed(look, title or look("overview"), look.link_back, said=_said(look, error),
-                      kind="error")
+        back = framed(look, title or look("overview"), look.link_back,
+                      said=_said(desk, look, error), kind="error")
         return _html(back, _status(error))
 
 
@@ -151,7 +152,7 @@ def _add_reading(app: FastAPI, desk: Desk) -> None:
     @app.get(UI, include_in_schema=False)
     def overview(look: Reader, q: Annotated[str, Query(max_length=100)] = "",
                  state: str = "all", skip: Annotated[int, Query(ge=0)] = 0) -> Response:
-        return _shown(look, lambda: overview_page(desk, look, q, state, skip))
+        return _shown(desk, look, lambda: overview_page(desk, look, q, state, skip))
 
     @app.get(f"{UI}/data", include_in_schema=False)
     def data(request: Request, look: Reader, path: str = "") -> Response:
@@ -159,28 +160,28 @@ def _add_reading(app: FastAPI, desk: Desk) -> None:
             reading = reading_fields(request.query_params)
             return _html(data_page(desk, look, path, reading=reading))
         except MISTAKES as error:
-            return _html(data_page(desk, look, "", _said(look, error)), _status(error))
+            return _html(data_page(desk, look, "", _said(desk, look, error)), _status(error))
 
     @app.get(f"{UI}/models", include_in_schema=False)
     def models(request: Request, look: Reader,
                now: Annotated[str, Query(max_length=120)] = "") -> Response:
         address = f"{request.url.scheme}://{request.url.netloc}{look.base.removesuffix(UI)}"
         said = look("registry.now", said=now) if now else ""
-        return _shown(look, lambda: models_page(desk, look, address, said), look("models"))
+        return _shown(desk, look, lambda: models_page(desk, look, address, said), look("models"))
 
     @app.get(f"{UI}/compare", include_in_schema=False)
     def compare(look: Reader, run: Annotated[list[Name] | None, Query()] = None) -> Response:
-        return _shown(look, lambda: compare_page(desk, look, run or []), look("compare"))
+        return _shown(desk, look, lambda: compare_page(desk, look, run or []), look("compare"))
 
     @app.get(f"{UI}/runs/{{training_id}}", include_in_schema=False)
     def run(look: Reader, training_id: Name) -> Response:
-        return _shown(look, lambda: run_page(desk, look, training_id), training_id)
+        return _shown(desk, look, lambda: run_page(desk, look, training_id), training_id)
 
     @app.get(f"{UI}/runs/{{training_id}}/results", include_in_schema=False)
     def results(look: Reader, training_id: Name,
                 kept: Annotated[str, Query(max_length=20)] = "") -> Response:
         said = look("results.kept", value=kept) if kept else ""
-        return _shown(look, lambda: results_page(desk, look, training_id, said), training_id)
+        return _shown(desk, look, lambda: results_page(desk, look, training_id, said), training_id)
 
 # %% ../../nbs/11d_service/08g_page_app.ipynb #21067ce4
 def _add_sounds(app: FastAPI, desk: Desk) -> None:
@@ -225,7 +226,7 @@ def request_of_form(fields: Mapping[str, str]) -> TrainingRequest:
 def _add_training(app: FastAPI, desk: Desk) -> None:
     @app.get(f"{UI}/new", include_in_schema=False)
     def new(request: Request, look: Reader, dataset_path: str = "") -> Response:
-        return _shown(look, lambda: new_page(desk, look, {
+        return _shown(desk, look, lambda: new_page(desk, look, {
             "dataset_path": dataset_path, **reading_fields(request.query_params)}))
 
     @app.post(f"{UI}/new", include_in_schema=False)
@@ -233,7 +234,7 @@ def _add_training(app: FastAPI, desk: Desk) -> None:
         try:
             made = desk.trainings.start(request_of_form(form))
         except MISTAKES as error:
-            return _html(new_page(desk, look, form, _said(look, error)), _status(error))
+            return _html(new_page(desk, look, form, _said(desk, look, error)), _status(error))
         return _go(look, f"/runs/{made['training_id']}")
 
     @app.post(f"{UI}/forecast", include_in_schema=False)
@@ -241,7 +242,7 @@ def _add_training(app: FastAPI, desk: Desk) -> None:
         try:
             told = forecast_of(desk, request_of_form(form))["text"]
         except MISTAKES as error:
-            return _html(new_page(desk, look, form, _said(look, error)), _status(error))
+            return _html(new_page(desk, look, form, _said(desk, look, error)), _status(error))
         return _html(new_page(desk, look, form, forecast=told))
 
 # %% ../../nbs/11d_service/08g_page_app.ipynb #71daaab6
@@ -252,7 +253,8 @@ def _add_deeds(app: FastAPI, desk: Desk) -> None:
         try:
             told = deed()
         except MISTAKES as error:
-            page = framed(look, look("run"), look.link_back, said=_said(look, error), kind="error")
+            page = framed(look, look("run"), look.link_back, said=_said(desk, look, error),
+                          kind="error")
             return _html(page, _status(error))
         return _go(look, place, **{key: told[key] for key in ("kept",) if key in told})
 
@@ -289,7 +291,7 @@ def _add_deeds(app: FastAPI, desk: Desk) -> None:
             async with received(desk, request, name) as file:
                 answer = await run_in_threadpool(desk.predictions.score, model, file)
         except MISTAKES as error:
-            return _html(_SAID_HERE.format(escape(_said(look, error))), _status(error))
+            return _html(_SAID_HERE.format(escape(_said(desk, look, error))), _status(error))
         for row in answer["predictions"]:
             row["key"] = str(row["key"]).replace(file.name, name)
         return _html(scored_table(look, answer))
@@ -302,7 +304,7 @@ def _add_intake(app: FastAPI, desk: Desk) -> None:
         try:
             return _go(look, "/data", path=made())
         except MISTAKES as error:
-            return _html(data_page(desk, look, "", _said(look, error)), _status(error))
+            return _html(data_page(desk, look, "", _said(desk, look, error)), _status(error))
 
     @app.post(f"{UI}/data/simulate", include_in_schema=False)
     def simulate(look: Reader, form: Form) -> Response:
@@ -321,7 +323,7 @@ def _add_intake(app: FastAPI, desk: Desk) -> None:
             async with received(desk, request, name, ".zip", ".csv") as file:
                 await run_in_threadpool(keep_sent, desk.workspace, file, name, upload)
         except MISTAKES as error:
-            return _html(_SAID_HERE.format(escape(_said(look, error))), _status(error))
+            return _html(_SAID_HERE.format(escape(_said(desk, look, error))), _status(error))
         return Response(status_code=204)
 
 
@@ -334,7 +336,8 @@ def _add_downloads(app: FastAPI, desk: Desk) -> None:
         try:
             file = download_of(desk, training_id, kind, look.lang)
         except MISTAKES as error:
-            page = framed(look, training_id, look.link_back, said=_said(look, error), kind="error")
+            page = framed(look, training_id, look.link_back, said=_said(desk, look, error),
+                          kind="error")
             return _html(page, _status(error))
         name = f"sounddetect_{training_id}{file.suffix}"
         return FileResponse(file, filename=name, media_type="application/octet-stream")
@@ -347,7 +350,7 @@ def _add_registry(app: FastAPI, desk: Desk) -> None:
         try:
             version = deed()
         except MISTAKES as error:
-            page = framed(look, look("registry"), look.link_back, said=_said(look, error),
+            page = framed(look, look("registry"), look.link_back, said=_said(desk, look, error),
                           kind="error")
             return _html(page, _status(error))
         return _go(look, "/models", now=str(version))

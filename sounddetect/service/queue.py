@@ -38,6 +38,8 @@ class QueuedTraining(Tables):
     run: Mapped[str]                                        # its run folder
     work: Mapped[dict[str, Any]] = mapped_column(JsonText)  # paths, settings, roots, epochs
     place: Mapped[float]                                    # in the queue; the lowest comes first
+    # before place: the highest comes first
+    priority: Mapped[int] = mapped_column(default=0)
     created: Mapped[float]                                  # seconds of `time.time()`
     started: Mapped[float | None]
     ended: Mapped[float | None]
@@ -47,6 +49,11 @@ class QueuedTraining(Tables):
     deaths: Mapped[int] = mapped_column(default=0)          # of its process, since the last epoch
     epochs_seen: Mapped[int] = mapped_column(default=0)
     message: Mapped[str | None]                             # why it failed or stopped
+
+    @property
+    def rank(self) -> tuple[int, float]:
+        """Where it stands in the queue; the lowest comes first."""
+        return -self.priority, self.place
 
 
 class Queue:
@@ -59,12 +66,13 @@ class Queue:
     def __init__(self, place: str | os.PathLike):
         self.database = Database(place, QueuedTraining)
 
-    def add(self, training_id: str, run: str | os.PathLike, work: dict[str, Any]) -> None:
-        """Put a training at the end of the queue."""
+    def add(self, training_id: str, run: str | os.PathLike, work: dict[str, Any],
+            priority: int = 0) -> None:
+        """Put a training behind those of its priority."""
         now = time.time()
         with self.database.session() as session:
             session.add(QueuedTraining(id=training_id, status="queued", run=str(run), work=work,
-                                       place=now, created=now))
+                                       place=now, priority=priority, created=now))
 
     def get(self, training_id: str) -> QueuedTraining | None:
         """A training, None when nobody asked for it here."""
@@ -73,7 +81,8 @@ class Queue:
 
     def trainings(self, *statuses: str) -> list[QueuedTraining]:
         """Those in some states, or all, in the order of the queue."""
-        wanted = select(QueuedTraining).order_by(QueuedTraining.place)
+        wanted = select(QueuedTraining).order_by(
+            QueuedTraining.priority.desc(), QueuedTraining.place)
         if statuses:
             wanted = wanted.where(QueuedTraining.status.in_(statuses))
         with self.database.session() as session:

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['Path_', 'Name', 'SECTIONS', 'NOT_HERE', 'Settings', 'Request', 'DatasetRequest', 'TrainingRequest', 'ModelRequest',
-           'ValidationRequest', 'PredictionRequest', 'ThresholdRequest', 'VersionRequest', 'PromotionRequest',
-           'RollbackRequest', 'ExtendRequest', 'architecture_settings', 'settings_of_request']
+           'ValidationRequest', 'PredictionRequest', 'BatchRequest', 'ThresholdRequest', 'VersionRequest',
+           'PromotionRequest', 'RollbackRequest', 'ExtendRequest', 'architecture_settings', 'settings_of_request']
 
 # %% ../../nbs/11d_service/04_requests.ipynb #9eb62e45
 import re
@@ -84,6 +84,8 @@ class TrainingRequest(Request):
     epochs: int | None = Field(None, ge=1, le=1_000_000)
     batch_size: int | Literal["auto"] | None = Field(None)
     learning_rate: float | None = Field(None, gt=0, le=10)
+    priority: int | None = Field(None, ge=-100, le=100, description="in the queue: higher ones "
+                                 "begin first, those of one priority as they came; 0 without it")
     settings: Settings = Field(
         default_factory=dict, max_length=200,
         description="further settings by their dotted keys, such as training.optimizer")
@@ -139,6 +141,15 @@ class PredictionRequest(Request):
 
     model_path: Path_
     path: Path_ = Field(description="recordings below a root")
+    per: Literal["recording", "window"] = "recording"
+
+
+class BatchRequest(Request):
+    """Many files and folders to score."""
+
+    model_path: Path_
+    paths: list[Path_] = Field(min_length=1, max_length=1000,
+                               description="files and folders below a root")
     per: Literal["recording", "window"] = "recording"
 
 

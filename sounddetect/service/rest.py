@@ -12,7 +12,7 @@ import secrets
 import shutil
 import sys
 import traceback
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -37,9 +37,10 @@ from .intake import keep_sent
 from sounddetect.service.insights import (
     add_version, comparison_of, forecast_of, keep_threshold, log_of, models_of, promote_version,
     roll_back, versions_of)
-from .requests import (
-    DatasetRequest, ExtendRequest, ModelRequest, Name, Path_, PredictionRequest, PromotionRequest,
-    RollbackRequest, ThresholdRequest, TrainingRequest, ValidationRequest, VersionRequest)
+from sounddetect.service.requests import (
+    BatchRequest, DatasetRequest, ExtendRequest, ModelRequest, Name, Path_, PredictionRequest,
+    PromotionRequest, RollbackRequest, ThresholdRequest, TrainingRequest, ValidationRequest,
+    VersionRequest)
 from .roots import PRIVATE, OutsideError
 
 # %% ../../nbs/11d_service/07_rest.ipynb #2c7190b2
@@ -63,11 +64,13 @@ def _error(status: int, said: object) -> JSONResponse:
     return JSONResponse({"detail": text}, status)
 
 
-def _handle_errors(app: FastAPI) -> None:
+def _handle_errors(app: FastAPI, shown: Callable[[str], str]) -> None:
+    """Answer what endpoints raise; `shown` takes from a message what is nobody's business."""
     for kind, status in STATUS_OF_ERRORS:
+        before = "a file cannot be used: " if status == 500 else ""
         app.add_exception_handler(
-            kind, lambda request, error, status=status: _error(status, error) if status != 500
-            else _error(status, f"a file cannot be used: {error}"))  # type: ignore[misc]
+            kind, lambda request, error, status=status, before=before: _error(
+                status, before + shown(str(error))))  # type: ignore[misc]
     app.add_exception_handler(RequestValidationError,
                               lambda _, error: _error(422, sentence_of(error)))  # type: ignore
     app.add_exception_handler(HTTPException, _of_the_framework)  # type: ignore[arg-type]
@@ -108,7 +111,7 @@ def rest_app(desk: Desk) -> FastAPI:
                       "schema": {"type": "object", "required": ["detail"],
                                  "properties": {"detail": {"type": "string"}}}}}}
                       for code, said in _REFUSALS.items()})
-    _handle_errors(app)
+    _handle_errors(app, desk.workspace.roots.shown)
     _add_resources(app, desk)
     _add_service(app, desk)
     _add_insights(app, desk)
@@ -260,6 +263,10 @@ def _add_resources(app: FastAPI, desk: Desk) -> None:
     @app.post(f"{PREFIX}/predictions", summary="Scores of recordings below a root")
     def predict(request: PredictionRequest) -> dict[str, Any]:
         return desk.predictions.predict(request)
+
+    @app.post(f"{PREFIX}/predictions/batch", summary="Scores of files and folders, an entry each")
+    def predict_many(request: BatchRequest) -> dict[str, Any]:
+        return desk.predictions.batch(request)
 
     @app.post(f"{PREFIX}/predictions/upload", summary="Scores of a file: the body is its content",
               openapi_extra=_A_FILE)

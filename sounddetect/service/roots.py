@@ -7,6 +7,7 @@ __all__ = ['PRIVATE', 'LONGEST_PATH', 'MOST_ENTRIES', 'OutsideError', 'Roots', '
 
 # %% ../../nbs/11d_service/00_roots.ipynb #3090749d
 import os
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -80,6 +81,13 @@ class Roots:
                 below = Path(path).relative_to(root).as_posix()
                 return below if root == self.first else (root / below).as_posix()
         return Path(path).name
+
+    def shown(self, text: str) -> str:
+        """A message without the places of the roots on this machine: paths in it begin below them.
+        """
+        for root in sorted(self.folders, key=lambda folder: -len(folder.parts)):
+            text = re.sub(re.escape(str(root)) + r"(?:/|(?![\w.-]))", "", text)
+        return text
 
 
 def _checked(given: str) -> Path:

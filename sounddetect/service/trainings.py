@@ -183,7 +183,9 @@ class Statuses:
             "training_id": training_id, "status": status, **told,
             "stopping": status == "running" and wanted == "stop",
             "message": training.message if training else None,
-            "queue_position": self._position(training), "run_path": self.workspace.roots.name(run),
+            "queue_position": self._position(training),
+            "priority": training.priority if training else None,
+            "run_path": self.workspace.roots.name(run),
             "actions": actions_of(status, wanted),
             **(_times(training) if training else {})})
 
@@ -199,7 +201,7 @@ class Statuses:
     def _position(self, training: QueuedTraining | None) -> int | None:
         if training is None or training.status != "queued":
             return None
-        before = [one.id for one in self.queue.trainings("queued") if one.place < training.place]
+        before = [one.id for one in self.queue.trainings("queued") if one.rank < training.rank]
         return 1 + len(before)                  # it may have begun since it was looked up
 
     def _rows(self) -> dict[str, dict[str, Any]]:
@@ -241,7 +243,8 @@ class Trainings:
     def start(self, request: TrainingRequest) -> dict[str, Any]:
         """Put a training into the queue, or one that was stopped again."""
         if request.mode == "resume":
-            return self.resume(request.training_id or self._name_of(request.base_model_path or ""))
+            return self.resume(request.training_id or self._name_of(request.base_model_path or ""),
+                               request.priority)
         settings = settings_of_request(request)
         path = self.datasets.path(request.dataset_path or "")
         if request.mode == "transfer":
@@ -250,7 +253,8 @@ class Trainings:
         training_id = f"{datetime.now():%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
         settings["data.cache_dir"] = str(self.workspace.cache)
         self.queue.add(training_id, self.workspace.runs / training_id, {
-            "paths": [str(path)], "settings": settings, "mode": request.mode, "roots": self._roots})
+            "paths": [str(path)], "settings": settings, "mode": request.mode, "roots": self._roots},
+                       request.priority or 0)
         return self.statuses.of(training_id)
 
     def stop(self, training_id: str) -> dict[str, Any]:
@@ -261,17 +265,19 @@ class Trainings:
 
     def first(self, training_id: str) -> dict[str, Any]:
         """Let a training that waits be the next. Raises `FileExistsError` for one that does not."""
-        waiting = [one.place for one in self.queue.trainings("queued")]
-        if not self.queue.change(training_id, "queued", place=min(waiting, default=0.0) - 1):
+        waiting = self.queue.trainings("queued")
+        if not self.queue.change(training_id, "queued",
+                                 place=min((one.place for one in waiting), default=0.0) - 1,
+                                 priority=max((one.priority for one in waiting), default=0)):
             status = self.statuses.of(training_id)["status"]
             raise FileExistsError(f"{training_id} is {status}: only one that is queued can be the "
                                   "next")
         return self.statuses.of(training_id)
 
-    def resume(self, training_id: str) -> dict[str, Any]:
-        """Go on with a training that was stopped or failed."""
+    def resume(self, training_id: str, priority: int | None = None) -> dict[str, Any]:
+        """Go on with a training that was stopped or failed; without a priority it keeps its own."""
         self._allowed(training_id, "resume")
-        self.keeper.again(training_id)
+        self.keeper.again(training_id, priority=priority)
         return self.statuses.of(training_id)
 
     def extend(self, training_id: str, epochs: int) -> dict[str, Any]:

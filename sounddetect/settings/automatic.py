@@ -32,6 +32,7 @@ class Known:
     n_channels: Sequence[int] = (1,)               # of each
     only_tested: Sequence[bool] = (False, False)   # of each: its name says that it is for the test
     conditions: Sequence[str | None] = ("A", "B")  # of each, where one is known
+    keys: Sequence[str] = ()                       # of each: its name below what was given
 
     @classmethod
     def of(cls, recordings: Any) -> "Known":
@@ -52,7 +53,8 @@ class Known:
                        else [False] * len(table))
         given = table["condition"].tolist() if "condition" in table else [None] * len(table)
         conditions = [name if isinstance(name, str) else None for name in given]
-        return cls(labels, rates, lengths, channels, only_tested, conditions)
+        keys = table["key"].tolist() if "key" in table else []
+        return cls(labels, rates, lengths, channels, only_tested, conditions, keys)
 
     def learnt_from(self, config: Any) -> "Known":
         """Those to learn from: for `anomaly` without bad ones, for `denoise` without noise."""
@@ -226,6 +228,12 @@ def _refuse_several(config, known):
     return {}
 
 
+def _has_role_folders(known):
+    """Whether recordings lie in folders of signal and of noise."""
+    folders = {name.casefold() for key in known.keys for name in key.split("/")[:-1]}
+    return {"signal", "noise"} <= folders
+
+
 def _task(config, known):
     if config.task != "auto":
         return {}
@@ -247,6 +255,10 @@ def _task(config, known):
         return {"task": "classify"}
     if found == classes[:1]:
         return {"task": "anomaly"}
+    if not found and _has_role_folders(known):
+        raise ValueError("task is auto, no recording is labelled, and there are folders signal and "
+                         "noise: to learn to remove noise (task: denoise), name them by --set "
+                         "data.signal=FOLDER --set data.noise=FOLDER")
     which = f"all labelled recordings are {found[0]}" if found else "no recording is labelled"
     raise ValueError(f"task is auto, and {which}: to tell classes apart, "
                      "label recordings of two classes; if these recordings are of a good machine, "

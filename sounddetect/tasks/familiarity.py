@@ -464,8 +464,9 @@ def foreign_sentence(
     more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
     n_all = predictions["key"].nunique()
     are = "recording is" if n_all == 1 else "recordings are" if len(names) > 1 else "recordings is"
+    them = "them" if len(names) > 1 else "it"
     worth = ("Faulty, or good in a condition that it has never met: it cannot tell which. "
-             if by_distance else "What is decided of them is worth nothing. ")
+             if by_distance else f"What is decided of {them} is worth nothing. ")
     return (f"{len(names)} of {n_all} {are} unlike anything that this detector has learnt from: "
             f"{', '.join(names[:MOST_NAMED])}{more}. {worth}{remedy}")
 

@@ -22,9 +22,9 @@ from .texts import text, translate_refusal
 from .updates import ShownJob, Updates, quietly
 from ..config import Config
 from ..data.readers.sources import SIMULATE
-from ..html import render
+from ..html import render, shown_size
 from ..languages import check_language
-from ..plotting.style import ACCENT, BAD, MUTED, Picture
+from ..plotting.style import ACCENT, BAD, MUTED, PIXEL_RATIO, Picture
 from ..plotting.words import translate_picture
 
 # %% ../../nbs/11b_workbench/03_panels.ipynb #849e5559
@@ -114,6 +114,7 @@ class Bench:
         self.refusal: ValueError | None = None  # why a training of these recordings cannot begin
         # the finished run that was found when the workbench was opened
         self.opened = None
+        self.searching = False                  # whether a search for better settings runs
         self.tuned: dict = {}                   # settings that a search has found and somebody took
         self._waiting = defaultdict(list)
 
@@ -222,7 +223,7 @@ _drawing = Lock()
 def picture_bytes(draw: Callable[[], Picture], lang: str = "en", dpi: int = 80) -> bytes:
     """The picture that `draw()` makes as PNG, its words in `lang` where a font has them."""
     with _drawing, quietly():
-        return translate_picture(draw(), lang).to_png(dpi, tight=True)
+        return translate_picture(draw(), lang).to_png(dpi, tight=True, ratio=PIXEL_RATIO)
 
 # %% ../../nbs/11b_workbench/03_panels.ipynb #c8971faf
 _TITLE = """
@@ -410,15 +411,22 @@ def _make(panel: Panel, kind: type, name: str, width, description, options: dict
     css_class = f"sd-{panel.name}-{name}"
     panel.css_classes.append(css_class)
     widget.add_class(css_class)
-    if issubclass(kind, widgets.Image):      # a browser shows one without content as a broken one
-        widget.observe(lambda change: show_if(widget, change["new"]), "value")
-        show_if(widget, widget.value)
+    if issubclass(kind, widgets.Image):
+        widget.observe(lambda change: _fit_picture(widget, width is None), "value")
+        _fit_picture(widget, width is None)
     without_null(widget)
     if description is not None:
         panel.words.bind(widget, "description", description)
     return widget
 
 # %% ../../nbs/11b_workbench/03_panels.ipynb #a5054b7e
+def _fit_picture(image: widgets.Image, sized: bool) -> None:
+    """Show a picture at the size that its file states; without one a browser shows a broken one."""
+    if image.value and sized:
+        image.layout.width = f"{shown_size(bytes(image.value))[0]}px"
+    show_if(image, image.value)
+
+
 def without_null(widget: widgets.Widget) -> widgets.Widget:
     """The widget with an empty tooltip, for which a browser would otherwise show `null`."""
     for name in ("tooltip", "description_tooltip"):     # of ipywidgets 8 and buttons, and of 7

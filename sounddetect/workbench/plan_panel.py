@@ -73,14 +73,14 @@ def _widgets(panel) -> list:
     panel.plan_button = panel.main_button("make", "plan.make", "calculator")
     panel.figures = panel.make(widgets.HTML, "figures")
     for widget in (panel.size, panel.epochs, panel.batch, panel.window, panel.hours):
-        widget.observe(lambda change: panel._choose(), "value")
+        widget.observe(lambda change: panel._changed(), "value")
     panel.plan_button.on_click(lambda button: panel.forecast())
     panel.plan_button.disabled = True
     panel.bench.on("recordings", panel._loaded)
     panel.bench.on("report", panel._checked)
     panel.bench.on("tuned", panel._take)
     panel.words.listeners.append(panel._show)
-    panel._seconds, panel._usual = None, USUAL_WINDOW
+    panel._seconds, panel._usual, panel._forecast_of = None, USUAL_WINDOW, {}
     return [
         row(panel.size, panel.epochs),
         row(panel.batch, panel.window),
@@ -107,7 +107,6 @@ class PlanPanel(Panel):
 
     def _choose(self) -> bool:
         """Put what the fields say into the settings; False when that cannot be."""
-        is_forecasting = self.job is not None and self.job.allows("stop")
         self.withdraw()                                # a forecast was one for other settings
         bench, before = self.bench, self.bench.settings
         bench.wrong.pop(self.name, None)
@@ -125,9 +124,17 @@ class PlanPanel(Panel):
             self.fail(error)
             return False
         self.show_code()
-        if is_forecasting and bench.recordings is not None:
-            self.forecast()
         return True
+
+    @property
+    def _is_forecasting(self) -> bool:
+        return self.job is not None and self.job.allows("stop")
+
+    def _changed(self) -> None:
+        """What is being forecast is forecast for what the fields say now."""
+        was_forecasting = self._is_forecasting
+        if self._choose() and was_forecasting and self.bench.recordings is not None:
+            self._begin()
 
     def _loaded(self) -> None:
         recordings = self.bench.recordings
@@ -151,7 +158,7 @@ class PlanPanel(Panel):
             self.size.value = size
         if window is not None:
             self.window.value = window / bench.settings.get("audio.sample_rate", 44100)
-        self._choose()
+        self._changed()
 
     def clear(self) -> None:
         self.figures.value = ""
@@ -161,9 +168,13 @@ class PlanPanel(Panel):
         if self.bench.recordings is None:
             self.say("plan.load_first", "error")
             return False
-        if not self._choose():
-            return False
+        if self._is_forecasting and self._forecast_of == self.bench.overrides:
+            return True                                # it is shown when it is ready
+        return self._choose() and self._begin()
+
+    def _begin(self) -> bool:
         config, recordings = self.bench.config, self.bench.recordings
+        self._forecast_of = self.bench.overrides
         return self.begin(lambda: forecast_here(config, recordings), self._planned, "plan.planning")
 
     def fail(self, error: BaseException) -> None:

@@ -544,6 +544,10 @@ _TRAINING_SAID = {
         "A training is running already: wait for its end, or stop it first.",
         "学習はすでに実行中です。終了を待つか、先に停止してください。",
     ),
+    "train.search_running": (
+        "A search is running: training can begin when it has ended, or is stopped.",
+        "設定の探索を実行中です。終了するか停止すると、学習を始められます。",
+    ),
     "train.extra_wrong": (
         "More epochs need to be 1 or more, got {value}.",
         "追加エポック数には 1 以上を指定してください（入力値：{value}）。",
@@ -899,6 +903,14 @@ _TREND = {
         "Give a folder with recordings of one machine over time.",
         "1 台の機械を継続的に録音したフォルダーを指定してください。正常な件数が 0 "
         "の場合は、最初の 5 分の 1 を正常とみなします。",
+    ),
+    "trend.calm.doubted": (
+        "No change in {n} recordings, but {bad} of the first {n_good}, which are taken for good, "
+        "are judged bad: a fault from the start shows no change. Say how many of the first are "
+        "good, or adapt the detector to this machine in step 8.",
+        "{n} 件の録音に変化は見られませんが、正常とみなした最初の {n_good} 件のうち {bad} "
+        "が異常と判定されています。最初から異常があると、変化としては現れません。"
+        "「最初の正常な件数」を指定するか、ステップ 8 で検出器をこの機械に適応させてください。",
     ),
     "trend.calm": (
         "No change in {n} recordings, compared with the first {n_good}.",
@@ -1262,6 +1274,10 @@ _REFUSALS = {
     "(--set task=anomaly)":
         "録音にラベルがありません。ステップ 3 で名前の意味を選ぶか、"
         "すべて正常な機械の録音であればその旨のボタンを押してください",
+    "task is auto, no recording is labelled, and there are folders signal and noise: to learn to "
+    "remove noise (task: denoise), name them by --set data.signal=FOLDER --set data.noise=FOLDER":
+        "録音にラベルがなく、signal と noise のフォルダーがあります。雑音の除去を学習するには、"
+        "ステップ 3 の「信号と雑音」で両方のフォルダーを選んでください",
     "task is auto, and all labelled recordings are {0}: to tell classes apart, label recordings of "
     "two classes; if these recordings are of a good machine, learn what is normal by task: anomaly "
     "(--set task=anomaly)":
@@ -1303,7 +1319,11 @@ _REFUSALS = {
     "{0} of {1} recordings are labelled {2}, such as {3}: adapting takes good ones only":
         "{1} 件のうち {0} 件のラベルが {2} です（{3} など）。適応に使えるのは正常な録音だけです",
     "{0} of {1} recordings are unlike the others that this detector is adapted to: {2}. If they "
-    "are faulty or of another condition, leave them out, or it will miss faults":
+    "are faulty or of another condition, leave them out, or faults will be missed":
+        "{1} 件のうち {0} 件（{2}）は、ほかの録音と似ていません。異常または別の条件の録音であれば、"
+        "除いてやり直してください。そのままでは異常を見逃します",
+    "{0} of {1} recordings is unlike the others that this detector is adapted to: {2}. If it is "
+    "faulty or of another condition, leave it out, or faults will be missed":
         "{1} 件のうち {0} 件（{2}）は、ほかの録音と似ていません。異常または別の条件の録音であれば、"
         "除いてやり直してください。そのままでは異常を見逃します",
     "{0} of {1} recordings were familiar to this detector before: adapted, it judges what is like "
@@ -1362,8 +1382,182 @@ _REFUSALS = {
         "正常を表すラベルをステップ 3 の「ラベルの別名」で指定してください（例：fine=OK）",
 }
 
+# %% ../../nbs/11b_workbench/00_texts.ipynb #69ef12fc
+_REFUSALS |= {
+    "{0} and {1} would both be called {2}: give the folder above them instead":
+        "{0} と {1} の名前がどちらも {2} になります。1 つ上のフォルダーを指定してください",
+    "the same recording has two labels: {0}; correct or remove one. {1} recordings are "
+    "concerned":
+        "同じ録音に 2 つのラベルがあります：{0}。どちらかを修正するか除いてください（該当する録音 {1} 件）",
+    "training needs recordings of two classes, there are no recordings":
+        "学習できる録音がありません",
+    "the column split needs train, validation or test for each recording; {0} has {1} ({2} "
+    "such)":
+        "列 split には train、validation、test のいずれかを記入してください（{0} は {1}、該当 {2} 件）",
+    "the column split tears a group apart: {0} is in {1}; what belongs together goes into one "
+    "part ({2} such)":
+        "列 split が同じ録音元を分けています：{0} が {1} に分かれています（該当 {2} 件）。同じ録音元は 1 つにまとめてください",
+    "each recording counts as a source of its own, because there are too few files to keep "
+    "files together: if neighbouring recordings are alike, the score is optimistic. Give one "
+    "file per source, or `groups`":
+        "ファイルが少ないため、録音を 1 "
+        "件ずつ別の録音元とみなします。隣り合う録音が似ていると、評価は実際より良く見えます。録音元ごとにファイルを分けるか、録音元（groups）を指定してください",
+    "{0}: too few recordings to keep whole ones apart, so each is cut into {1} stretches in "
+    "time":
+        "{0}：録音が少ないため、それぞれを時間方向に {1} 個に分けて使います",
+}
+
+# %% ../../nbs/11b_workbench/00_texts.ipynb #592caf4a
+_REFUSALS |= {
+    "data.{0} has recordings of {1} channels, data.signal of {2}: choose one of them, such as "
+    "data.{0}: {path: ..., channel: 0}":
+        "{0} のチャンネル数は {1}、信号は {2} です。ステップ 3 でチャンネル番号を指定してください",
+    "data.{0} has several recordings of the name {1}: with data.noisy, each needs its own":
+        "{0} に同じ名前 {1} の録音が複数あります。雑音ありの録音と対にするには、それぞれ別の名前にしてください",
+    "{0} of data.noisy has no recording of the same name in data.signal ({1} such)":
+        "雑音ありの録音 {0} と同じ名前の録音が、雑音なしの側にありません（該当 {1} 件）",
+    "the noise {0} has {1} samples at audio.sample_rate, a window has {2}: record longer "
+    "noise, or set model.input_length: {3} or less":
+        "雑音 {0} は {1} サンプルで、窓の {2} サンプルより短いです。もっと長い雑音を録音するか、ステップ 5 の窓を短くしてください",
+    "{0} and {1} are a clean and a noisy recording of the same, but have {2} and {3} samples: "
+    "cut them alike":
+        "{0}（雑音なし）と {1}（雑音あり）は対になる録音ですが、長さが {2} と {3} サンプルで異なります。同じ範囲に切りそろえてください",
+    "the {0} {1} is silent: nothing can be learnt from it; leave it out, or record it again":
+        "{1}（{0}）は無音で、学習に使えません。除くか、録音し直してください",
+    "good recordings are silent, such as {0}: nothing can be learnt from them; check cable, "
+    "amplifier and audio.channel, and record again":
+        "正常な録音が無音です（{0} など）。ケーブル、アンプ、チャンネルを確認して、録音し直してください",
+    "{0} of {1} good recordings that were looked at are silent, such as {2}: silence will pass "
+    "for good; leave them out":
+        "調べた正常な録音 {1} 件のうち {0} 件が無音です（{2} など）。無音が正常と判定されるようになるため、除いてください",
+    "{0} of {1} training recordings have no label and count as {2}, such as {3}: label those "
+    "that are not as {4}, or faults like theirs will pass for good":
+        "学習用の録音 {1} 件のうち {0} 件（{3} など）にラベルがなく、{2} とみなします。異常なものには {4} "
+        "のラベルを付けてください。そのままでは同じ異常を見逃します",
+}
+
+# %% ../../nbs/11b_workbench/00_texts.ipynb #e48a64cc
+_REFUSALS |= {
+    "the training is finished, but its detector cannot be written to {0} ({1}). {2}":
+        "学習は終わりましたが、検出器を {0} に保存できません（{1}）。{2}",
+    "{0}: the mean of the columns {1} is learnt from; name those to take in data.columns, or "
+    "learn from each: audio.channel: all":
+        "{0}：列 {1} の平均を学習に使います。ステップ 3 で、使う列を選べます",
+    "model.input_length: windows of {0} samples would be padding, for the longest recording "
+    "has {1}: lower it":
+        "窓（{0} サンプル）が、最も長い録音（{1} サンプル）より長すぎます。ステップ 5 の窓を短くしてください",
+    "the validation loss was never a finite number, so there are no weights worth keeping: "
+    "lower training.learning_rate":
+        "検証損失が一度も有限の値にならず、採用できる重みがありません。ステップ 4 で録音を確認するか、"
+        "設定の探索で、より小さい学習率を探してください",
+    "{0} is damaged or not of SoundDetect: copy the whole model folder again from its run":
+        "{0} が壊れているか、SoundDetect のファイルではありません。学習結果から model フォルダーごとコピーし直してください",
+    "{0} was changed or damaged, its check sum does not fit: copy the whole model folder again "
+    "from its run":
+        "{0} が変更されたか壊れています（チェックサムが一致しません）。学習結果から model フォルダーごとコピーし直してください",
+    "{0} is damaged or belongs to another detector, its check sum does not fit: copy the whole "
+    "model folder again from its run":
+        "{0} が壊れているか、別の検出器のものです（チェックサムが一致しません）。学習結果から model フォルダーごとコピーし直してください",
+    "{0} is damaged or no safetensors file ({1}): copy the whole model folder again from its "
+    "run":
+        "{0} が壊れています（{1}）。学習結果から model フォルダーごとコピーし直してください",
+    "{0} is a {1} of format {2}, this version reads a detector up to format {3}: update "
+    "sounddetect to use it":
+        "{0} は新しい形式 {2} です（対応は {3} まで）。SoundDetect を更新してください",
+    "{0} is a fleet, a detector for each machine: give the folder of one of them, which lies "
+    "below it":
+        "{0} は機械ごとの検出器をまとめたフォルダーです。その中の 1 つのフォルダーを指定してください",
+    "no detector at {0}: needs a run folder with model/, or a folder with {1} and {2}":
+        "{0} に検出器がありません。model を含む学習結果のフォルダーか、{1} と {2} のあるフォルダーを指定してください",
+    "a detector that removes noise judges nothing that could be adapted: for another signal or "
+    "noise, train with recordings of it, beginning with this one (training.mode: transfer, "
+    "training.base: RUN)":
+        "雑音を除去する検出器は判定をしないため、適応できません。別の信号や雑音には、その録音を加えて学習し直してください",
+    "this detector has no reference of its training, because an older version made it: train "
+    "it again, then adapt it":
+        "以前の版で作られた検出器のため、適応できません。学習し直してから適応してください",
+    "a detector without a threshold cannot be adapted by good recordings alone: record each "
+    "class in the new condition, and train with them":
+        "しきい値のない検出器は、正常な録音だけでは適応できません。新しい条件で各クラスを録音し、学習し直してください",
+    "there are no labelled recordings left to judge by: say which are good and which are "
+    "faulty by folders OK and NG or a manifest; to score them without labels, use predict":
+        "評価に使えるラベル付きの録音がありません。ステップ 3 の「ラベルを変更」で正常と異常を指定してください",
+}
+
+# %% ../../nbs/11b_workbench/00_texts.ipynb #e580adc7
+_REFUSALS |= {
+    "an upload may have {0} MB, this one has {1} MB: put the recordings on Google Drive, or "
+    "give a path":
+        "アップロードは {0} MB までです（現在 {1} MB）。録音を Google ドライブに置くか、パスを指定してください",
+    "a file needs a name of at most 255 bytes, got {0}":
+        "ファイル名は 255 バイト以内にしてください（現在 {0}）",
+    "{0} holds {1}, which leads out of the folder: unpack it by hand, and look what it is":
+        "{0} の {1} は、展開先のフォルダーの外を指しています。手で展開し、中身を確認してください",
+    "{0} holds {1}, which is a link or a device: put the files themselves into the archive":
+        "{0} の {1} はリンクなどの特殊なファイルです。実体のファイルを入れ直してください",
+    "{0} is protected by a password: make one without":
+        "{0} にはパスワードがかかっています。パスワードなしで作り直してください",
+    "{0} holds {1} twice: nobody knows which is meant":
+        "{0} に {1} が 2 つあります。どちらか一方にしてください",
+    "{0} holds no files":
+        "{0} にファイルがありません",
+    "{0} holds {1} files, at most {2} are unpacked: give several archives, or one JSON or WAV "
+    "file for many recordings":
+        "{0} には {1} 個のファイルがあります（上限 {2} 個）。いくつかの ZIP に分けるか、多くの録音を 1 つの JSON にまとめてください",
+    "{0} unfolds to more than this disk or good sense allows ({1} times its own size): unpack "
+    "it by hand, and look what it is":
+        "{0} は展開すると大きくなりすぎます（元の {1} 倍超、またはディスクの空き不足）。手で展開し、中身を確認してください",
+    "{0} is no ZIP file, or a damaged one: {1}":
+        "{0} は ZIP ファイルでないか、壊れています",
+    "the browser did not take {0} ({1}). It lies at {2}: open the list of files at the left, "
+    "and download it there":
+        "ブラウザーが {0} を受け取りませんでした（{1}）。{2} にあります。左のファイル一覧からダウンロードしてください",
+    "{0} cannot be converted: {1}":
+        "{0} を変換できません：{1}",
+    "the browser gave no sound ({0}): allow the microphone for this page, and try again":
+        "ブラウザーから音声を取得できません（{0}）。このページにマイクの使用を許可して、もう一度お試しください",
+    "the browser gave silence: look whether a microphone is connected and not muted":
+        "無音しか録音できませんでした。マイクの接続とミュートを確認してください",
+    "{0} is not finished, so there is no detector to take home: train it to its end":
+        "{0} は学習が終わっていないため、検出器がまだありません。学習を最後まで実行してください",
+}
+
 # %% ../../nbs/11b_workbench/00_texts.ipynb #0dda0c34
 _BY_MOUSE = {
+    "data.{0} has recordings of {1} channels, data.signal of {2}: choose one of them, such as "
+    "data.{0}: {path: ..., channel: 0}":
+        "recordings of {0} have {1} channels, those of the signal {2}: give the number of a "
+        "channel in step 3",
+    "data.{0} has several recordings of the name {1}: with data.noisy, each needs its own":
+        "there are several {0} recordings of the name {1}: beside noisy ones, each needs a "
+        "name of its own",
+    "{0} of data.noisy has no recording of the same name in data.signal ({1} such)":
+        "the noisy recording {0} has no signal of the same name ({1} such)",
+    "the noise {0} has {1} samples at audio.sample_rate, a window has {2}: record longer "
+    "noise, or set model.input_length: {3} or less":
+        "the noise {0} has {1} samples, a window has {2}: record longer noise, or choose a "
+        "shorter window in step 5",
+    "good recordings are silent, such as {0}: nothing can be learnt from them; check cable, "
+    "amplifier and audio.channel, and record again":
+        "good recordings are silent, such as {0}: nothing can be learnt from them; check "
+        "cable, amplifier and channel, and record again",
+    "{0}: the mean of the columns {1} is learnt from; name those to take in data.columns, or "
+    "learn from each: audio.channel: all":
+        "{0}: the mean of the columns {1} is learnt from; those to take can be chosen in step 3",
+    "model.input_length: windows of {0} samples would be padding, for the longest recording "
+    "has {1}: lower it":
+        "windows of {0} samples would be padding, for the longest recording has {1}: choose a "
+        "shorter window in step 5",
+    "the validation loss was never a finite number, so there are no weights worth keeping: "
+    "lower training.learning_rate":
+        "the validation loss was never a finite number, so there are no weights worth keeping: "
+        "see in step 4 whether the recordings are sound, or search for a smaller learning rate "
+        "after step 5",
+    "a detector that removes noise judges nothing that could be adapted: for another signal or "
+    "noise, train with recordings of it, beginning with this one (training.mode: transfer, "
+    "training.base: RUN)":
+        "a detector that removes noise judges nothing that could be adapted: for another "
+        "signal or noise, train with recordings of it",
     "Training refuses; --skip-bad leaves these recordings out":
         "Training refuses; the box above leaves these recordings out",
     "fix or remove it, or skip it with --skip-bad (data.skip_bad: true)":
@@ -1436,6 +1630,10 @@ _BY_MOUSE = {
     "(--set task=anomaly)":
         "no recording has a label: say in step 3 what their names mean, or that all of these are "
         "of a good machine",
+    "task is auto, no recording is labelled, and there are folders signal and noise: to learn to "
+    "remove noise (task: denoise), name them by --set data.signal=FOLDER --set data.noise=FOLDER":
+        "no recording is labelled, and there are folders signal and noise: to learn to remove the "
+        "noise, choose both by “Signal and noise” in step 3",
     "task is auto, and all labelled recordings are {0}: to tell classes apart, label recordings of "
     "two classes; if these recordings are of a good machine, learn what is normal by task: anomaly "
     "(--set task=anomaly)":
@@ -1585,12 +1783,19 @@ _OF_TRAINING = {
 }
 
 
+_COLUMNS = {      # of `results.csv`
+    "train_loss": "学習損失", "val_loss": "検証損失", "val_accuracy": "検証正解率",
+    "val_auc": "検証 AUC"}
+_COLUMN = re.compile(r"\b(?:train|val)_[a-z]+\b")
+
+
 @cache
 def _warnings_of_training() -> list[tuple[re.Pattern, str]]:
     return sentence_patterns(_OF_TRAINING)
 
 
 def _in_log(part: str, lang: str) -> str:
+    part = _COLUMN.sub(lambda column: _COLUMNS.get(column[0], column[0]), part)
     said = first_match(part, _warnings_of_training())
     return _UNIT.sub(_unit_in_japanese, translate_refusal(part, lang) if said is None else said)
 

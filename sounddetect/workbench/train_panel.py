@@ -45,7 +45,7 @@ class TrainPanel(Panel):
         self.unfinished: Run | None = None
         self._told: LiveTraining | None = None          # whose end has been told
         self._wanted = False                            # to begin as soon as there is a plan
-        self._is_refused = False                        # which the message says
+        self._is_refused = self._waits = False          # which the message says
         self._drawn_at = 0.0
         self._curves = Newest(bench.updates, _drawn, self._show_curves, self.fail)
         super().__init__(bench)
@@ -54,6 +54,7 @@ class TrainPanel(Panel):
         bench.on("plan", self._planned)
         bench.on("recordings", self._forgotten)
         bench.on("refusal", self._refused)
+        bench.on("searching", self._searched)
         bench.words.listeners.append(self._translate)
         self.attach()
 
@@ -130,6 +131,16 @@ class TrainPanel(Panel):
         self._is_refused = refusal is not None and not is_busy
         _show(self)
 
+    def _searched(self):
+        """While better settings are searched for, no training begins."""
+        if self.bench.searching and (self.live is None or not self.live.busy):
+            self.say("train.search_running")
+            self._waits = True
+        elif self._waits and not self.bench.searching:
+            self.hush()
+            self._waits = False
+        _show(self)
+
     def _show_curves(self, picture):
         self.curves.value = picture
 
@@ -173,6 +184,9 @@ def _begin(panel: TrainPanel, prepare: Callable[..., TrainingRun]) -> bool:
     if LiveTraining.of(folder) is not None:
         panel.attach()
         panel.say("train.running_already", "warning")
+        return False
+    if panel.bench.searching:
+        panel.say("train.search_running", "warning")
         return False
     panel.clear()
     panel.live = LiveTraining(prepare, folder)
@@ -301,12 +315,13 @@ _STATE = '<div class="sd-facts" data-state="{{ phase }}"><b>{{ state }}</b></div
 def _allowed(panel: TrainPanel) -> dict[str, bool]:
     """Which buttons can be clicked."""
     live, bench, phase = panel.live, panel.bench, panel.phase
-    is_busy = live is not None and live.busy
+    may_begin = not (bench.searching or live is not None and live.busy)
     is_ready = bench.recordings is not None and bench.refusal is None
-    return {"start": not is_busy and is_ready,
+    return {"start": may_begin and is_ready,
             "stop": phase in ("preparing", "running"),
-            "resume": phase in ("idle", "stopped", "failed") and panel.unfinished is not None,
-            "extend": not is_busy and bench.run is not None and bench.run.finished}
+            "resume": may_begin and phase in ("idle", "stopped", "failed")
+            and panel.unfinished is not None,
+            "extend": may_begin and bench.run is not None and bench.run.finished}
 
 # %% ../../nbs/11b_workbench/09_train_panel.ipynb #2bffb9b2
 def _show_machine(panel: TrainPanel) -> None:

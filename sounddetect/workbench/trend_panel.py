@@ -118,7 +118,8 @@ over_time.save("over_time")"""
 def _tell(panel: TrendPanel, found: Trend) -> None:
     series, table = found.series, found.table
     if series.began is None or series.noticed is None:
-        panel.say("trend.calm", "good", n=len(table), n_good=series.n_good)
+        key, kind = ("trend.calm.doubted", "warning") if found.doubted else ("trend.calm", "good")
+        panel.say(key, kind, n=len(table), n_good=series.n_good, bad=f"{found.bad_at_first:.0%}")
         return
     began, noticed = (table.iloc[at] for at in (series.began, series.noticed))
     names = [shortened(one["key"]) + (f", {one['time']}" if "time" in one else "")

@@ -48,7 +48,7 @@ class TunePanel(Panel):
 
     def __init__(self, bench: Bench):
         self.study: Study | None = None            # the one that is shown
-        self.is_searching, self._pause = False, threading.Event()
+        self._pause = threading.Event()
         self._seconds: tuple | None = None         # of an epoch, as forecast
         self._n_shown = 0                          # lines of the table
         self._newest = Newest(bench.updates, _drawn, self._show_picture, self.fail)
@@ -87,6 +87,11 @@ class TunePanel(Panel):
                 self.message, self.figures, row(self.bar, self.state), self.studies, self.table,
                 row(self.use_button), self.used, self.kind, self.picture]
 
+    @property
+    def is_searching(self) -> bool:
+        """Whether a search runs, during which nothing else is trained."""
+        return self.bench.searching
+
     def settings(self) -> dict:
         """Budget and space, as arguments of `tune`. Raises `Told` for what cannot be."""
         return _budget(self) | {"space": self.space.chosen()}
@@ -96,6 +101,8 @@ class TunePanel(Panel):
         recordings = self.bench.recordings
         if self._asked() is None or recordings is None:
             return False
+        if self.job is not None and self.job.allows("stop"):     # it shows when it is ready
+            return True
         config = self.bench.config
         return self.begin(lambda: forecast_here(config, recordings), self._planned,
                           "tune.planning")
@@ -201,7 +208,7 @@ class TunePanel(Panel):
 
     def _rest(self) -> None:
         """Nothing is searched any more."""
-        self.is_searching = False
+        self.bench.set(searching=False)
         self.state.value, self.bar.value = "", 0.0
         self._allow()
 
@@ -324,7 +331,7 @@ def _search(panel: TunePanel, path: Path, config: Config | None, recordings: Rec
             asked: dict) -> bool:
     """Begin a search, or go on with one."""
     pause = panel._pause = threading.Event()
-    panel.is_searching, at = True, {"epoch": 1, "epochs": 1}
+    at = {"epoch": 1, "epochs": 1}
     ends = None if asked["hours"] is None else (time.time(), 3600 * asked["hours"])
 
     def tell(event):
@@ -338,11 +345,10 @@ def _search(panel: TunePanel, path: Path, config: Config | None, recordings: Rec
     def work():
         return tune(config, recordings, seeds=panel.SEEDS, out=path, progress=False,
                     listeners=[tell], **asked)
-    is_begun = panel.begin(work, panel._ended, "tune.preparing")
-    if not is_begun:
-        panel.is_searching = False
+    panel.withdraw()                               # a forecast that somebody does not wait for
+    panel.bench.set(searching=True)
     panel._allow()
-    return is_begun
+    return panel.begin(work, panel._ended, "tune.preparing")
 
 
 def _budget(panel: TunePanel) -> dict:

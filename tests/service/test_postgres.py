@@ -54,6 +54,19 @@ def test_a_queue_keeps_what_json_can_say_and_gives_a_training_to_one_only(empty)
     other.close()
 
 
+def test_a_database_of_an_earlier_version_is_brought_forward(empty):
+    queue = Queue(empty)
+    queue.add("fan", "runs/fan", {"paths": ["fans"]})
+    queue.close()
+    with psycopg.connect(empty) as connection:                    # as the version without priorities has left it
+        connection.execute("ALTER TABLE trainings DROP COLUMN priority")
+        connection.execute("UPDATE facts SET value = '1' WHERE name = 'format'")
+    for _ in range(2):
+        queue = Queue(empty)
+        assert [(one.id, one.work, one.priority) for one in queue.trainings()] == [("fan", {"paths": ["fans"]}, 0)]
+        queue.close()
+
+
 def test_tokens_and_record_are_those_of_the_file(empty, tmp_path):
     told = []
     for place in (empty, tmp_path / "access.db"):

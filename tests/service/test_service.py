@@ -59,6 +59,9 @@ def test_a_program_written_for_images_trains_a_detector(services, folder):
     assert sent.status_code == 200, sent.text
     assert sent.json()["predictions"] == scored["predictions"]
     assert not list((folder / ".sounddetect" / "uploads").iterdir()), "an upload leaves nothing"
+    many = service.post("/predictions/batch", model_path=model, paths=["dataset", "dataset/lost.json"])
+    assert many["entries"][0]["predictions"][: scored["count"]] == scored["predictions"] and many["count"] == 24
+    assert [(one["path"], one["detail"]) for one in many["failed"]] == [("dataset/lost.json", "'dataset/lost.json' is not there")]
     windows = service.post("/predictions", model_path=model, path="dataset/machine_0.json", per="window")["predictions"]
     first = [row["anomaly_score"] for row in windows if row["key"] == windows[0]["key"]]
     sound = np.array(json.loads(content)["waveforms"][0], "<f4").tobytes()

@@ -11,7 +11,7 @@ def draw_nothing():
     from sounddetect.plotting.style import Picture
 
     to_png, dot = Picture.to_png, Picture(figsize=(0.1, 0.1)).to_png()
-    Picture.to_png = lambda self, dpi=None, tight=False: dot
+    Picture.to_png = lambda self, dpi=None, **options: dot
 
     def again():
         Picture.to_png = to_png
