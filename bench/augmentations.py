@@ -20,7 +20,7 @@ import sounddetect as sd
 from sounddetect.jobs.cross_validation import fold_splits
 from sounddetect.judging.comparison import paired_bootstrap
 
-SMALL = OURS | {"model.size": "n", "audio.sample_rate": 16000, "data.classes": "auto", "clearml.enabled": False, "device": "cpu"}
+SMALL = OURS | {"model.size": "n", "audio.sample_rate": 16000, "features.hop_length": 512, "data.classes": "auto", "clearml.enabled": False, "device": "cpu"}
 NONE = {"noise_factor": 0, "time_shift_max": 0, "eq_db": 0, "mixup": 0}
 ALONE = {
     "none": {},

@@ -1,10 +1,12 @@
 """Classes of environmental sound by their log-mel spectrograms: our network, published ones, and simple peers.
 
     SOUNDDETECT_TEST_DATA=DIR python bench/spectrograms.py --scores FILE.csv [--only NAME ...] [--folds 1 2 3 4] [--seeds 1] [--full]
+    python bench/spectrograms.py --plan T4
 
 DIR holds esc10 (320 clips of five seconds, ten classes, folds 1 to 4). Each fold is the test once. Networks learn from two of the others and stop by the third;
 peers learn from all three. The right and wrong answers go to FILE, so a run can be interrupted, and the table is printed
 again from what is there. --full: three seeds of every network, and the published ones at the size at which they were published; hours on two cores.
+--plan: what training with 2000 clips of 50 classes, as many as ESC-50 has, would take of a GPU, by the forecast; recordings of that size are made up of silence.
 """
 import argparse
 import os
@@ -31,10 +33,12 @@ from sounddetect.signal.settings import LogMelSettings
 
 N_MELS = 64
 AUGMENTATION = "training.augmentation"
-OURS = {"features.kind": "log_mel", "features.n_mels": N_MELS, "training.early_stopping": None}
+OURS = {"features.kind": "log_mel", "features.n_mels": N_MELS, "features.hop_length": 1024, "training.early_stopping": None}     # 64 x 216
 PLAIN = {f"{AUGMENTATION}.mixup": 0}
 VARIANTS = {
     "2d_cnn": {},
+    "2d_cnn, size n, 128 x 216": {"model.size": "n", "features.n_mels": 128},
+    "2d_cnn, size n, 128 x 431": {"model.size": "n", "features.n_mels": 128, "features.hop_length": 512},       # as by default
     "2d_cnn, no mixup": PLAIN,
     "2d_cnn, SpecAugment": {f"{AUGMENTATION}.spec_augment": {}},
     "2d_cnn, SpecAugment, no mixup": PLAIN | {f"{AUGMENTATION}.spec_augment": {}},
@@ -81,6 +85,15 @@ def judged_by_peer(make, values, part, seed):
     return make(seed).fit(values[~is_test], labels[~is_test]).predict(values[is_test])
 
 
+def plan_esc50(gpu):
+    """Print the forecast for as many recordings as ESC-50 has, and as many classes."""
+    silence, kinds = np.zeros((1, 5 * 44100), np.float32), [f"class {k % 50}" for k in range(2000)]
+    recordings = sd.Recordings.from_arrays([silence] * 2000, 44100, kinds)
+    for name in ("2d_cnn", "resnet18"):
+        config = sd.Config.load(None, {"features.kind": "log_mel", "data.classes": "auto", "model.architecture": name})
+        print(f"{name}, size {config.model.size}", sd.plan(config, recordings, gpu=gpu), "", sep="\n")
+
+
 def table_of(scores):
     """Accuracy of each fold, of all, and its 95 % interval, by drawing clips of one source together."""
     rows = {}
@@ -101,7 +114,8 @@ def table_of(scores):
 
 def main():
     parse = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parse.add_argument("--scores", type=Path, required=True)
+    parse.add_argument("--scores", type=Path)
+    parse.add_argument("--plan", metavar="GPU")
     parse.add_argument("--only", nargs="*", default=[])
     parse.add_argument("--folds", nargs="*", type=int, default=[1, 2, 3, 4])
     parse.add_argument("--seeds", type=int, default=1)
@@ -109,6 +123,10 @@ def main():
     parse.add_argument("--full", action="store_true")
     asked = parse.parse_args()
     warnings.simplefilter("ignore")
+    if asked.plan:
+        return plan_esc50(asked.plan)
+    if asked.scores is None:
+        parse.error("--scores FILE.csv: where the answers go")
     folder = tempfile.mkdtemp()
     variants = VARIANTS | (AS_PUBLISHED if asked.full else {})
     n_seeds = 3 if asked.full else asked.seeds

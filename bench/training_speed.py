@@ -1,6 +1,7 @@
 """Speed of training on this machine, in interleaved pairs.
 
     python bench/training_speed.py [--pairs 7] [--batch-size 16] [--recordings 400] [--trainer-only] [--processor-time]
+    python bench/training_speed.py --networks 2d_cnn resnet18 cnn8_avg_pool cnn4_max_pool [--recordings 64] [--processor-time]
 
 1. The trainer against a bare PyTorch loop over tensors in memory, same model, same precision, same batches. The trainer does all that belongs to a
    training: it writes events and logs, looks for the stop file, forecasts the time; at the end of an epoch it validates (two recordings), saves a
@@ -8,6 +9,8 @@
 2. The network against the same network written with plain `Conv1d`, in float32 (what `auto` chooses on a CPU) and in bfloat16, first
    with the allocator as it is, then as the trainer sets it. The last row puts our default beside the twin without that setting; its two
    medians come from different pairs of the same run.
+
+`--networks`: 1. alone, for networks on spectrograms of the smallest size and windows of five seconds at 16 kHz, which neither side changes at random.
 
 `--processor-time` counts seconds of the processor instead of the clock's, of all threads together: for a machine that others use too. Waiting for the disk is
 not in it.
@@ -93,13 +96,18 @@ def summary(times):
     return np.median(ratios), ratios.min(), ratios.max(), *np.median(times, 0)
 
 
-def trainer_share(pairs, batch_size, n_recordings):
+SPECTROGRAM = {"features.kind": "log_mel", "model.size": "n", "model.input_length": 80000, "audio.sample_rate": 16000,
+               **{f"training.augmentation.{key}": 0 for key in ("noise_factor", "time_shift_max", "eq_db", "mixup")}}
+
+
+def trainer_share(pairs, batch_size, n_recordings, settings=()):
     """How fast the trainer is as a fraction of a bare loop that has all windows in memory, with everything that belongs to a training: the rows of
     `interleaved` for the steps of an epoch alone, and for an epoch with its end."""
     with tempfile.TemporaryDirectory() as folder:
-        sd.simulate(f"{folder}/data", n_recordings)
+        sd.simulate(f"{folder}/data", n_recordings, **({"duration": 5.0, "sample_rate": 16000} if settings else {}))
         recordings = sd.load_recordings(f"{folder}/data", cache_dir=f"{folder}/cache")
-        config = sd.Config.load(None, {"device": "cpu", "training.batch_size": batch_size, "training.epochs": 10**6, "training.early_stopping": None, "session.max_hours": None}).resolve()
+        given = {"device": "cpu", "training.batch_size": batch_size, "training.epochs": 10**6, "training.early_stopping": None, "session.max_hours": None}
+        config = sd.Config.load(None, given | dict(settings)).resolve()
         marks, steps = {}, []                                    # when an event came last; seconds of the steps of each epoch
 
         def mark(event):
@@ -114,7 +122,7 @@ def trainer_share(pairs, batch_size, n_recordings):
             steps.append(marks["batch"] - marks["start"])
             return marks["epoch"] - marks["start"]
 
-        windows = torch.stack([torch.from_numpy(recordings.read(i, 0, 22050)) for i in range(n_recordings)])
+        windows = torch.stack([torch.from_numpy(recordings.read(i, 0, config.model.input_length)) for i in range(n_recordings)])
         target = torch.tensor([label == "NG" for label in recordings.labels]).long()
         bare = Pipeline(trainer.pipeline.front_end, build_network(config, 2))
         optimizer = torch.optim.Adam(bare.parameters(), 1e-3)
@@ -158,13 +166,17 @@ if __name__ == "__main__":
     parser.add_argument("--batch-size", type=int, default=16)
     parser.add_argument("--recordings", type=int, default=400)
     parser.add_argument("--trainer-only", action="store_true")
+    parser.add_argument("--networks", nargs="+", default=[])
     parser.add_argument("--processor-time", action="store_true")
     arguments = parser.parse_args()
     clock = time.process_time if arguments.processor_time else clock
     size = arguments.pairs, arguments.batch_size
-    measured = {} if arguments.trainer_only else against_twin(size)
+    measured = {} if arguments.trainer_only or arguments.networks else against_twin(size)
     keep_freed_memory()                              # as the trainer does; from here on it holds for both sides
-    measured["trainer, steps / bare loop"], measured[f"trainer, epochs of {arguments.recordings} / bare loop"] = trainer_share(*size, arguments.recordings)
+    for name in arguments.networks or [""]:
+        of, settings = (f"{name}, ", SPECTROGRAM | {"model.architecture": name}) if name else ("", {})
+        shares = trainer_share(*size, arguments.recordings, settings)
+        measured |= dict(zip((f"{of}trainer, steps / bare loop", f"{of}trainer, epochs of {arguments.recordings} / bare loop"), shares))
     table = pd.DataFrame(measured, ["speed ratio (median)", "lowest", "highest", "seconds, ours", "seconds, peer"]).T
     print(f"{torch.get_num_threads()} threads, batch {arguments.batch_size}, {arguments.pairs} pairs; above 1: ours is faster")
     print(table.round(3).to_string())

@@ -99,8 +99,8 @@ def plot_embeddings(
         x,y = embedding_map(vectors, method).T
         for name,(color,mark) in looks.items():
             mine = truth == name
-            ax.plot(x[mine], y[mine], mark, color=color, markersize=5, markeredgewidth=0, alpha=.8)
-        ax.plot(x[is_wrong], y[is_wrong], 'x', color=INK, markersize=9, markeredgewidth=1.2)
+            ax.plot(x[mine], y[mine], mark, color=color, markersize=7, markeredgewidth=0, alpha=.8)
+        ax.plot(x[is_wrong], y[is_wrong], 'x', color=INK, markersize=5, markeredgewidth=1)
         ax.set(xticks=[], yticks=[], title=MAPS[method])
         ax.title.set_fontsize(10)
     lines = [Line2D([], [], color=color, marker=mark, linestyle='none', markeredgewidth=0)

@@ -17,6 +17,7 @@ from ..detector.detector import Detector
 from ..evaluation.evaluation import Evaluation, evaluate, own_recordings, saved_evaluation
 from ..files import without_nan
 from ..plotting.views import DRAWERS
+from ..plotting.words import png_in
 from ..runs.run_folder import Run
 from .datasets import MOST_ROWS, Datasets, Workspace
 from .models import Models, run_of
@@ -45,12 +46,17 @@ class Evaluations:
         refuse_foreign_sources(self.workspace.roots, own_recordings(run))
         return _of_decisions(evaluate(run))
 
-    def picture(self, training_id: str, kind: str) -> bytes:
-        """A picture of a run as PNG. Raises `FileNotFoundError` where there is none."""
+    def picture(self, training_id: str, kind: str, lang: str = "en") -> bytes:
+        """A picture of a run as PNG: its file, or the same drawn anew with words in another
+        language. Raises `FileNotFoundError` where there is none.
+        """
         if kind not in (*DRAWERS, "examples", "threshold"):
             raise FileNotFoundError(f"there is no picture {kind!r}: there are {', '.join(DRAWERS)}")
         run, roots = self.workspace.run(training_id), self.workspace.roots
-        return roots.find(f"{roots.name(run.path)}/evaluation/{kind}.png").read_bytes()
+        file = roots.find(f"{roots.name(run.path)}/evaluation/{kind}.png")
+        drawn = self.of(run).pictures() if lang != "en" else ()
+        again = next((picture for name, picture in drawn if name == kind), None)
+        return file.read_bytes() if again is None else png_in(again, lang)
 
     def visualize(self, request: ModelRequest) -> dict[str, Any]:
         """Where the pictures and tables of a run are; they are made if there are none."""

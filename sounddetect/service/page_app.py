@@ -188,8 +188,9 @@ def _add_sounds(app: FastAPI, desk: Desk) -> None:
     """Sounds and pictures inside the pages."""
 
     @app.get(f"{UI}/runs/{{training_id}}/pictures/{{kind}}.png", include_in_schema=False)
-    def picture(training_id: Name, kind: Name) -> Response:
-        return Response(desk.evaluations.picture(training_id, kind), media_type="image/png")
+    def picture(look: Reader, training_id: Name, kind: Name) -> Response:
+        drawn = desk.evaluations.picture(training_id, kind, look.lang)
+        return Response(drawn, media_type="image/png")
 
     def answer(wav: bytes, form: str) -> Response:
         if form == "wav":

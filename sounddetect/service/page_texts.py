@@ -186,6 +186,10 @@ _RESULTS = {
     "page.picture.per_class": ("By class", "クラス別"),
     "page.picture.reliability": ("Reliability", "信頼度"),
     "page.picture.training_curves": ("Training", "学習曲線"),
+    "page.picture.embeddings": ("Map of the recordings", "録音の配置図"),
+    "page.picture.label_curves": (
+        "Precision and recall of each class", "クラス別の適合率と再現率"),
+    "page.picture.improvement": ("Improvement", "改善量"),
 }
 
 _COMPARE = {

@@ -22,6 +22,7 @@ from .forms import Filled, form_fields
 from .insights import log_of, models_of
 from .look import Look, framed
 from .overview_page import epochs_so_far, machine_tiles, state_now
+from ..workbench.texts import translate_log
 
 # %% ../../nbs/11d_service/08f3_training_pages.ipynb #63358588
 FIRST = ("task", "training.epochs", "training.batch_size", "training.learning_rate",
@@ -163,6 +164,12 @@ def run_page(desk: Desk, look: Look, training_id: str) -> Markup:
     told = log_of(desk, training_id)
     body = render(_RUN, look=look, status=status, state=state, tiles=tiles, settings=settings,
                   busy=state in ("queued", "running", "stopping"),
-                  log=told["log"] or told["process"],
+                  log=_log_in(told["log"] or told["process"], look.lang),
                   charts=charts_of(epochs_so_far(desk, training_id), look, status["best_epoch"]))
     return framed(look, training_id, body, look("run.about"))
+
+
+def _log_in(log: str, lang: str) -> str:
+    """A log in a language; each line begins with its time."""
+    parts = (line.partition(" ") for line in log.splitlines())
+    return "\n".join(f"{moment}{gap}{translate_log(said, lang)}" for moment, gap, said in parts)

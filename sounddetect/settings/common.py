@@ -240,8 +240,9 @@ _PART_OF_A_NAME = r"^[\w+=-][\w.+=-]*$"
 class Tracking(Section):
     tensorboard: bool = setting(False, "write event files for TensorBoard into the run folder")
     tensorboard_prefix: str | None = setting(
-        None, "in front of what TensorBoard calls the curves of a run, to find them by, such as "
-              "esc50", pattern=_PART_OF_A_NAME, max_length=60)
+        None, "letters, digits and . + = - _ in the name of a run in TensorBoard, to find it by, "
+              "such as esc50; null: none", pattern=_PART_OF_A_NAME, max_length=60)
     tensorboard_comment: str | None = setting(
-        None, "behind it, such as no_mixup; null: nothing", pattern=_PART_OF_A_NAME, max_length=60)
+        None, "the same behind the prefix, such as no_mixup; null: none",
+        pattern=_PART_OF_A_NAME, max_length=60)
     mlflow: str | None = setting(None, "folder of MLflow's local store, such as mlruns; null: none")
