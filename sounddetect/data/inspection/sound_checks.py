@@ -96,7 +96,7 @@ def _area(low: np.ndarray, high: np.ndarray) -> float:
 
 
 def _lengths(checked: Checked) -> Iterator[Finding]:
-    length, rate = checked.config.model.input_length, checked.config.audio.sample_rate
+    length, rate = int(checked.config.model.input_length), checked.config.audio.sample_rate
     short = checked.quality["duration_s"] * rate < length - 1
     if short.any():
         key, keys = checked.worst(-checked.quality["duration_s"], short)
