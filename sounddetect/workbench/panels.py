@@ -368,7 +368,8 @@ class Panel:
 
     def _begin_asked(self) -> None:
         """What was asked for while a job ran, when that is over."""
-        if self._asked is not None and not self.job.allows("stop"):
+        is_over = self.job is not None and not self.job.allows("stop")
+        if self._asked is not None and is_over:
             self._asked()
 
     def withdraw(self) -> None:
