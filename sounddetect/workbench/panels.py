@@ -257,7 +257,7 @@ class Panel:
     def __init__(self, bench: Bench):
         self.bench, self.words = bench, bench.words
         self.job: ShownJob | None = None
-        self._asked: Callable[[], bool] | None = None  # what comes after the job
+        self._following: Callable[[], bool] | None = None  # what comes after the job
         self.css_classes: list[str] = []
         self.message = self.make(widgets.HTML, "message")
         self._code = self.make(widgets.HTML, "code")
@@ -353,28 +353,28 @@ class Panel:
         A blocking workbench waits for its end.
         """
         if self.job is not None and self.job.allows("stop"):
-            self._asked = partial(self.begin, work, then, key, **values)
+            self._following = partial(self.begin, work, then, key, **values)
             self.say("panel.busy")
             return False
-        self._asked = None
+        self._following = None
         self.clear()
         self.say(key, **values)
         self.job = ShownJob(self.bench.updates, work, then, self.fail)
-        self.bench.updates.follow(self.job, self._begin_asked)
+        self.bench.updates.follow(self.job, self._begin_following)
         self.job.start()
         if self.bench.blocking:
             self.wait()
         return True
 
-    def _begin_asked(self) -> None:
+    def _begin_following(self) -> None:
         """What was asked for while a job ran, when that is over."""
         is_over = self.job is not None and not self.job.allows("stop")
-        if self._asked is not None and is_over:
-            self._asked()
+        if self._following is not None and is_over:
+            self._following()
 
     def withdraw(self) -> None:
         """What the panel's job is looking for is not asked for any more: nothing of it is shown."""
-        self._asked = None
+        self._following = None
         if self.job is not None:
             self.job.stop("withdrawn")
         self.clear()
