@@ -17,9 +17,9 @@ from unittest.mock import patch
 import optuna
 import pandas as pd
 import torch
+from detection_quality import FAN, MOTORS, SIMULATED, recordings_of
 
 import sounddetect as sd
-from detection_quality import FAN, MOTORS, SIMULATED, recordings_of
 from sounddetect.data.simulation import simulate_recordings
 
 RECORDED = {"motors": MOTORS, "fan": FAN}
