@@ -95,7 +95,8 @@ aria-label="{{ look("tag.one", tag=name) }}">{{ name }}</a> {% endfor %}</td>
 <td>{{ row.spark }}</td><td class="number">{{ row.best }}</td><td>{{ row.began }}</td></tr>
 {% endfor %}</table></div><div class="row"><button>{{ look("compare.chosen") }}</button>
 {% if older %}<a class="button" href="{{ older }}">{{ look("more") }}</a>{% endif %}</div></form>
-{% else %}<p class="message">{{ look("none_fits" if query or tag or state != "all" else "none") }}</p>
+{% else %}<p class="message">\
+{{ look("none_fits" if query or tag or state != "all" else "none") }}</p>
 {% endif %}</div>
 """
 
