@@ -219,7 +219,7 @@ def request_of_form(fields: Mapping[str, str]) -> TrainingRequest:
     named = {key: given.pop(key) for key in (
         "dataset_path", "model_architecture", "base_model_path") if key in given}
     numbers = read_form({key: given.pop(key) for key in (
-        "epochs", "batch_size", "learning_rate", "priority") if key in given})
+        "epochs", "batch_size", "learning_rate", "priority", "memory_gib") if key in given})
     return TrainingRequest.model_validate({
         "mode": "transfer" if "base_model_path" in named else "full",
         "settings": read_form(given), **named, **numbers})
@@ -242,10 +242,12 @@ def _add_training(app: FastAPI, desk: Desk) -> None:
     @app.post(f"{UI}/forecast", include_in_schema=False)
     def forecast(look: Reader, form: Form) -> Response:
         try:
-            told = forecast_of(desk, request_of_form(form))["text"]
+            told = forecast_of(desk, request_of_form(form))
         except MISTAKES as error:
             return _html(new_page(desk, look, form, _said(desk, look, error)), _status(error))
-        return _html(new_page(desk, look, form, forecast=told))
+        needed = f"{max(told['memory'].values()) / 2**30:.2g}"
+        given = form | ({} if form.get("memory_gib", "").strip() else {"memory_gib": needed})
+        return _html(new_page(desk, look, given, forecast=told["text"]))
 
 # %% ../../nbs/11d_service/08g_page_app.ipynb #71daaab6
 def _add_deeds(app: FastAPI, desk: Desk) -> None:

@@ -125,6 +125,8 @@ _NEW = {
     "page.new.default": ("{value} without it", "既定値 {value}"),
     "page.new.priority": ("Priority (-100 to 100, higher ones first)",
                           "優先度（-100～100、大きいほど先）"),
+    "page.new.memory": ("Memory that it may take (GiB); it waits until so much is free",
+                        "使用するメモリ（GiB）。空くまで開始を待ちます"),
     "page.new.start": ("Start", "学習を開始"),
     "page.new.plan": ("Forecast", "見積もる"),
     "page.new.planned": ("What it would take", "必要なメモリと時間"),

@@ -56,6 +56,8 @@ maxlength="1000" value="{{ given.base_model_path }}"></label>
 <datalist id="bases">{% for name in bases %}<option value="{{ name }}">{% endfor %}</datalist>
 <label>{{ look("new.priority") }}<input type="number" name="priority" id="priority" min="-100" \
 max="100" placeholder="0" value="{{ given.priority }}"></label>
+<label>{{ look("new.memory") }}<input type="number" step="any" min="0" name="memory_gib" \
+id="memory_gib" value="{{ given.memory_gib }}"></label>
 </div></div>
 <details class="card"{% if opened %} open{% endif %}><summary>{{ look("new.more") }}</summary>
 <p class="about">{{ look("new.more.about") }}</p>

@@ -256,6 +256,10 @@ class Trainings:
             return self.resume(request.training_id or self._name_of(request.base_model_path or ""),
                                request.priority)
         settings = settings_of_request(request)
+        memory = int((request.memory_gib or 0) * 2**30)
+        if memory > self.keeper.room.total_bytes():
+            raise ValueError(f"memory_gib is {request.memory_gib:g}, and there are never more than "
+                             f"{self.keeper.room.total_bytes() / 2**30:.1f} GiB here: ask for less")
         path = self.datasets.path(request.dataset_path or "")
         if request.mode == "transfer":
             base = self.models.folder(self.models.place(request.base_model_path or ""))
@@ -263,8 +267,8 @@ class Trainings:
         training_id = f"{datetime.now():%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
         settings["data.cache_dir"] = str(self.workspace.cache)
         self.queue.add(training_id, self.workspace.runs / training_id, {
-            "paths": [str(path)], "settings": settings, "mode": request.mode, "roots": self._roots},
-                       request.priority or 0)
+            "paths": [str(path)], "settings": settings, "mode": request.mode, "roots": self._roots,
+            "memory_bytes": memory}, request.priority or 0)
         return self.statuses.of(training_id)
 
     def stop(self, training_id: str) -> dict[str, Any]:
