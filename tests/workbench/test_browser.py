@@ -98,7 +98,10 @@ def test_recordings_are_chosen_and_checked(page, front):
     load(page)
     assert "sd-good" in page.widget("data-message").inner_html() and "80" in page.text("data-message")
     picture = page.tab.wait_for_selector(".sd-check-picture")
-    page.tab.wait_for_function("image => image.naturalWidth > 300", arg=picture)
+    # two pixels for one of the page, whatever is left beside the margins
+    page.tab.wait_for_function("image => image.naturalWidth > 1.8 * image.getBoundingClientRect().width && image.naturalWidth > 300", arg=picture)
+    frame = page.tab.locator(".sd-check-player iframe").element_handle().content_frame()
+    frame.wait_for_function("() => [...document.querySelectorAll('audio')].map(player => player.duration > 0).join() === 'true,true'")
     plan(page, 20)
     assert "sd-error" not in page.widget("plan-message").inner_html()
 
