@@ -123,7 +123,7 @@ def plan(
         recordings: what it will be trained on. None: memory only, no time.
         gpu: name of a GPU, such as `T4`, which need not be in this machine. None: this machine.
         devices: how many of them `torchrun` would divide the training among. From two on the plan
-            has a `Share` for 1, 2, 4 ... of them.
+            has a `sd.jobs.planning.Share` for 1, 2, 4 ... of them.
 
     Returns:
         The forecast: memory in bytes, times in seconds. Printed, it is a few lines of text.

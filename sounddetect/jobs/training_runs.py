@@ -26,7 +26,7 @@ from ..data.collection.loading import load_recordings
 from ..data.collection.recordings import Recordings, need_recordings
 from ..data.collection.roles import load_roles
 from ..data.collection.splitting import Split
-from ..data.inspection.checking import averaged_columns
+from ..data.inspection.sound_checks import averaged_columns
 from ..plotting.recordings import plot_examples
 from ..plotting.results import plot_training_curves
 from ..evaluation.evaluation import own_recordings

@@ -15,7 +15,8 @@ from .listening import Listening
 from .panels import Panel, Wording, picture_bytes, row, shortened
 from .texts import translate_refusal
 from .updates import Newest
-from ..data.inspection.checking import SEVERITIES, Report, check_recordings
+from ..data.inspection.checking import Report, check_recordings
+from ..data.inspection.findings import SEVERITIES
 from ..jobs.overview import examples_of, plot_check
 
 # %% ../../nbs/11b_workbench/06_check_panel.ipynb #dbaeb3ec

@@ -1147,6 +1147,7 @@ _FINDINGS = {
     "groups= for arrays":
         "録音ファイルを増やすか、まとまりを指定してください（JSON の groups、またはマニフェストの "
         "group）",
+    "the test part has {0} group": "評価用データの録音元が {0} 個しかありません",
     "the test part has {0} groups": "評価用データの録音元が {0} 個しかありません",
     "Five are needed for intervals, so none are given": "信頼区間には 5 個以上必要なため、計算されません",
     "record more machines or days, or raise data.test_split":

@@ -14,7 +14,7 @@ import soundfile
 from nbclient import NotebookClient
 from support.commands import ROOT, environment
 
-from sounddetect.data.inspection.checking import SEVERITIES
+from sounddetect.data.inspection.findings import SEVERITIES
 from sounddetect.workbench.texts import TEXTS
 
 APP = ROOT / "sounddetect" / "workbench"
