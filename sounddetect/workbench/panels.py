@@ -9,6 +9,7 @@ __all__ = ['OF_DATA', 'PANEL_STYLE', 'WIDE', 'LABEL', 'Wording', 'Bench', 'messa
 # %% ../../nbs/11b_workbench/03_panels.ipynb #0163cd4c
 from collections import defaultdict
 from collections.abc import Callable, Mapping
+from functools import partial
 from os import PathLike
 from pathlib import Path
 from threading import Lock
@@ -256,6 +257,7 @@ class Panel:
     def __init__(self, bench: Bench):
         self.bench, self.words = bench, bench.words
         self.job: ShownJob | None = None
+        self._following: Callable[[], bool] | None = None  # what comes after the job
         self.css_classes: list[str] = []
         self.message = self.make(widgets.HTML, "message")
         self._code = self.make(widgets.HTML, "code")
@@ -345,23 +347,34 @@ class Panel:
 
     def begin(self, work: Callable[[], object], then: Callable[[Any], None], key: str, /,
               **values: object) -> bool:
-        """Begin the panel's job, saying `key`; False when it has one already.
+        """Begin the panel's job, saying `key`; False when it has one already, after whose end this
+        one comes, or what is asked for later in its place.
 
         A blocking workbench waits for its end.
         """
         if self.job is not None and self.job.allows("stop"):
-            self.say("panel.busy", "warning")
+            self._following = partial(self.begin, work, then, key, **values)
+            self.say("panel.busy")
             return False
+        self._following = None
         self.clear()
         self.say(key, **values)
         self.job = ShownJob(self.bench.updates, work, then, self.fail)
+        self.bench.updates.follow(self.job, self._begin_following)
         self.job.start()
         if self.bench.blocking:
             self.wait()
         return True
 
+    def _begin_following(self) -> None:
+        """What was asked for while a job ran, when that is over."""
+        is_over = self.job is not None and not self.job.allows("stop")
+        if self._following is not None and is_over:
+            self._following()
+
     def withdraw(self) -> None:
         """What the panel's job is looking for is not asked for any more: nothing of it is shown."""
+        self._following = None
         if self.job is not None:
             self.job.stop("withdrawn")
         self.clear()

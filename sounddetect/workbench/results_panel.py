@@ -484,7 +484,7 @@ def _set_threshold(panel: ResultsPanel, rule: float | dict) -> bool:
         lambda: (set_threshold(run, rule, class_name=name), _judge(run, lang)), done,
         "results.setting")
     if not is_begun:
-        panel._say_of_setting("panel.busy", "warning")
+        panel._say_of_setting("panel.busy")
     elif panel.job.busy:
         panel._say_of_setting("results.setting")
     return is_begun
@@ -520,7 +520,7 @@ def _cross_validate(panel: ResultsPanel) -> bool:
         if event["event"] == "start":
             values = dict(fold=next(number), folds=panel._n_folds)
             panel.bench.updates.put("fold", lambda: panel.job.reason or
-                                    panel.say("results.cross.fold", **values))
+                                    _say_fold(panel, values))
 
     def work():
         recordings = own_recordings(run)
@@ -535,6 +535,12 @@ def _cross_validate(panel: ResultsPanel) -> bool:
     if not is_begun or panel.bench.blocking:
         _end_folds(panel)
     return is_begun
+
+
+def _say_fold(panel: ResultsPanel, values: dict) -> None:
+    """Which fold is being trained; from now on the button stops."""
+    panel.words.bind(panel.cross_button, "description", "results.cross.stop")
+    panel.say("results.cross.fold", **values)
 
 
 def _end_folds(panel: ResultsPanel) -> None:

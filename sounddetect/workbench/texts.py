@@ -67,8 +67,8 @@ _COMMON = {
         "オクターブ高く）で再生します。",
     ),
     "panel.busy": (
-        "Still at work on what was asked before: wait for its end, then click again.",
-        "前の処理を実行中です。終わってから、もう一度押してください。",
+        "Still at work on what was asked before; this comes next.",
+        "前の処理を実行中です。終わり次第、続けて実行します。",
     ),
     "error.memory": ("Memory does not suffice: {detail}", "メモリが足りません。\n詳細：{detail}"),
     "error.missing": ("Not found: {detail}", "ファイルまたはフォルダーが見つかりません。パスを確認してください。\n詳細：{detail}"),
