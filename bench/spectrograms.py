@@ -47,6 +47,7 @@ VARIANTS = {
     "2d_cnn, five copies": {f"{AUGMENTATION}.copies": 5},
     "2d_cnn, by groups": {"model.norm": "group"},
     "resnet18, size n, mixup": {"model.architecture": "resnet18", "model.size": "n"},
+    "cnn8_avg_pool, size n, mixup": {"model.architecture": "cnn8_avg_pool", "model.size": "n"},
 }
 # What document 002 changes of spectrograms, 100 x 384 of 128 x 431 shown; as many steps with five copies in an epoch as without.
 CHANGES = {
