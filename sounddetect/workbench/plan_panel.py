@@ -18,6 +18,7 @@ from ..models.settings import SIZES
 from ..data.collection.recordings import Recordings
 from ..runs.listeners import in_words
 from ..jobs.planning import Plan, plan
+from ..jobs.training_runs import refuse_damaged
 from ..machine.memory_budget import memory_text
 from ..tasks.protocol import arranged, task_of
 from ..tasks.waveforms import prepare_recordings
@@ -252,7 +253,8 @@ def forecast_here(
     """The plan, and seconds of an epoch at the good and at the bad end, None where nobody knows."""
     config = config.resolve(recordings, strict=False)
     task = task_of(config)
-    task.split(arranged(task, recordings))             # which refuses what a training would refuse
+    refuse_damaged(recordings, config.data.skip_bad)   # both as a training would refuse it
+    task.split(arranged(task, recordings))
     gpu = (
         torch.cuda.get_device_name()
         if torch.cuda.is_available() and config.device != "cpu"
