@@ -1131,8 +1131,8 @@ _FINDINGS = {
     "say what the folders mean, such as --set \"data.labels={{0}}\", or write a manifest":
         "ステップ 3 の「ラベルの別名」で各フォルダーの意味を指定するか（{0}）、"
         "一覧表（マニフェスト）を用意してください",
-    "say what the folders mean, such as --set \"data.labels={{0}}\", or take each folder as a class "
-    "of its own (--set data.classes=auto), or write a manifest":
+    "say what the folders mean, such as --set \"data.labels={{0}}\", or take each folder as a "
+    "class of its own (--set data.classes=auto), or write a manifest":
         "ステップ 3 の「ラベルの別名」で各フォルダーの意味を指定するか（{0}）、「ラベルを変更」で"
         "フォルダーごとにクラスを選ぶか、一覧表（マニフェスト）を用意してください",
     "take the classes that the file names tell (--set data.classes=auto), or write a manifest":
@@ -1588,8 +1588,8 @@ _BY_MOUSE = {
     "say what the folders mean, such as --set \"data.labels={{0}}\", or write a manifest":
         "say what the folders mean in “Other label names” in step 3 ({0}), or write a list of "
         "files with their labels (manifest)",
-    "say what the folders mean, such as --set \"data.labels={{0}}\", or take each folder as a class "
-    "of its own (--set data.classes=auto), or write a manifest":
+    "say what the folders mean, such as --set \"data.labels={{0}}\", or take each folder as a "
+    "class of its own (--set data.classes=auto), or write a manifest":
         "say what the folders mean in “Other label names” in step 3 ({0}), or choose a class for "
         "each by “Change the labels” there, or write a list of files with their labels (manifest)",
     "take the classes that the file names tell (--set data.classes=auto), or write a manifest":
