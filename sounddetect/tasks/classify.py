@@ -137,7 +137,7 @@ class Classify:
         return mean_by_owner(answers, owners)
 
     def judge(self, recordings: Recordings, answers: np.ndarray) -> dict[str, float]:
-        """`loss` as in training, `accuracy`, `precision`, `recall` and `f1`, and `auc` of one score.
+        """`loss` as in training, `accuracy`, `precision`, `recall`, `f1`, and `auc` of one score.
 
         All over recordings, not over batches. Of two classes, precision, recall and F1 are those of
         the last, which is searched for; of more, means over the classes.
