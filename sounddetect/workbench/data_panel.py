@@ -170,6 +170,13 @@ class DataPanel(Panel):
         self.label_table.give(None)
 
     @property
+    def has_offer(self) -> bool:
+        """Whether a remedy is offered for what was read, by a coloured button or a question."""
+        offered = (self.cut_button, self.convert_button, self.label_table.widget)
+        asks = self.columns.known is not None and not self.columns.taken
+        return asks or any(widget.layout.display != "none" for widget in offered)
+
+    @property
     def _taken(self) -> dict:
         """The columns that were taken when the recordings were read, as settings."""
         return {key: value for key, value in self.bench.settings.items()
