@@ -21,8 +21,8 @@ export OMP_NUM_THREADS ?= 2
 
 # Who has set ClearML up wants to see trainings there, not tests.
 quick test nightly: export CLEARML_CONFIG_FILE = /dev/null
-# A worker waits half of its time, for browsers, servers and programs, so two a core keep all busy.
-WORKERS ?= $(shell echo $$(( $$(getconf _NPROCESSORS_ONLN) * 2 )))
+# A worker spends a third of its time waiting, for browsers, servers and programs; two a core were not faster.
+WORKERS ?= $(shell echo $$(( ($$(getconf _NPROCESSORS_ONLN) * 3 + 1) / 2 )))
 PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadscope --no-loadscope-reorder
 
 lint: $(VENV)/.installed-dev

@@ -257,7 +257,8 @@ class Panel:
     def __init__(self, bench: Bench):
         self.bench, self.words = bench, bench.words
         self.job: ShownJob | None = None
-        self._following: Callable[[], bool] | None = None  # what comes after the job
+        self._doing = ""                               # what was said of the job
+        self._following: Callable[[], bool] | None = None  # what comes after it
         self.css_classes: list[str] = []
         self.message = self.make(widgets.HTML, "message")
         self._code = self.make(widgets.HTML, "code")
@@ -347,16 +348,17 @@ class Panel:
 
     def begin(self, work: Callable[[], object], then: Callable[[Any], None], key: str, /,
               **values: object) -> bool:
-        """Begin the panel's job, saying `key`; False when it has one already, after whose end this
-        one comes, or what is asked for later in its place.
+        """Begin the panel's job, saying `key`; False when it has one already.
 
-        A blocking workbench waits for its end.
+        If that does something else, this one comes after its end, or what is asked for later in
+        its place. A blocking workbench waits for the end.
         """
         if self.job is not None and self.job.allows("stop"):
-            self._following = partial(self.begin, work, then, key, **values)
-            self.say("panel.busy")
+            if key != self._doing:                     # a double click asks for nothing more
+                self._following = partial(self.begin, work, then, key, **values)
+            self.say("panel.busy" if key == self._doing else "panel.next")
             return False
-        self._following = None
+        self._following, self._doing = None, key
         self.clear()
         self.say(key, **values)
         self.job = ShownJob(self.bench.updates, work, then, self.fail)

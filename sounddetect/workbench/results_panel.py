@@ -113,7 +113,7 @@ def _widgets(panel) -> list:
                                    panel.setting])
     panel._filled.children = [*panel._filled.children[:9], panel._setting,
                               *panel._filled.children[9:]]
-    panel._validation, panel._is_listing = None, False
+    panel._validation, panel._is_listing, panel._n_folds = None, False, 0
     panel.runs = panel.make(widgets.Dropdown, "runs", description="results.runs")
     panel.runs.observe(lambda change: panel.open_run(change["new"]), "value")
     panel.bench.on("run", panel._list_runs)
@@ -484,7 +484,7 @@ def _set_threshold(panel: ResultsPanel, rule: float | dict) -> bool:
         lambda: (set_threshold(run, rule, class_name=name), _judge(run, lang)), done,
         "results.setting")
     if not is_begun:
-        panel._say_of_setting("panel.busy")
+        panel._say_of_setting("panel.busy" if panel._doing == "results.setting" else "panel.next")
     elif panel.job.busy:
         panel._say_of_setting("results.setting")
     return is_begun
@@ -502,9 +502,12 @@ def fold_count(
     return int(min(fewest, MOST_FOLDS)) if fewest >= 3 else 0
 
 
+_CROSSING = "results.cross.reading"
+
+
 def _cross_validate(panel: ResultsPanel) -> bool:
     run, words = panel.bench.run, panel.words
-    if panel.job is not None and panel.job.allows("stop") and panel.job.find is panel._folds:
+    if panel._doing == _CROSSING and panel.job.allows("stop"):
         panel.job.stop("stopped by the user")
         _end_folds(panel)
         panel.say("results.cross.stopped")
@@ -529,9 +532,8 @@ def _cross_validate(panel: ResultsPanel) -> bool:
             raise Told("results.cross.few")
         return cross_validate(run.config, recordings, folds=panel._n_folds, progress=False,
                               listeners=[tell])
-    panel._folds = work
     words.bind(panel.cross_button, "description", "results.cross.stop")
-    is_begun = panel.begin(work, lambda found: _show_folds(panel, found), "results.cross.reading")
+    is_begun = panel.begin(work, lambda found: _show_folds(panel, found), _CROSSING)
     if not is_begun or panel.bench.blocking:
         _end_folds(panel)
     return is_begun

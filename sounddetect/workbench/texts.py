@@ -67,6 +67,10 @@ _COMMON = {
         "オクターブ高く）で再生します。",
     ),
     "panel.busy": (
+        "Still at work on what was asked before.",
+        "前の処理を実行中です。そのままお待ちください。",
+    ),
+    "panel.next": (
         "Still at work on what was asked before; this comes next.",
         "前の処理を実行中です。終わり次第、続けて実行します。",
     ),

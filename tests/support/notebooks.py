@@ -47,7 +47,9 @@ def _run(path, flags, draws, log):
         from nbdev.test import test_nb
 
         from support.pictures import draw_nothing
+        from support.widgets import raise_from_clicks
 
+        raise_from_clicks()
         if not draws:
             draw_nothing()
         passed, _ = test_nb(path, skip_flags=LEFT_OUT, force_flags=flags, basepath=ROOT)

@@ -2,6 +2,9 @@
 
 import pytest
 from support.browser import OPEN
+from support.widgets import raise_from_clicks
+
+raise_from_clicks()
 
 
 def tell(error):
