@@ -369,7 +369,8 @@ def _tell(panel: DataPanel, recordings: Recordings) -> None:
 
     def counts():
         labels = table["label"].fillna(panel.words("data.unlabelled"))
-        return ", ".join(f"{count} {label}" for label, count in labels.value_counts().items())
+        return ", ".join(panel.words("data.found.count", n=count, label=label)
+                         for label, count in labels.value_counts().items())
     forms, rates = forms_and_rates(recordings)
     values = dict(
         path=panel.bench.source,
