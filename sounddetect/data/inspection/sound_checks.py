@@ -97,7 +97,8 @@ def _area(low: np.ndarray, high: np.ndarray) -> float:
 
 
 def _lengths(checked: Checked) -> Iterator[Finding]:
-    length, rate = int(checked.config.model.input_length), checked.config.audio.sample_rate
+    config = checked.config
+    length, rate = int(config.model.input_length), int(config.audio.sample_rate)
     short = checked.quality["duration_s"] * rate < length - 1
     if short.any():
         key, keys = checked.worst(-checked.quality["duration_s"], short)
