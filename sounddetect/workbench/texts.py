@@ -1297,6 +1297,41 @@ _REFUSALS = {
     "(--set task=anomaly)":
         "ラベルのある録音がすべて {0} です。正常な録音を追加するか、ステップ 3 "
         "の「ラベルを変更」でラベルを直してください",
+    "{0} is no run: needs a folder with config.yaml, as `sounddetect train` makes it":
+        "{0} は学習結果のフォルダーではありません（config.yaml がありません）",
+    "{0} is damaged: {1} is missing":
+        "{0} は壊れています：{1} がありません",
+    "{0} of the recordings that {1} was trained on are missing or have changed; they were "
+    "read from {2}":
+        "{1} の学習に使った録音のうち {0} 件が、見つからないか変更されています（元の場所：{2}）",
+    "{0} was adapted and has no training to continue: resume the run that it was adapted "
+    "from, and adapt that again":
+        "{0} は適応で作られた検出器で、学習の続きはありません。適応元の学習を再開し、もう一度適応させてください",
+    "there are no labelled recordings left to compare on: one of the runs has learnt from "
+    "each of them":
+        "比較に使えるラベル付きの録音がありません。どの録音も、いずれかの学習に使われています",
+    "there are no recordings to score":
+        "判定できる録音がありません",
+    "{0} is in one fold alone, so nobody can learn it when that fold is the test: put it "
+    "into two folds or more, or leave it out":
+        "{0} は 1 つの分割にしかないため、その分割を評価に使うと学習できません。2 つ以上の分割に入れるか、除いてください",
+    "this recording was judged by its distance from the good ones of condition {0}, not by "
+    "the network, which therefore has nothing to explain":
+        "この録音は、条件 {0} の正常な録音からの距離で判定されました。ネットワークによる判定ではないため、根拠の図はありません",
+    "{0} has no test part (data.test_split: 0): give recordings to judge it on":
+        "{0} には評価用の録音がありません。評価する録音を指定してください",
+    "the first {0} values are all {1}: they do not tell how much is usual":
+        "最初の {0} 件の値がすべて {1} のため、通常のばらつきがわかりません",
+    "{0} comes from {1} groups, a split into {2} parts needs {3}: record more, or set "
+    "data.test_split: 0":
+        "{0} の録音元は {1} 個だけです。{2} つに分けるには {3} 個必要です。録音を増やしてください",
+    "a paired test needs 2 groups or more of each class, got {0} with anomalies and {1} with "
+    "good recordings":
+        "比較の検定には、各クラスに 2 個以上の録音元が必要です（異常 {0} 個、正常 {1} 個）",
+    "this detector cannot be exported: ONNX has no form for its pipeline ({0})":
+        "この検出器は ONNX に書き出せません（{0}）",
+    "a training is running already: stop it first, or wait for its end":
+        "学習を実行中です。停止するか、終了をお待ちください",
     "settings: {0}": "{0}",
     "data.labels must lead to one of {0}, got {1}":
         "「ラベルの別名」の右側は {0} のいずれかにしてください（入力値：{1}）。ほかのクラスは、"
@@ -1655,6 +1690,13 @@ _BY_MOUSE = {
     "(--set task=anomaly)":
         "all labelled recordings are {0}: record good ones as well, or correct the labels by "
         "“Change the labels” in step 3",
+    "{0} is no run: needs a folder with config.yaml, as `sounddetect train` makes it":
+        "{0} is no run: choose the folder of a training, or its ZIP file",
+    "{0} has no test part (data.test_split: 0): give recordings to judge it on":
+        "{0} has no recordings left for a test: give recordings to judge it on",
+    "{0} comes from {1} groups, a split into {2} parts needs {3}: record more, or set "
+    "data.test_split: 0":
+        "{0} comes from {1} sources, a split into {2} parts needs {3}: record more",
     "settings: {0}": "{0}",
     "data.labels must lead to one of {0}, got {1}":
         "“Other label names” need to lead to one of {0}, got {1}; other classes are chosen by "
