@@ -1119,6 +1119,10 @@ _FINDINGS = {
         "と入力してください",
     "say what it is in data.labels, such as {{0}: {1}}, or add it to data.classes":
         "ステップ 3 の「ラベルの別名」で意味を指定してください（例：{0}={1}）",
+    "say what it is in data.labels, such as {{0}: {1}}, or add it to data.classes; where these are "
+    "classes of their own, data.classes: auto takes all as they are":
+        "ステップ 3 の「ラベルの別名」で意味を指定してください（例：{0}={1}）。それぞれが独立したクラスで"
+        "あれば、「ラベルを変更」でクラスを選んでください",
     "there is no label": "ラベルがありません",
     "It counts as good": "正常な録音として扱います",
     "none, if the machine was; otherwise put it into a folder NG":
@@ -1127,6 +1131,12 @@ _FINDINGS = {
     "say what the folders mean, such as --set \"data.labels={{0}}\", or write a manifest":
         "ステップ 3 の「ラベルの別名」で各フォルダーの意味を指定するか（{0}）、"
         "一覧表（マニフェスト）を用意してください",
+    "say what the folders mean, such as --set \"data.labels={{0}}\", or take each folder as a "
+    "class of its own (--set data.classes=auto), or write a manifest":
+        "ステップ 3 の「ラベルの別名」で各フォルダーの意味を指定するか（{0}）、「ラベルを変更」で"
+        "フォルダーごとにクラスを選ぶか、一覧表（マニフェスト）を用意してください",
+    "take the classes that the file names tell (--set data.classes=auto), or write a manifest":
+        "ステップ 3 の「ラベルを変更」でクラスを選ぶか、一覧表（マニフェスト）を用意してください",
     "put them into folders OK and NG, or write a manifest":
         "OK と NG のフォルダーに分けるか、一覧表（マニフェスト）を用意してください",
     "{0} {1} {2} not read": "{1} ファイル {0} 個は読み込まれませんでした",
@@ -1571,9 +1581,20 @@ _BY_MOUSE = {
         "it looks like {0}; if it is, write {1}={2} into “Other label names” in step 3",
     "say what it is in data.labels, such as {{0}: {1}}, or add it to data.classes":
         "say what it is in “Other label names” in step 3, such as {0}={1}",
+    "say what it is in data.labels, such as {{0}: {1}}, or add it to data.classes; where these are "
+    "classes of their own, data.classes: auto takes all as they are":
+        "say what it is in “Other label names” in step 3, such as {0}={1}; where these are classes "
+        "of their own, choose them by “Change the labels” there",
     "say what the folders mean, such as --set \"data.labels={{0}}\", or write a manifest":
         "say what the folders mean in “Other label names” in step 3 ({0}), or write a list of "
         "files with their labels (manifest)",
+    "say what the folders mean, such as --set \"data.labels={{0}}\", or take each folder as a "
+    "class of its own (--set data.classes=auto), or write a manifest":
+        "say what the folders mean in “Other label names” in step 3 ({0}), or choose a class for "
+        "each by “Change the labels” there, or write a list of files with their labels (manifest)",
+    "take the classes that the file names tell (--set data.classes=auto), or write a manifest":
+        "choose classes by “Change the labels” in step 3, or write a list of files with their "
+        "labels (manifest)",
     "none, if this is meant; otherwise give them classes of their own in data.labels":
         "none, if this is meant; otherwise say what they are in “Other label names” in step 3",
     "record more files, or say what belongs together: groups in JSON, group in a manifest, "
