@@ -1822,6 +1822,7 @@ def _warnings_of_training() -> list[tuple[re.Pattern, str]]:
 
 def _in_log(part: str, lang: str) -> str:
     part = _COLUMN.sub(lambda column: _COLUMNS.get(column[0], column[0]), part)
+    part = part.replace("less than 1 s", "1 秒未満")
     said = first_match(part, _warnings_of_training())
     return _UNIT.sub(_unit_in_japanese, translate_refusal(part, lang) if said is None else said)
 
