@@ -298,11 +298,16 @@ def _figures(panel: PlanPanel) -> str:
 
 def time_range(words: Wording, seconds: tuple[float, float], epochs: int) -> str:
     """A range, or one time where both ends read alike; without a number of epochs if it is 1."""
-    fast, slow = (
-        in_words(epochs * end) if epochs * end >= 1 else words("plan.time.below") for end in seconds
-    )
+    fast, slow = (_spent(words, epochs * end) for end in seconds)
     spent = fast if fast == slow else words("plan.time.range", fast=fast, slow=slow)
     return spent if epochs == 1 else words("plan.time.epochs", time=spent, epochs=epochs)
+
+
+def _spent(words: Wording, seconds: float) -> str:
+    if seconds < 1:
+        return words("plan.time.below")
+    n, unit = in_words(seconds).split()
+    return words(f"plan.time.{unit}", n=n)
 
 
 def _judge(panel: PlanPanel, made: Plan) -> None:

@@ -386,3 +386,26 @@ def test_a_path_with_a_typo_clears_and_disables_what_follows(page, front):
         assert page.widget(button).is_disabled(), button
     assert not page.text("check-table").strip() and not page.text("plan-figures").strip()
     page.screenshot(f"{front.kind}_typo")
+
+
+def test_the_keyboard_goes_where_the_mouse_does(page, front):
+    """From a path to the button of the training by Tab and Space; nothing in between holds the focus."""
+
+    def go(name):
+        for _ in range(100):
+            page.tab.keyboard.press("Tab")
+            if page.tab.evaluate("name => Boolean(document.activeElement.closest('.sd-' + name))", name):
+                return
+        raise AssertionError(f"Tab does not reach {name}")
+
+    page.press("data-source", 2)
+    page.fill("data-path", "motors")
+    go("data-load")
+    page.tab.keyboard.press("Space")
+    page.wait("data-message", "sd-good")
+    page.wait("plan-message", "sd-(good|warning|error)")  # which follows by itself
+    go("plan-make")
+    page.tab.keyboard.press("Space")
+    page.wait("plan-message", "sd-(good|warning|error)")
+    go("train-start")
+    assert page.widget("train-start").is_enabled()
