@@ -11,6 +11,7 @@
    medians come from different pairs of the same run.
 
 `--networks`: 1. alone, for networks on spectrograms of the smallest size and windows of five seconds at 16 kHz, which neither side changes at random.
+With `--parts` in place of that, where the time of a step goes.
 
 `--processor-time` counts seconds of the processor instead of the clock's, of all threads together: for a machine that others use too. Waiting for the disk is
 not in it.
@@ -31,7 +32,7 @@ import sounddetect as sd
 from sounddetect.machine.allocator import keep_freed_memory
 from sounddetect.models.layers import ENERGY_FLOOR, FilterBank, SameConv
 from sounddetect.runs.listeners import RunWriter
-from sounddetect.tasks.pipeline import Pipeline, build_network
+from sounddetect.tasks.pipeline import Pipeline, build_network, collate
 from sounddetect.training.trainer import Trainer
 
 clock = time.perf_counter
@@ -100,14 +101,47 @@ SPECTROGRAM = {"features.kind": "log_mel", "model.size": "n", "model.input_lengt
                **{f"training.augmentation.{key}": 0 for key in ("noise_factor", "time_shift_max", "eq_db", "mixup")}}
 
 
+def simulated(folder, batch_size, n_recordings, settings):
+    """Recordings, and the settings of a training on them that does not end by itself."""
+    sd.simulate(f"{folder}/data", n_recordings, **({"duration": 5.0, "sample_rate": 16000} if settings else {}))
+    given = {"device": "cpu", "training.batch_size": batch_size, "training.epochs": 10**6, "training.early_stopping": None, "session.max_hours": None}
+    return sd.load_recordings(f"{folder}/data", cache_dir=f"{folder}/cache"), sd.Config.load(None, given | dict(settings)).resolve()
+
+
+def parts_of_a_step(batch_size, n_recordings, settings, n_epochs=12):
+    """Median seconds of each part of a step of the trainer, and of the front end as a bare loop calls it."""
+    with tempfile.TemporaryDirectory() as folder:
+        recordings, config = simulated(folder, batch_size, n_recordings, settings)
+        trainer, rows = Trainer(recordings, recordings[:2], config, [RunWriter(folder)], f"{folder}/weights"), []
+        step, pipeline = trainer.step, trainer.pipeline
+        step.begin_epoch(1e-3)
+        for epoch in range(n_epochs):
+            for numbers in trainer.samples.steps(epoch, batch_size):
+                at = [clock()]
+                samples = trainer.samples.draw(numbers, epoch)
+                at.append(clock())
+                batch = collate(samples, step.device)
+                at.append(clock())
+                with torch.no_grad():
+                    features = pipeline.features_of(batch)
+                    at.append(clock())
+                    pipeline.features(batch["waveform"])
+                at.append(clock())
+                loss, _, _ = step.task.loss(pipeline.network(features), batch)
+                loss.backward()
+                at.append(clock())
+                step.change_weights()
+                step.optimizer.zero_grad(set_to_none=True)
+                rows.append(np.diff([*at, clock()]))
+    names = "drawing", "stacking", "front end", "front end of a bare loop", "network and loss", "optimizer"
+    return dict(zip(names, np.median(rows[len(rows) // n_epochs:], 0)))        # the first epoch warms up
+
+
 def trainer_share(pairs, batch_size, n_recordings, settings=()):
     """How fast the trainer is as a fraction of a bare loop that has all windows in memory, with everything that belongs to a training: the rows of
     `interleaved` for the steps of an epoch alone, and for an epoch with its end."""
     with tempfile.TemporaryDirectory() as folder:
-        sd.simulate(f"{folder}/data", n_recordings, **({"duration": 5.0, "sample_rate": 16000} if settings else {}))
-        recordings = sd.load_recordings(f"{folder}/data", cache_dir=f"{folder}/cache")
-        given = {"device": "cpu", "training.batch_size": batch_size, "training.epochs": 10**6, "training.early_stopping": None, "session.max_hours": None}
-        config = sd.Config.load(None, given | dict(settings)).resolve()
+        recordings, config = simulated(folder, batch_size, n_recordings, settings)
         marks, steps = {}, []                                    # when an event came last; seconds of the steps of each epoch
 
         def mark(event):
@@ -167,10 +201,16 @@ if __name__ == "__main__":
     parser.add_argument("--recordings", type=int, default=400)
     parser.add_argument("--trainer-only", action="store_true")
     parser.add_argument("--networks", nargs="+", default=[])
+    parser.add_argument("--parts", action="store_true")
     parser.add_argument("--processor-time", action="store_true")
     arguments = parser.parse_args()
     clock = time.process_time if arguments.processor_time else clock
     size = arguments.pairs, arguments.batch_size
+    if arguments.parts:
+        keep_freed_memory()
+        of = {name: parts_of_a_step(arguments.batch_size, arguments.recordings, SPECTROGRAM | {"model.architecture": name}) for name in arguments.networks}
+        print("milliseconds of a step", (1000 * pd.DataFrame(of).T).round(2).to_string(), sep="\n")
+        raise SystemExit
     measured = {} if arguments.trainer_only or arguments.networks else against_twin(size)
     keep_freed_memory()                              # as the trainer does; from here on it holds for both sides
     for name in arguments.networks or [""]:
