@@ -1,10 +1,11 @@
 """What it costs to score an archive: per file, beside `predict` on the same folder, and per file of a listing; and by workers of Ray.
 
-    python bench/archives.py [--files 2000] [--listed 1000000] [--workers 1 2] [--shard 256]
+    python bench/archives.py [--files 2000] [--listed 1000000] [--workers 1 2] [--shard 256] [--price 0.05]
 
 Files are a second of a simulated machine at 16 kHz, in folders by day; the detector is the default for good recordings alone. Both ways
 take turns three times, in one process on one thread. With `--workers`, the same archive is scored by so many workers of Ray on one thread each,
-in turns with this process alone; counted is wall time, without the start of Ray, which is given beside.
+in turns with this process alone; counted is wall time, without the start of Ray, which is given beside. The last lines are arithmetic, not
+measured: what 10^4 to 10^8 such files would take by the constants of the same run, at `--price` for an hour of one core.
 """
 import argparse
 import os
@@ -49,6 +50,12 @@ def listing(n_files):
     return seconds / count * 1e6, tracemalloc.get_traced_memory()[1] / 1e6
 
 
+def on_paper(n_files, score_s, list_s, price):
+    """Hours of one core for scoring and listing so many files, and what they cost; the store's own time and money are not in it."""
+    hours = n_files * (score_s + list_s) / 3600
+    return hours, hours * price
+
+
 def by_workers(detector, folder, n_workers, n_files, n_turns=3):
     """Seconds to start, and for the archive: here and by workers, in turns, in shards of `n_files`."""
     os.environ["RAY_worker_niceness"] = "0"                       # as `--engine ray` starts it
@@ -78,6 +85,7 @@ if __name__ == "__main__":
     parser.add_argument("--listed", type=int, default=1_000_000)
     parser.add_argument("--workers", type=int, nargs="*", default=[])
     parser.add_argument("--shard", type=int, default=N_FILES)
+    parser.add_argument("--price", type=float, default=0.05, help="of an hour of one core, in any currency")
     given = parser.parse_args()
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
@@ -106,6 +114,10 @@ if __name__ == "__main__":
     print(f"score_archive / predict: {np.median(np.divide(seconds['score_archive'], seconds['predict'])):.3f}")
     per_million, peak = listing(given.listed)
     print(f"listing: {per_million:.1f} s of CPU a million files, {peak:.1f} MB at most")
+    print(f"on paper, at {given.price:g} for an hour of one core:")
+    for power in range(4, 9):
+        hours, cost = on_paper(10**power, np.median(seconds["score_archive"]) / given.files, per_million / 1e6, given.price)
+        print(f"  10^{power} files: {hours:.3g} hours of one core, {hours / 64:.2g} h on 64 cores if they scale, {cost:.2g}")
     for n, (start, found) in by_ray.items():
         faster = found[:, 0] / found[:, 1]
         print(f"Ray, {n} workers: {np.median(faster):.2f} times as fast as one process, from {faster.min():.2f} to {faster.max():.2f}; "

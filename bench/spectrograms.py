@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
+from scipy.signal import resample_poly
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegressionCV
 from sklearn.pipeline import make_pipeline
@@ -43,19 +44,30 @@ VARIANTS = {
     "2d_cnn, SpecAugment": {f"{AUGMENTATION}.spec_augment": {}},
     "2d_cnn, SpecAugment, no mixup": PLAIN | {f"{AUGMENTATION}.spec_augment": {}},
     "2d_cnn, crop of 0.6": {f"{AUGMENTATION}.random_crop": {"time": 0.6}},
-    "2d_cnn, five copies, 10 epochs": {f"{AUGMENTATION}.copies": 5, "training.epochs": 10},
+    "2d_cnn, five copies": {f"{AUGMENTATION}.copies": 5},
     "2d_cnn, by groups": {"model.norm": "group"},
-    "cnn4_max_pool, size n": {"model.architecture": "cnn4_max_pool", "model.size": "n"} | PLAIN,
-    "cnn8_avg_pool, size n": {"model.architecture": "cnn8_avg_pool", "model.size": "n"} | PLAIN,
-    "resnet18, size n": {"model.architecture": "resnet18", "model.size": "n"} | PLAIN,
     "resnet18, size n, mixup": {"model.architecture": "resnet18", "model.size": "n"},
+    "cnn8_avg_pool, size n, mixup": {"model.architecture": "cnn8_avg_pool", "model.size": "n"},
 }
-AS_PUBLISHED = {name: {"model.architecture": name} | PLAIN for name in ("cnn4_max_pool", "cnn8_avg_pool", "resnet18")}
-PEERS = {
-    "random forest": lambda seed: RandomForestClassifier(500, random_state=seed, n_jobs=1),
-    "logistic regression": lambda seed: make_pipeline(
-        StandardScaler(), LogisticRegressionCV(Cs=np.logspace(-4, 1, 6), cv=3, max_iter=2000)),
+# What document 002 changes of spectrograms, 100 x 384 of 128 x 431 shown; as many steps with five copies in an epoch as without.
+CHANGES = {
+    "": {},
+    ", SpecAugment": {f"{AUGMENTATION}.spec_augment": {}},
+    ", crop": {f"{AUGMENTATION}.random_crop": {"time": 384 / 431, "bands": 100 / 128}},
+    ", SpecAugment, five copies": {f"{AUGMENTATION}.spec_augment": {}, f"{AUGMENTATION}.copies": 5},
 }
+PUBLISHED = ("resnet18", "cnn8_avg_pool", "cnn4_max_pool")
+VARIANTS |= {f"{name}, size n{kind}": {"model.architecture": name, "model.size": "n"} | PLAIN | change
+             for kind, change in CHANGES.items() for name in PUBLISHED}
+AS_PUBLISHED = {name: {"model.architecture": name} | PLAIN for name in PUBLISHED}
+ROCKET_RATE = 8000
+
+
+def mini_rocket(seed):
+    """MiniRocket of aeon, after Dempster, Schmidt and Webb (2021): 10,000 random convolutions and a ridge."""
+    from aeon.classification.convolution_based import MiniRocketClassifier
+
+    return MiniRocketClassifier(random_state=seed)
 
 
 def statistics(recordings):
@@ -68,6 +80,24 @@ def statistics(recordings):
         picture = LogMel(settings, Inputs(tuple(waveform.shape[1:]), rate, (20, 20_000), Memory()))(waveform)[0, 0]
         rows.append(torch.cat([picture.mean(1), picture.std(1)]).numpy())
     return np.stack(rows)
+
+
+def waveforms(recordings):
+    """Five seconds of each recording at 8 kHz, `(recording, 1, time)`; silence where one is shorter."""
+    rows = np.zeros((len(recordings), 1, 5 * ROCKET_RATE), np.float32)
+    for i in range(len(recordings)):
+        rate = int(recordings.table["sample_rate"].iat[i])
+        row = resample_poly(recordings.read(i)[0], ROCKET_RATE, rate)[:rows.shape[2]]
+        rows[i, 0, :len(row)] = row
+    return rows
+
+
+PEERS = {       # what they look at, and how they are made
+    "random forest": (statistics, lambda seed: RandomForestClassifier(500, random_state=seed, n_jobs=1)),
+    "logistic regression": (statistics, lambda seed: make_pipeline(
+        StandardScaler(), LogisticRegressionCV(Cs=np.logspace(-4, 1, 6), cv=3, max_iter=2000))),
+    "MiniRocket": (waveforms, mini_rocket),
+}
 
 
 def judged_by_network(settings, part, seed, epochs, folder):
@@ -134,7 +164,7 @@ def main():
     parts = fold_splits(recordings, sd.Config.load(None, OURS | {"data.classes": "auto"}).resolve(recordings))
     known = pd.read_csv(asked.scores) if asked.scores.exists() else pd.DataFrame(columns=["name", "fold", "seed"])
     done = set(known[["name", "fold", "seed"]].itertuples(index=False, name=None))
-    values = None
+    values = {}
     for seed in range(n_seeds):
         for name in [*PEERS, *variants]:
             for fold in asked.folds:
@@ -142,10 +172,11 @@ def main():
                     continue
                 part, started = parts[fold - 1], time.process_time()
                 if name in PEERS:
-                    values = statistics(recordings) if values is None else values
-                    decisions, epochs = judged_by_peer(PEERS[name], values, part, seed), ""
+                    look, make = PEERS[name]
+                    values[look] = look(recordings) if look not in values else values[look]
+                    decisions, epochs = judged_by_peer(make, values[look], part, seed), ""
                 else:
-                    epochs = variants[name].get("training.epochs", asked.epochs)
+                    epochs = asked.epochs // variants[name].get(f"{AUGMENTATION}.copies", 1)
                     decisions = judged_by_network(variants[name], part, seed, epochs, folder)
                 test = part.table[part.table["split"] == "test"]
                 rows = pd.DataFrame({"name": name, "fold": fold, "seed": seed, "epochs": epochs, "group": test["group"].to_numpy(),

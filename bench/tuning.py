@@ -1,12 +1,14 @@
 """Whether a search finds what the defaults do not: tune, random search and the default, with an equal budget.
 
-    python bench/tuning.py [--trials 12] [--seeds 3] [--epochs 8]
+    [SOUNDDETECT_TEST_DATA=DIR] python bench/tuning.py [--only SET ...] [--trials 12] [--seeds 3] [--epochs 8] [--full]
 
-Simulated machines with early faults, once with both classes (the network), once with good recordings alone (estimators, chosen without
-labels). Each search is repeated with other seeds, on the same parts; winners are trained again with new seeds, and judged on the test
-part, which no search has seen.
+Simulated machines with early faults, once with both classes (classify: the network), once with good recordings alone (anomaly: estimators,
+chosen without labels); machines of `sounddetect simulate --hard` (hard); and, where DIR holds them, the recorded motors and the fan (motors,
+fan), of which whole files and recordings are held out. Each search is repeated with other seeds, on the same parts; winners are trained
+again with new seeds, and judged on the test part, which no search has seen. `--full`: 30 trials of 30 epochs, three seeds.
 """
 import argparse
+import os
 import tempfile
 import time
 import warnings
@@ -15,19 +17,34 @@ from unittest.mock import patch
 import optuna
 import pandas as pd
 import torch
+from detection_quality import FAN, MOTORS, SIMULATED, recordings_of
 
 import sounddetect as sd
 from sounddetect.data.simulation import simulate_recordings
 
+RECORDED = {"motors": MOTORS, "fan": FAN}
+SETS = ("classify", "anomaly", "hard", *RECORDED)
 
-def sets(folder, epochs):
-    """Name, recordings and settings."""
+
+def sets(folder, epochs, data, names):
+    """Name, recordings and settings of some sets; of recorded ones if there is `data`, the folder that holds them."""
+    for name in names:
+        if name in ("classify", "anomaly"):
+            yield simulated(name, folder, epochs)
+        elif name == "hard" or data:
+            recordings = recordings_of(name, data, folder, 0)
+            yield name, recordings, sd.Config.load(None, RECORDED.get(name, SIMULATED) | {
+                "data.cache_dir": f"{folder}/cache", "output.dir": f"{folder}/runs", "task": "classify", "model.size": "n",
+                "model.architecture": "1d_cnn_attention", "training.epochs": epochs})
+
+
+def simulated(name, folder, epochs):
+    """20 machines, with both classes for the network or as estimators see them."""
     sound, labels, groups = simulate_recordings(240, seed=5, sample_rate=16000, duration=0.5, n_machines=20)
     recordings = sd.Recordings.from_arrays(sound, 16000, labels, groups)
     shared = {"data.cache_dir": f"{folder}/cache", "output.dir": f"{folder}/runs"}
-    yield "classify", recordings, sd.Config.load(None, shared | {"task": "classify", "model.architecture": "1d_cnn_attention",
-                                                                     "model.size": "n", "training.epochs": epochs})
-    yield "anomaly", recordings, sd.Config.load(None, shared | {"task": "anomaly"})
+    network = {"model.architecture": "1d_cnn_attention", "model.size": "n", "training.epochs": epochs}
+    return name, recordings, sd.Config.load(None, shared | {"task": name} | (network if name == "classify" else {}))
 
 
 def random_sampler(seed=0, n_startup_trials=0):
@@ -49,12 +66,16 @@ if __name__ == "__main__":
     parser.add_argument("--trials", type=int, default=12)
     parser.add_argument("--seeds", type=int, default=3, help="searches of each kind")
     parser.add_argument("--epochs", type=int, default=8)
+    parser.add_argument("--only", nargs="*", choices=SETS, default=SETS)
+    parser.add_argument("--full", action="store_true")
     given = parser.parse_args()
+    if given.full:
+        given.trials, given.seeds, given.epochs = 30, 3, 30
     warnings.simplefilter("ignore", UserWarning)
     torch.set_num_threads(1)
     rows = []
     with tempfile.TemporaryDirectory() as folder:
-        for task, recordings, config in sets(folder, given.epochs):
+        for task, recordings, config in sets(folder, given.epochs, os.environ.get("SOUNDDETECT_TEST_DATA"), given.only):
             split = None
             for seed in range(given.seeds):
                 for method in ("tune", "random"):

@@ -25,6 +25,7 @@ from ..data.collection.splitting import Split, fold_numbers, split_recordings
 from ..evaluation.evaluation import evaluate, own_recordings
 from ..files import sweep, write_json, write_text
 from ..foreign_text import csv_text
+from ..settings.several_labels import labels_in
 from sounddetect.runs.run_folder import (
     Run,
     create_run_folder,
@@ -55,16 +56,22 @@ def fold_splits(
     whole = recordings[:]      # of a group that the column `fold` tears apart, each part is a group
     whole.table["group"] = group.mask(is_torn, group + " fold " + number.astype(str)).to_numpy()
     number = number.to_numpy()
+    _refuse_lost(recordings.labels, number)
     return [_divided(whole, number == k, config, number.max() > 2)
             for k in range(1, number.max() + 1)]
 
 
+def _refuse_lost(labels, number):
+    """Look at all folds before any is divided, so that it does not matter which one has it."""
+    each = pd.DataFrame({"label": [*map(labels_in, labels)], "fold": number}).explode("label")
+    n_folds = each.groupby("label")["fold"].nunique()
+    for label in n_folds.index[n_folds == 1]:
+        raise ValueError(f"{label} is in one fold alone, so nobody can learn it when that fold "
+                         "is the test: put it into two folds or more, or leave it out")
+
+
 def _divided(recordings, is_test, config, folds_stay_whole):
     rest = recordings[~is_test]
-    lost = sorted({*recordings[is_test].labels} - {*rest.labels})
-    if lost:
-        raise ValueError(f"{lost[0]} is in one fold alone, so nobody can learn it when that fold "
-                         "is the test: put it into two folds or more, or leave it out")
     # With two folds, the one that trains has to be divided within.
     forgotten = ["split"] if folds_stay_whole else ["split", "fold"]
     rest.table = rest.table.drop(columns=forgotten, errors="ignore")

@@ -152,11 +152,12 @@ def plan(
     n_train, windows = _counts(config, recordings)
     chosen = _batch(config, n_train, largest, budget.device)
     size = chosen.micro_batch
-    memory = {part: getattr(prediction, part)(size)
-              for part in ("training", "validation", "prediction")}
-    seconds = epoch_seconds(config, gpu, size, n_train, windows) if gpu and n_train else None
     decided = config.replace({"training.batch_size": size,
                               "training.gradient_accumulation_steps": chosen.n_micro})
+    settled = forecast(decided, gpu or config.device)       # of as many micro-batches as chosen
+    memory = {part: getattr(settled, part)(size)
+              for part in ("training", "validation", "prediction")}
+    seconds = epoch_seconds(decided, gpu, size, n_train, windows) if gpu and n_train else None
     shares = tuple(_share(decided, chosen, gpu, n, n_train, windows) for n in _numbers(devices))
     return Plan(budget.device, str(budget), budget.usable, largest, size, chosen.n_micro,
                 chosen.learning_rate, chosen.reason, memory, n_train, n_epochs(network, config),

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['FLOOR_DB', 'check_waveform', 'spectrogram_db', 'outline', 'draw_waveform', 'choose_examples', 'spectrogram_to_draw',
            'draw_spectrogram', 'color_scale', 'plot_examples', 'class_spectra', 'plot_spectrum', 'group_counts',
-           'plot_counts', 'plot_overview', 'spectrogram_png']
+           'plot_counts', 'plot_overview', 'spectrogram_pngs']
 
 # %% ../../nbs/08_plotting/01_recordings.ipynb #06249e0d
 import io
@@ -581,15 +581,19 @@ def plot_overview(
     return picture
 
 # %% ../../nbs/08_plotting/01_recordings.ipynb #b448a3d4
-def spectrogram_png(
-    waveform:np.ndarray,      # audio `(time,)`
-    sample_rate:float,        # samples per second (Hz)
-    f_max:float|None=None,    # on top (Hz), half of `sample_rate` when `None`; at the bottom is 0
-)->bytes:                     # PNG
-    """Draw the pixels of a spectrogram alone."""
-    level,frequencies,_ = spectrogram_to_draw(np.asarray(waveform, float), sample_rate)
-    level = level[frequencies <= (f_max or sample_rate / 2)]
-    low, high = color_scale([level])
+def spectrogram_pngs(
+    sounds:Sequence,    # waveform `(time,)`, rate (Hz) and what is on top (Hz); at the bottom is 0
+)->list[bytes]:         # a PNG each
+    """Draw the pixels of spectrograms alone, with colours that they share."""
+    levels = []
+    for waveform, sample_rate, f_max in sounds:
+        level,frequencies,_ = spectrogram_to_draw(np.asarray(waveform, float), sample_rate)
+        levels.append(level[frequencies <= f_max])
+    low, high = color_scale(levels)
+    return [_pixels(level, low, high) for level in levels]
+
+
+def _pixels(level, low, high):
     rows, columns = (-(-size // most) for size, most in zip(level.shape, (256, 1000)))
     file = io.BytesIO()
     imsave(file, level[::-rows, ::columns], vmin=low, vmax=high, cmap="magma", format="png")

@@ -12,6 +12,14 @@ from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from .style import BAD, GOOD, INK, Picture, check_lengths, new_picture
 
 # %% ../../nbs/08_plotting/09_timelines.ipynb #11491d64
+# of years, months, days, hours, minutes and seconds; no names, so that every language reads them
+_TIMES = {
+    "formats": ["%Y", "%Y-%m", "%m-%d", "%H:%M", "%H:%M", "%H:%M:%S.%f"],
+    "zero_formats": ["", "%Y", "%Y-%m", "%m-%d", "%H:%M", "%H:%M"],
+    "offset_formats": ["", "", "", "%Y-%m-%d", "%Y-%m-%d", "%Y-%m-%d"],
+}
+
+
 def plot_timeline(
     times: np.ndarray,                 # of the recordings, datetime64
     scores: np.ndarray,                # higher is worse
@@ -35,7 +43,7 @@ def plot_timeline(
         axes.set_ylim(-0.04, 1.04)
     locator = AutoDateLocator(maxticks=8)
     axes.xaxis.set_major_locator(locator)
-    axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))
+    axes.xaxis.set_major_formatter(ConciseDateFormatter(locator, **_TIMES))
     axes.set(xlabel="time of the recording", ylabel="score")
     axes.legend(fontsize=8, ncols=3, loc="lower left", bbox_to_anchor=(0, 1), frameon=False,
                 borderpad=0, columnspacing=1.2, handletextpad=0.5)

@@ -13,6 +13,8 @@ import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
+import psutil
+
 # %% ../../nbs/11d_service/02c_detached.ipynb #f4a504de
 def take_lock(path: Path) -> int | None:
     """A file, open and locked, None when somebody else holds it.
@@ -81,6 +83,13 @@ class Detached:
             self._told.add(name)
             with contextlib.suppress(ProcessLookupError):
                 os.kill(number, signal.SIGTERM)
+
+    def resident_bytes(self, name: str) -> int:
+        """Main memory that a process has taken, 0 for one that is not there."""
+        try:
+            return psutil.Process(self._number_of(name) or -1).memory_info().rss
+        except (psutil.Error, ValueError):
+            return 0
 
     def log_of(self, name: str) -> Path:
         """What the processes of this name have printed."""

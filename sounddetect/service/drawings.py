@@ -72,7 +72,7 @@ y2="{{ height - 34 }}"/>{% endif %}
 <span class="key s{{ loop.index0 % 6 }}">\
 {{ name }}</span>{% endfor %}</figcaption></figure>
 """
-WIDTH, HEIGHT, LEFT = 480, 240, 66
+WIDTH, HEIGHT, LEFT = 480, 240, 92          # room for 0.006975 in a phone's large letters
 
 
 def curves(

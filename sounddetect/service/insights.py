@@ -28,7 +28,7 @@ from ..jobs.comparison import compare
 from ..jobs.planning import plan
 from ..runs.run_folder import Run
 from .answers import Desk
-from ..plotting.recordings import spectrogram_png
+from ..plotting.recordings import spectrogram_pngs
 from .requests import TrainingRequest, settings_of_request
 from .worker import judge_once
 from ..tasks.results import OneScore, surest_errors
@@ -216,4 +216,5 @@ def sound_of_recording(desk: Desk, path: str, number: int, seconds: float = 10.0
 
 def spectrogram_of(wav: bytes) -> bytes:
     """Spectrogram of a WAV file as PNG."""
-    return spectrogram_png(*soundfile.read(io.BytesIO(wav), dtype="float32"))
+    samples, rate = soundfile.read(io.BytesIO(wav), dtype="float32")
+    return spectrogram_pngs([(samples, rate, rate / 2)])[0]

@@ -17,9 +17,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
 import torch
 
 from ..files import replacing
+from ..machine.memory_budget import memory_text
 from ..runs.index import state_of
 from .database import DATABASE, DatabaseGoneError
 from .detached import Detached, take_lock
@@ -48,6 +50,18 @@ class Room:
         n_slots = n_gpus or n_on_cpu
         wanted = int(os.environ.get("OMP_NUM_THREADS") or 0)
         return Room(n_slots, wanted or max(1, (os.cpu_count() or 1) // n_slots), n_gpus > 0)
+
+    def free_bytes(self, slot: int) -> int:
+        """Memory that nobody has taken: of the GPU, or of the machine."""
+        if self.on_gpus:
+            return torch.cuda.mem_get_info(slot)[0]
+        return psutil.virtual_memory().available
+
+    def total_bytes(self) -> int:
+        """Memory of a machine, or of its largest GPU, that nothing else runs on."""
+        if self.on_gpus:
+            return max(torch.cuda.mem_get_info(slot)[1] for slot in range(self.n_slots))
+        return psutil.virtual_memory().total
 
     def environment(self, training: QueuedTraining) -> dict[str, str]:
         """What the process of a training is begun with."""
@@ -143,7 +157,8 @@ class Keeper:
         taken = {training.slot for training in self.queue.trainings("running")}
         for slot in sorted(set(range(self.room.n_slots)) - taken):
             for training in self.queue.trainings("queued")[:1]:
-                self._begin(training, slot)
+                if self._has_memory(training, slot):
+                    self._begin(training, slot)
 
     def stop(self, training_id: str) -> None:
         """Withdraw a training that waits; one that runs ends after its step, and saves."""
@@ -173,10 +188,28 @@ class Keeper:
             except Exception:                       # a full disk passes; trainings wait for it
                 traceback.print_exc()
 
+    def _has_memory(self, training: QueuedTraining, slot: int) -> bool:
+        """Whether what a training may take is free, and promised to no other."""
+        wanted = training.work.get("memory_bytes", 0)
+        if not wanted or wanted <= self.room.free_bytes(slot) - self._promised():
+            return True
+        said = f"waiting for memory: {memory_text(wanted)} are not free yet"
+        if training.message != said:
+            self.queue.change(training.id, "queued", message=said)
+        return False
+
+    def _promised(self) -> int:
+        """Main memory that running trainings may still take; a GPU has one training only."""
+        if self.room.on_gpus:
+            return 0
+        return sum(max(0, one.work.get("memory_bytes", 0) - self.processes.resident_bytes(one.id))
+                   for one in self.queue.trainings("running"))
+
     def _begin(self, training: QueuedTraining, slot: int) -> None:
         threads = training.threads or self.room.threads
         claimed = self.queue.change(training.id, "queued", status="running", slot=slot,
-                                    threads=threads, started=training.started or time.time())
+                                    threads=threads, started=training.started or time.time(),
+                                    message=None)
         if not claimed:
             return
         training.slot, training.threads = slot, threads

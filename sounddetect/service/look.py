@@ -83,7 +83,9 @@ label { display: block; font-weight: 600; } label small, .hint { font-weight: 40
 label > input, label > select { font-weight: 400; display: block; }
 .row label { flex: 0 1 14rem; } .row .path { flex: 1 1 22rem; }
 .row label > input, .row label > select { width: 100%; } .row details { flex: 1 0 100%; }
-form.fields { margin: 0 0 .9rem; }
+form.fields { margin: 0 0 .9rem; } .row .row { margin: 0; }
+.tag { border: 1px solid var(--line); border-radius: 6px; padding: .05rem .45rem; font-size: .86rem;
+  text-decoration: none; display: inline-block; margin: .15rem .2rem .15rem 0; }
 .badge { border: 1px solid currentColor; border-radius: 99px; padding: .05rem .6rem;
   font-size: .86rem; white-space: nowrap; }
 .running, .queued, .stopping { color: var(--accent); } .completed { color: var(--good); }

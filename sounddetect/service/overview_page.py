@@ -74,7 +74,10 @@ _OVERVIEW = """
 <input name="q" id="q" value="{{ query }}" maxlength="100"></label><label>{{ look("state") }}
 <select name="state" id="state">{% for name in states %}<option value="{{ name }}"\
 {% if name == state %} selected{% endif %}>{{ look("state.all" if name == "all" else \
-"status." + name) }}</option>{% endfor %}</select></label><button>{{ look("show") }}</button>
+"status." + name) }}</option>{% endfor %}</select></label>{% if tags %}<label>{{ look("tag") }}
+<select name="tag" id="tag"><option value="">{{ look("tag.all") }}</option>\
+{% for name in tags %}<option{% if name == tag %} selected{% endif %}>{{ name }}</option>\
+{% endfor %}</select></label>{% endif %}<button>{{ look("show") }}</button>
 </form>
 {% if rows %}<form method="get" action="{{ look.base }}/compare"><div class="card scroll"><table>
 <tr><th>{{ look("column.choose") }}</th><th>{{ look("column.name") }}</th>
@@ -83,14 +86,17 @@ _OVERVIEW = """
 <th>{{ look("column.began") }}</th></tr>
 {% for row in rows %}<tr><td><input type="checkbox" name="run" id="c-{{ row.training_id }}" \
 value="{{ row.training_id }}" aria-label="{{ look("choose_one", name=row.training_id) }}"></td>
-<td class="name"><a href="{{ look.base }}/runs/{{ row.training_id }}">{{ row.training_id }}</a></td>
+<td class="name"><a href="{{ look.base }}/runs/{{ row.training_id }}">{{ row.training_id }}</a>
+{% for name in row.tags %}<a class="tag" href="?tag={{ name | urlencode }}" \
+aria-label="{{ look("tag.one", tag=name) }}">{{ name }}</a> {% endfor %}</td>
 <td><span class="badge {{ row.state }}">{{ look("status." + row.state) }}</span></td>
 <td><progress max="100" value="{{ row.progress }}" aria-label="{{ row.progress }} %"></progress>\
 </td>
 <td>{{ row.spark }}</td><td class="number">{{ row.best }}</td><td>{{ row.began }}</td></tr>
 {% endfor %}</table></div><div class="row"><button>{{ look("compare.chosen") }}</button>
 {% if older %}<a class="button" href="{{ older }}">{{ look("more") }}</a>{% endif %}</div></form>
-{% else %}<p class="message">{{ look("none_fits" if query or state != "all" else "none") }}</p>
+{% else %}<p class="message">\
+{{ look("none_fits" if query or tag or state != "all" else "none") }}</p>
 {% endif %}</div>
 """
 
@@ -99,15 +105,16 @@ A_PAGE = 50                             # trainings
 
 
 def overview_page(desk: Desk, look: Look, query: str = "", state: str = "all",
-                  skip: int = 0) -> Markup:
+                  skip: int = 0, tag: str = "") -> Markup:
     """The machine, the queue and the trainings."""
-    found = desk.statuses.page(query, "" if state == "all" else state, skip, A_PAGE)
+    found = desk.statuses.page(query, "" if state == "all" else state, skip, A_PAGE, tag)
+    tags = sorted({one for those in desk.keeper.queue.tags.every().values() for one in those})
     shown = [_row(desk, look, status) for status in found["trainings"]]
     more = found["count"] > skip + A_PAGE
-    older = (f"?skip={skip + A_PAGE}&state={state}" if more and not query else
-             str(render("?skip={{ n }}&state={{ s }}&q={{ q | urlencode }}", n=skip + A_PAGE,
-                        s=state, q=query)) if more else "")
+    older = str(render("?skip={{ n }}&state={{ s }}&q={{ q | urlencode }}&tag={{ t | urlencode }}",
+                       n=skip + A_PAGE, s=state, q=query, t=tag)) if more else ""
     states = ("all", "queued", "running", "stopped", "completed", "failed")
     body = render(_OVERVIEW, look=look, tiles=machine_tiles(desk, look), rows=shown, query=query,
-                  state=state if state in states else "all", states=states, older=older)
+                  state=state if state in states else "all", states=states, older=older,
+                  tags=tags, tag=tag)
     return framed(look, look("overview"), body, look("overview.about"), "overview")

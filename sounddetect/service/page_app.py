@@ -151,8 +151,9 @@ def _add_files(app: FastAPI) -> None:
 def _add_reading(app: FastAPI, desk: Desk) -> None:
     @app.get(UI, include_in_schema=False)
     def overview(look: Reader, q: Annotated[str, Query(max_length=100)] = "",
-                 state: str = "all", skip: Annotated[int, Query(ge=0)] = 0) -> Response:
-        return _shown(desk, look, lambda: overview_page(desk, look, q, state, skip))
+                 state: str = "all", skip: Annotated[int, Query(ge=0)] = 0,
+                 tag: Annotated[str, Query(max_length=100)] = "") -> Response:
+        return _shown(desk, look, lambda: overview_page(desk, look, q, state, skip, tag))
 
     @app.get(f"{UI}/data", include_in_schema=False)
     def data(request: Request, look: Reader, path: str = "") -> Response:
@@ -217,8 +218,8 @@ def request_of_form(fields: Mapping[str, str]) -> TrainingRequest:
     given = {key: text.strip() for key, text in fields.items() if text.strip()}
     named = {key: given.pop(key) for key in (
         "dataset_path", "model_architecture", "base_model_path") if key in given}
-    numbers = read_form({key: given.pop(key) for key in ("epochs", "batch_size", "learning_rate")
-                         if key in given})
+    numbers = read_form({key: given.pop(key) for key in (
+        "epochs", "batch_size", "learning_rate", "priority", "memory_gib") if key in given})
     return TrainingRequest.model_validate({
         "mode": "transfer" if "base_model_path" in named else "full",
         "settings": read_form(given), **named, **numbers})
@@ -241,10 +242,12 @@ def _add_training(app: FastAPI, desk: Desk) -> None:
     @app.post(f"{UI}/forecast", include_in_schema=False)
     def forecast(look: Reader, form: Form) -> Response:
         try:
-            told = forecast_of(desk, request_of_form(form))["text"]
+            told = forecast_of(desk, request_of_form(form))
         except MISTAKES as error:
             return _html(new_page(desk, look, form, _said(desk, look, error)), _status(error))
-        return _html(new_page(desk, look, form, forecast=told))
+        needed = f"{max(told['memory'].values()) / 2**30:.2g}"
+        given = form | ({} if form.get("memory_gib", "").strip() else {"memory_gib": needed})
+        return _html(new_page(desk, look, given, forecast=told["text"]))
 
 # %% ../../nbs/11d_service/08g_page_app.ipynb #71daaab6
 def _add_deeds(app: FastAPI, desk: Desk) -> None:
@@ -270,6 +273,11 @@ def _add_deeds(app: FastAPI, desk: Desk) -> None:
     @app.post(f"{UI}/runs/{{training_id}}/first", include_in_schema=False)
     def first(look: Reader, training_id: Name, form: Form) -> Response:
         return done(look, lambda: desk.trainings.first(training_id), f"/runs/{training_id}")
+
+    @app.post(f"{UI}/runs/{{training_id}}/tags", include_in_schema=False)
+    def tags(look: Reader, training_id: Name, form: Form) -> Response:
+        given = form.get("tags", "").replace("、", ",").replace("，", ",").split(",")
+        return done(look, lambda: desk.statuses.tag(training_id, given), f"/runs/{training_id}")
 
     @app.post(f"{UI}/runs/{{training_id}}/extend", include_in_schema=False)
     def extend(look: Reader, training_id: Name, form: Form) -> Response:

@@ -67,6 +67,8 @@ _OVERVIEW = {
     "page.status.queued": ("waiting", "待機中"), "page.status.running": ("running", "学習中"),
     "page.status.stopping": ("stopping", "停止処理中"), "page.status.stopped": ("stopped", "停止"),
     "page.status.completed": ("completed", "完了"), "page.status.failed": ("failed", "失敗"),
+    "page.tag": ("Tag", "タグ"), "page.tag.all": ("any", "すべて"),
+    "page.tag.one": ("Only those with the tag {tag}", "タグ「{tag}」で絞り込む"),
     "page.choose_one": ("Choose {name}", "{name} を選択"),
 }
 
@@ -121,6 +123,10 @@ _NEW = {
     "page.new.more.about": ("Each with its default, its range and its meaning, as in config.yaml.",
                             "既定値・範囲・意味は config.yaml と同じです。"),
     "page.new.default": ("{value} without it", "既定値 {value}"),
+    "page.new.priority": ("Priority (-100 to 100, higher ones first)",
+                          "優先度（-100～100、大きいほど先）"),
+    "page.new.memory": ("Memory that it may take (GiB); it waits until so much is free",
+                        "使用するメモリ（GiB）。空くまで開始を待ちます"),
     "page.new.start": ("Start", "学習を開始"),
     "page.new.plan": ("Forecast", "見積もる"),
     "page.new.planned": ("What it would take", "必要なメモリと時間"),
@@ -136,6 +142,8 @@ _RUN = {
     "page.run.epoch": ("Epoch", "エポック"), "page.run.left": ("Left", "残り時間"),
     "page.run.best": ("Best epoch", "最良エポック"), "page.run.position": ("Place in the queue", "待ち順"),
     "page.run.log": ("Log", "ログ"), "page.run.curves": ("Curves", "学習曲線"),
+    "page.run.tags": ("Tags, with commas between them", "タグ（カンマ区切り）"),
+    "page.run.tags.keep": ("Keep these tags", "タグを保存"),
     "page.run.settings": ("Settings that were given", "指定された設定"),
     "page.run.no_log": ("Nothing was said yet.", "まだ記録がありません。"),
     "page.run.results": ("See the results", "結果を見る"),

@@ -15,6 +15,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from ..jobs.job import ACTIONS
 from .database import Database, JsonText, Tables
+from .tags import RunTag, Tags
 
 # %% ../../nbs/11d_service/01_queue.ipynb #04485352
 # status of a training in the queue: state of a job
@@ -64,7 +65,8 @@ class Queue:
     """
 
     def __init__(self, place: str | os.PathLike):
-        self.database = Database(place, QueuedTraining)
+        self.database = Database(place, QueuedTraining, RunTag)
+        self.tags = Tags(self.database)
 
     def add(self, training_id: str, run: str | os.PathLike, work: dict[str, Any],
             priority: int = 0) -> None:

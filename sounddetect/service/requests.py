@@ -5,7 +5,8 @@
 # %% auto #0
 __all__ = ['Path_', 'Name', 'SECTIONS', 'NOT_HERE', 'Settings', 'Request', 'DatasetRequest', 'TrainingRequest', 'ModelRequest',
            'ValidationRequest', 'PredictionRequest', 'BatchRequest', 'ThresholdRequest', 'VersionRequest',
-           'PromotionRequest', 'RollbackRequest', 'ExtendRequest', 'architecture_settings', 'settings_of_request']
+           'PromotionRequest', 'RollbackRequest', 'TagsRequest', 'ExtendRequest', 'architecture_settings',
+           'settings_of_request']
 
 # %% ../../nbs/11d_service/04_requests.ipynb #9eb62e45
 import re
@@ -86,6 +87,8 @@ class TrainingRequest(Request):
     learning_rate: float | None = Field(None, gt=0, le=10)
     priority: int | None = Field(None, ge=-100, le=100, description="in the queue: higher ones "
                                  "begin first, those of one priority as they came; 0 without it")
+    memory_gib: float | None = Field(None, gt=0, le=100_000, description="GiB that it may take, of "
+                                     "its GPU or of the machine: it waits until they are free")
     settings: Settings = Field(
         default_factory=dict, max_length=200,
         description="further settings by their dotted keys, such as training.optimizer")
@@ -180,6 +183,13 @@ class RollbackRequest(Request):
     """A part that goes back to the version that had it before."""
 
     alias: str = Field("champion", min_length=1, max_length=50)
+
+
+class TagsRequest(Request):
+    """The tags that a training is to have."""
+
+    tags: list[Annotated[str, Field(max_length=200)]] = Field(
+        max_length=100, description="all that it is to have; an empty list takes them away")
 
 
 class ExtendRequest(Request):

@@ -37,10 +37,10 @@ from .intake import keep_sent
 from sounddetect.service.insights import (
     add_version, comparison_of, forecast_of, keep_threshold, log_of, models_of, promote_version,
     roll_back, versions_of)
-from sounddetect.service.requests import (
+from .requests import (
     BatchRequest, DatasetRequest, ExtendRequest, ModelRequest, Name, Path_, PredictionRequest,
-    PromotionRequest, RollbackRequest, ThresholdRequest, TrainingRequest, ValidationRequest,
-    VersionRequest)
+    PromotionRequest, RollbackRequest, TagsRequest, ThresholdRequest, TrainingRequest,
+    ValidationRequest, VersionRequest)
 from .roots import PRIVATE, OutsideError
 
 # %% ../../nbs/11d_service/07_rest.ipynb #2c7190b2
@@ -152,8 +152,9 @@ def _add_service(app: FastAPI, desk: Desk) -> None:
 
     @app.get(f"{PREFIX}/training/status", summary="All trainings, the newest first")
     def statuses(name: Annotated[str, Query(max_length=100)] = "", status: Status = "",
-                 skip: Skip = 0, limit: Limit = None) -> dict[str, Any]:
-        return desk.statuses.page(name, status, skip, limit)
+                 skip: Skip = 0, limit: Limit = None,
+                 tag: Annotated[str, Query(max_length=100)] = "") -> dict[str, Any]:
+        return desk.statuses.page(name, status, skip, limit, tag)
 
     @app.get(f"{PREFIX}/training/status/{{training_id}}", summary="How far a training is")
     def status_of(training_id: Name) -> dict[str, Any]:
@@ -226,6 +227,10 @@ def _add_resources(app: FastAPI, desk: Desk) -> None:
              response_class=Response, responses={200: {"content": {"image/png": {}}}})
     def picture(training_id: Name, kind: Name) -> Response:
         return Response(desk.evaluations.picture(training_id, kind), media_type="image/png")
+
+    @app.post(f"{PREFIX}/runs/{{training_id}}/tags", summary="Give a training its tags")
+    def tags(training_id: Name, request: TagsRequest) -> dict[str, Any]:
+        return desk.statuses.tag(training_id, request.tags)
 
     @app.post(f"{PREFIX}/jobs/{{training_id}}/stop", summary="Stop after the step, and save")
     def stop(training_id: Name) -> dict[str, Any]:

@@ -54,6 +54,10 @@ value="{{ given.learning_rate }}"></label>
 <label>{{ look("new.base") }}<input name="base_model_path" id="base_model_path" list="bases" \
 maxlength="1000" value="{{ given.base_model_path }}"></label>
 <datalist id="bases">{% for name in bases %}<option value="{{ name }}">{% endfor %}</datalist>
+<label>{{ look("new.priority") }}<input type="number" name="priority" id="priority" min="-100" \
+max="100" placeholder="0" value="{{ given.priority }}"></label>
+<label>{{ look("new.memory") }}<input type="number" step="any" min="0" name="memory_gib" \
+id="memory_gib" value="{{ given.memory_gib }}"></label>
 </div></div>
 <details class="card"{% if opened %} open{% endif %}><summary>{{ look("new.more") }}</summary>
 <p class="about">{{ look("new.more.about") }}</p>
@@ -139,6 +143,10 @@ href="{{ look.base }}/runs/{{ status.training_id }}/results">{{ look("run.result
 <div class="card">{{ chart }}</div>{% endfor %}</div>{% endif %}
 <h2>{{ look("run.log") }}</h2><pre class="tail" tabindex="0">{{ log or look("run.no_log") }}</pre>
 </div>
+<form method="post" class="row" action="{{ look.base }}/runs/{{ status.training_id }}/tags">\
+{{ look.word }}<label class="path">{{ look("run.tags") }}<input name="tags" id="tags" \
+maxlength="900" value="{{ status.tags | join(", ") }}"></label>\
+<button id="keep-tags">{{ look("run.tags.keep") }}</button></form>
 {% if settings %}<details><summary>{{ look("run.settings") }}</summary>
 <div class="scroll" tabindex="0" role="region" aria-label="{{ look("run.settings") }}"><table>
 {% for key, value in settings.items() %}<tr><td><code>{{ key }}</code></td><td>{{ value }}</td></tr>

@@ -116,7 +116,13 @@ class Statuses:
 
     def of(self, training_id: str) -> dict[str, Any]:
         """How far a training is. Raises `FileNotFoundError` for one that is not known."""
-        return self._told(training_id, self.queue.get(training_id))
+        return self._told(training_id, self.queue.get(training_id), self.queue.tags.of(training_id))
+
+    def tag(self, training_id: str, tags: Iterable[str]) -> dict[str, Any]:
+        """Give a training these tags and no others. Raises `ValueError`, `FileNotFoundError`."""
+        self.of(training_id)
+        self.queue.tags.set(training_id, tags)
+        return self.of(training_id)
 
     def state(self, training_id: str) -> str:
         """The state alone, without what `of` looks up: queued, running, completed, ..."""
@@ -124,22 +130,25 @@ class Statuses:
         return training.status if training else STATUS[state_of(self.workspace.runs / training_id)]
 
     def page(self, name: str = "", state: str = "", skip: int = 0,
-             limit: int | None = None) -> dict[str, Any]:
+             limit: int | None = None, tag: str = "") -> dict[str, Any]:
         """Trainings, the newest first; `count` is of all that fit.
 
         Args:
             name: what their name contains; empty: any.
             state: such as completed; empty: any.
             skip, limit: which of them are told.
+            tag: one of their tags; empty: any.
         """
         rows, queued = self._rows(), {one.id: one for one in self.queue.trainings()}
+        tags = self.queue.tags.every()
         fitting = [one for one in sorted({*rows, *queued}, reverse=True)
-                   if name.lower() in one.lower() and state in ("", _state(one, queued, rows))]
+                   if name.lower() in one.lower() and state in ("", _state(one, queued, rows))
+                   and (not tag or tag in tags.get(one, ()))]
         chosen = fitting[skip:None if limit is None else skip + limit]
         found = []
         for one in chosen:
             try:
-                found.append(self._told(one, queued.get(one), rows.get(one)))
+                found.append(self._told(one, queued.get(one), tags.get(one, []), rows.get(one)))
             except FileNotFoundError:               # removed meanwhile
                 continue
         return {"count": len(fitting), "trainings": found}
@@ -161,7 +170,7 @@ class Statuses:
         rows = self.workspace.run(training_id).results.astype(object).to_dict("records")
         return without_nan({"training_id": training_id, "count": len(rows), "epochs": rows})
 
-    def _told(self, training_id: str, training: QueuedTraining | None,
+    def _told(self, training_id: str, training: QueuedTraining | None, tags: list[str],
               row: dict[str, Any] | None = None) -> dict[str, Any]:
         """The answer about a training: of the queue, its folder and, where it was read, its row."""
         run = self.workspace.runs / training_id
@@ -185,6 +194,7 @@ class Statuses:
             "message": training.message if training else None,
             "queue_position": self._position(training),
             "priority": training.priority if training else None,
+            "tags": tags,
             "run_path": self.workspace.roots.name(run),
             "actions": actions_of(status, wanted),
             **(_times(training) if training else {})})
@@ -246,6 +256,10 @@ class Trainings:
             return self.resume(request.training_id or self._name_of(request.base_model_path or ""),
                                request.priority)
         settings = settings_of_request(request)
+        memory = int((request.memory_gib or 0) * 2**30)
+        if memory > self.keeper.room.total_bytes():
+            raise ValueError(f"memory_gib is {request.memory_gib:g}, and there are never more than "
+                             f"{self.keeper.room.total_bytes() / 2**30:.1f} GiB here: ask for less")
         path = self.datasets.path(request.dataset_path or "")
         if request.mode == "transfer":
             base = self.models.folder(self.models.place(request.base_model_path or ""))
@@ -253,8 +267,8 @@ class Trainings:
         training_id = f"{datetime.now():%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
         settings["data.cache_dir"] = str(self.workspace.cache)
         self.queue.add(training_id, self.workspace.runs / training_id, {
-            "paths": [str(path)], "settings": settings, "mode": request.mode, "roots": self._roots},
-                       request.priority or 0)
+            "paths": [str(path)], "settings": settings, "mode": request.mode, "roots": self._roots,
+            "memory_bytes": memory}, request.priority or 0)
         return self.statuses.of(training_id)
 
     def stop(self, training_id: str) -> dict[str, Any]:

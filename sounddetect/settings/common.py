@@ -111,7 +111,8 @@ class Data(Section):
         foreign = sorted(set(self.labels.values()) - {*self.classes, WITHOUT_LABEL})
         if foreign:
             raise ValueError(
-                f"data.labels must lead to one of {self.classes}, got {', '.join(foreign)}")
+                f"data.labels must lead to one of {', '.join(self.classes)}, "
+                f"got {', '.join(foreign)}")
         return self
 
 # %% ../../nbs/00_foundation/02_settings/01_common.ipynb #c48bfa6c

@@ -137,25 +137,26 @@ class Classify:
         return mean_by_owner(answers, owners)
 
     def judge(self, recordings: Recordings, answers: np.ndarray) -> dict[str, float]:
-        """`loss` as in training, `accuracy`, and `auc` of one score, or else
-        `precision`, `recall` and `f1`.
+        """`loss` as in training, `accuracy`, `precision`, `recall`, `f1`, and `auc` of one score.
 
-        All over recordings, not over batches; the last three are means over the classes.
+        All over recordings, not over batches. Of two classes, precision, recall and F1 are those of
+        the last, which is searched for; of more, means over the classes.
         """
         is_ranked = self.scores.threshold is not None
-        further = ["auc"] if is_ranked else ["precision", "recall", "f1"]
+        shown = ["accuracy", "precision", "recall", "f1"] + ["auc"] * is_ranked
         if not np.isfinite(answers).all():
-            return dict.fromkeys(["loss", "accuracy", *further], float("nan"))
-        targets, labels = self.targets(recordings), recordings.labels
+            return dict.fromkeys(["loss", *shown], float("nan"))
+        targets = self.targets(recordings)
         weights = targets @ self.class_weights
         losses = self._loss(torch.from_numpy(answers), torch.from_numpy(targets)).numpy()
         values = self._values(answers, 1.0)
-        found = class_metrics(labels, self.scores.decisions(values), self.classes)
         if is_ranked:
-            is_last = targets[:, -1] == 1
-            found["auc"] = anomaly_metrics(is_last, values, self.scores.threshold)["auc"]
+            found = anomaly_metrics(targets[:, -1] == 1, values, self.scores.threshold)
+        else:
+            decisions = self.scores.decisions(values)
+            found = class_metrics(recordings.labels, decisions, self.classes)
         loss = float((losses * weights).sum() / weights.sum())
-        return {"loss": loss} | {name: found[name] for name in ("accuracy", *further)}
+        return {"loss": loss} | {name: found[name] for name in shown}
 
     def values(self, answers: np.ndarray) -> np.ndarray:
         """Probabilities: of the last class `(row,)`, or of each `(row, class)`."""

@@ -151,7 +151,9 @@ class CheckPanel(Panel):
             severity: sum(finding.severity == severity for finding in self.bench.report.findings)
             for severity in SEVERITIES
         }
-        if counts["error"]:
+        if counts["error"] and not _of_files(self.bench.report):
+            self.say("check.refused", "error", path=self.bench.source, **counts)
+        elif counts["error"]:
             self.say(
                 "check.errors.skip" if self.skip.value else "check.errors",
                 "warning" if self.skip.value else "error",
@@ -173,6 +175,11 @@ class CheckPanel(Panel):
 report = sd.check_recordings(None, config)
 print(report)
 sd.plot_check(report)"""
+
+
+def _of_files(report: Report) -> bool:
+    """Whether errors are of single recordings, which can be left out."""
+    return any(finding.severity == "error" and finding.key for finding in report.findings)
 
 
 def _drawn(report: Report, lang: str) -> bytes:

@@ -144,10 +144,12 @@ class LabelsTable:
         return self.sources[self.by.value] if self.sources and self.by.value is not None else None
 
     def take_each(self) -> None:
-        """Each name becomes a class, but for those that say OK."""
-        for name, options in self.lists.items():
-            if options.value != CLASSES[0] and options.value != OUT:
-                options.value = name
+        """Each name becomes a class, but for those that say OK, unless all of them seem to."""
+        taken = {name: options.value for name, options in self.lists.items()
+                 if options.value != OUT}
+        others = [name for name, label in taken.items() if label != CLASSES[0]]
+        for name in others or taken:
+            self.lists[name].value = name
 
     def use(self) -> Path | None:
         """Write what is chosen to a manifest, and hand it on; None while something waits."""

@@ -170,6 +170,13 @@ class DataPanel(Panel):
         self.label_table.give(None)
 
     @property
+    def has_offer(self) -> bool:
+        """Whether a remedy is offered for what was read, by a coloured button or a question."""
+        offered = (self.cut_button, self.convert_button, self.label_table.widget)
+        asks = self.columns.known is not None and not self.columns.taken
+        return asks or any(widget.layout.display != "none" for widget in offered)
+
+    @property
     def _taken(self) -> dict:
         """The columns that were taken when the recordings were read, as settings."""
         return {key: value for key, value in self.bench.settings.items()
@@ -362,7 +369,8 @@ def _tell(panel: DataPanel, recordings: Recordings) -> None:
 
     def counts():
         labels = table["label"].fillna(panel.words("data.unlabelled"))
-        return ", ".join(f"{count} {label}" for label, count in labels.value_counts().items())
+        return ", ".join(panel.words("data.found.count", n=count, label=label)
+                         for label, count in labels.value_counts().items())
     forms, rates = forms_and_rates(recordings)
     values = dict(
         path=panel.bench.source,

@@ -6,7 +6,7 @@
 __all__ = ['OPENS', 'Guide']
 
 # %% ../../nbs/11b_workbench/12b_guide.ipynb #83a7797d
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 
 import ipywidgets as widgets
@@ -32,8 +32,11 @@ class Guide:
         bench: Bench,
         buttons: dict[str, widgets.Button],     # main button of each panel, by its name
         panels: Mapping[str, Panel],            # those that wait for something are folded
+        # whether step 3 has a coloured button of its own for what a training refuses
+        has_offer: Callable[[], bool] = lambda: False,
     ):
         self.bench, self.buttons, self.panels, self.turn = bench, buttons, panels, ""
+        self.has_offer = has_offer
         self._waiting = {name for names in OPENS.values() for name in names if name in panels}
         for name in self._waiting:
             panels[name].fold(True, waits=True)
@@ -78,6 +81,6 @@ class Guide:
         self.turn = turn
         self.bench.words.bind(self.line, "value", f"guide.{turn}",
                               lambda said: render(_SENTENCE, color=ACCENT, said=said))
-        own = {"refused": "data"}.get(turn, turn)
+        own = {"refused": "" if self.has_offer() else "data"}.get(turn, turn)
         for name, button in self.buttons.items():
             button.button_style = "primary" if name == own else ""

@@ -8,7 +8,7 @@ __all__ = ['LONGEST_OFFERED', 'N_CLIPS', 'is_manifest', 'first_table', 'channel_
 
 # %% ../../nbs/11b_workbench/04f_loaded.ipynb #de317b1a
 from collections import Counter
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from ..data.collection.recordings import Recordings
 from ..data.readers.numeric_csv import csv_kind
@@ -57,6 +57,11 @@ def clip_to_offer(recordings: Recordings) -> float | None:
 # %% ../../nbs/11b_workbench/04f_loaded.ipynb #d2848ee4
 def forms_and_rates(recordings: Recordings) -> tuple[str, str]:
     """Forms of the files with their counts, and the sample rates, as a message shows them."""
-    kinds = Counter(kind_of(path) or "?" for path in recordings.sources.values())
-    forms = ", ".join(f"{form} ({count})" for form, count in kinds.most_common())
+    ends = Counter(_end(path.name.lower()) for path in recordings.sources.values())
+    forms = ", ".join(f"{end} ({count})" for end, count in ends.most_common())
     return forms, ", ".join(f"{rate} Hz" for rate in sorted(set(recordings.table["sample_rate"])))
+
+
+def _end(name):
+    """The end of a file's name that says what it is, such as .json.gz."""
+    return "".join(PurePath(name).suffixes[-2 if name.endswith(".gz") else -1:])

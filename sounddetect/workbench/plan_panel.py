@@ -18,6 +18,7 @@ from ..models.settings import SIZES
 from ..data.collection.recordings import Recordings
 from ..runs.listeners import in_words
 from ..jobs.planning import Plan, plan
+from ..jobs.training_runs import refuse_damaged
 from ..machine.memory_budget import memory_text
 from ..tasks.protocol import arranged, task_of
 from ..tasks.waveforms import prepare_recordings
@@ -252,7 +253,8 @@ def forecast_here(
     """The plan, and seconds of an epoch at the good and at the bad end, None where nobody knows."""
     config = config.resolve(recordings, strict=False)
     task = task_of(config)
-    task.split(arranged(task, recordings))             # which refuses what a training would refuse
+    refuse_damaged(recordings, config.data.skip_bad)   # both as a training would refuse it
+    task.split(arranged(task, recordings))
     gpu = (
         torch.cuda.get_device_name()
         if torch.cuda.is_available() and config.device != "cpu"
@@ -296,11 +298,16 @@ def _figures(panel: PlanPanel) -> str:
 
 def time_range(words: Wording, seconds: tuple[float, float], epochs: int) -> str:
     """A range, or one time where both ends read alike; without a number of epochs if it is 1."""
-    fast, slow = (
-        in_words(epochs * end) if epochs * end >= 1 else words("plan.time.below") for end in seconds
-    )
+    fast, slow = (_spent(words, epochs * end) for end in seconds)
     spent = fast if fast == slow else words("plan.time.range", fast=fast, slow=slow)
     return spent if epochs == 1 else words("plan.time.epochs", time=spent, epochs=epochs)
+
+
+def _spent(words: Wording, seconds: float) -> str:
+    if seconds < 1:
+        return words("plan.time.below")
+    n, unit = in_words(seconds).split()
+    return words(f"plan.time.{unit}", n=n)
 
 
 def _judge(panel: PlanPanel, made: Plan) -> None:

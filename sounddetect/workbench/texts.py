@@ -185,6 +185,7 @@ _DATA = {
         "{path}：{n} 件の録音を読み込みました：{counts}。録音元 {groups} 個、ファイル：{forms}、"
         "{rates}。{warned}",
     ),
+    "data.found.count": ("{n} {label}", "{label} {n} 件"),
     "data.found.problems": (
         "{path}: recordings: {n} ({counts}), sources: {groups}, files: {forms}, {rates}. Not "
         "usable: {problems}; step 4 lists them.{warned}",
@@ -385,6 +386,10 @@ _CHECK = {
         "{path}：このままでは学習できません（エラー {error} 件）。表の対処に従って修正するか、"
         "チェックを入れて該当する録音を除いてください。",
     ),
+    "check.refused": (
+        "{path}: training would refuse (errors: {error}). Fix them as the table says.",
+        "{path}：このままでは学習できません（エラー {error} 件）。表の対処に従って修正してください。",
+    ),
     "check.errors.skip": (
         "{path}: the recordings with errors ({error} findings) will be left out where that is "
         "possible.",
@@ -461,8 +466,11 @@ _PLAN = {
     "plan.memory": ("Memory", "メモリ"),
     "plan.memory.of": ("{needed} of {usable} that are free", "{needed}（空き {usable}）"),
     "plan.time": ("Time", "時間"),
-    "plan.time.range": ("{fast} to {slow}", "{fast} ～ {slow}"),
+    "plan.time.range": ("{fast} to {slow}", "{fast}～{slow}"),
     "plan.time.below": ("less than 1 s", "1 秒未満"),
+    "plan.time.s": ("{n} s", "{n} 秒"),
+    "plan.time.min": ("{n} min", "{n} 分"),
+    "plan.time.h": ("{n} h", "{n} 時間"),
     "plan.time.epochs": ("{time} (epochs: {epochs})", "{epochs} エポックで {time}"),
     "plan.time.unknown": ("told after the first steps of the training", "学習開始後、最初の数ステップで表示します"),
     "plan.fits": ("{path}: this fits into memory and session.", "{path}：メモリ、セッション時間とも足ります。"),
@@ -518,7 +526,7 @@ _TRAINING = {
     "train.resume": ("Go on", "再開"),
     "train.extend": ("Train longer", "学習を延長"),
     "train.extra": ("More epochs", "追加エポック数"),
-    "train.progress": ("Progress", "進み具合"),
+    "train.progress": ("Progress", "進捗"),
     "train.memory": ("Memory", "メモリ"),
     "train.gpu": ("GPU memory", "GPU メモリ"),
     "train.left": ("about {time} left", "残り約 {time}"),
@@ -983,7 +991,7 @@ _TUNE = {
     "tune.use": ("Use these settings", "この設定を使う"),
     "tune.studies": ("Searches", "探索の記録"),
     "tune.studies.choose": ("choose one", "選択してください"),
-    "tune.progress": ("Progress", "進み具合"),
+    "tune.progress": ("Progress", "進捗"),
     "tune.picture": ("Picture", "図"),
     "tune.picture.history": ("course of the search", "探索の経過"),
     "tune.picture.importance": ("which settings matter", "設定の重要度"),
@@ -1119,6 +1127,10 @@ _FINDINGS = {
         "と入力してください",
     "say what it is in data.labels, such as {{0}: {1}}, or add it to data.classes":
         "ステップ 3 の「ラベルの別名」で意味を指定してください（例：{0}={1}）",
+    "say what it is in data.labels, such as {{0}: {1}}, or add it to data.classes; where these are "
+    "classes of their own, data.classes: auto takes all as they are":
+        "ステップ 3 の「ラベルの別名」で意味を指定してください（例：{0}={1}）。それぞれが独立したクラスで"
+        "あれば、「ラベルを変更」でクラスを選んでください",
     "there is no label": "ラベルがありません",
     "It counts as good": "正常な録音として扱います",
     "none, if the machine was; otherwise put it into a folder NG":
@@ -1127,6 +1139,12 @@ _FINDINGS = {
     "say what the folders mean, such as --set \"data.labels={{0}}\", or write a manifest":
         "ステップ 3 の「ラベルの別名」で各フォルダーの意味を指定するか（{0}）、"
         "一覧表（マニフェスト）を用意してください",
+    "say what the folders mean, such as --set \"data.labels={{0}}\", or take each folder as a "
+    "class of its own (--set data.classes=auto), or write a manifest":
+        "ステップ 3 の「ラベルの別名」で各フォルダーの意味を指定するか（{0}）、「ラベルを変更」で"
+        "フォルダーごとにクラスを選ぶか、一覧表（マニフェスト）を用意してください",
+    "take the classes that the file names tell (--set data.classes=auto), or write a manifest":
+        "ステップ 3 の「ラベルを変更」でクラスを選ぶか、一覧表（マニフェスト）を用意してください",
     "put them into folders OK and NG, or write a manifest":
         "OK と NG のフォルダーに分けるか、一覧表（マニフェスト）を用意してください",
     "{0} {1} {2} not read": "{1} ファイル {0} 個は読み込まれませんでした",
@@ -1209,7 +1227,8 @@ _FINDINGS_OF_SOUND = {
     "What one of them shows alone is lost in the mean": "1 つの列だけに表れる特徴は、平均すると失われます",
     "name those to take in data.columns, or learn from each: audio.channel: all":
         "ステップ 3 で、学習に使う列を選ぶか、「それぞれ別のチャンネルとして」を選んでください",
-    "lower model.input_length to {0} or less": "ステップ 5 の「窓の長さ」を {0} サンプル以下に相当する秒数にしてください",
+    "lower model.input_length to {0} ({1} s) or less":
+        "ステップ 5 の「窓の長さ」を {1} 秒以下にしてください",
     "remove those that are too short to be of use, or lower model.input_length":
         "短すぎる録音を除くか、窓を短くしてください",
     "a channel holds one and the same value throughout": "値が終始変わらないチャンネルがあります",
@@ -1288,6 +1307,42 @@ _REFUSALS = {
     "(--set task=anomaly)":
         "ラベルのある録音がすべて {0} です。正常な録音を追加するか、ステップ 3 "
         "の「ラベルを変更」でラベルを直してください",
+    "{0} is no run: needs a folder with config.yaml, as `sounddetect train` makes it":
+        "{0} は学習結果のフォルダーではありません（config.yaml がありません）",
+    "{0} is damaged: {1} is missing":
+        "{0} は壊れています：{1} がありません",
+    "{0} of the recordings that {1} was trained on are missing or have changed; they were "
+    "read from {2}":
+        "{1} の学習に使った録音のうち {0} 件が、見つからないか変更されています（元の場所：{2}）",
+    "{0} was adapted and has no training to continue: resume the run that it was adapted "
+    "from, and adapt that again":
+        "{0} は適応で作られた検出器で、学習の続きはありません。適応元の学習を再開し、もう一度適応させてください",
+    "there are no labelled recordings left to compare on: one of the runs has learnt from "
+    "each of them":
+        "比較に使えるラベル付きの録音がありません。どの録音も、いずれかの学習に使われています",
+    "there are no recordings to score":
+        "判定できる録音がありません",
+    "{0} is in one fold alone, so nobody can learn it when that fold is the test: put it "
+    "into two folds or more, or leave it out":
+        "{0} は 1 つの分割にしかないため、その分割を評価に使うと学習できません。2 つ以上の分割に入れるか、除いてください",
+    "this recording was judged by its distance from the good ones of condition {0}, not by "
+    "the network, which therefore has nothing to explain":
+        "この録音は、条件 {0} の正常な録音からの距離で判定されました。ネットワークによる判定ではないため、根拠の図はありません",
+    "{0} has no test part (data.test_split: 0): give recordings to judge it on":
+        "{0} には評価用の録音がありません。評価する録音を指定してください",
+    "the first {0} values are all {1}: they do not tell how much is usual":
+        "最初の {0} 件の値がすべて {1} のため、通常のばらつきがわかりません",
+    "{0} comes from {1} groups, a split into {2} parts needs {3}: record more, or set "
+    "data.test_split: 0":
+        "{0} の録音元は {1} 個だけです。{2} つに分けるには {3} 個必要です。録音を増やしてください",
+    "a paired test needs 2 groups or more of each class, got {0} with anomalies and {1} with "
+    "good recordings":
+        "比較の検定には、各クラスに 2 個以上の録音元が必要です（異常 {0} 個、正常 {1} 個）",
+    "this detector cannot be exported: ONNX has no form for its pipeline ({0})":
+        "この検出器は ONNX に書き出せません（{0}）",
+    "a training is running already: stop it first, or wait for its end":
+        "学習を実行中です。停止するか、終了をお待ちください",
+    "settings: {0}": "{0}",
     "data.labels must lead to one of {0}, got {1}":
         "「ラベルの別名」の右側は {0} のいずれかにしてください（入力値：{1}）。ほかのクラスは、"
         "読み込んだあとに「ラベルを変更」で選べます",
@@ -1571,9 +1626,20 @@ _BY_MOUSE = {
         "it looks like {0}; if it is, write {1}={2} into “Other label names” in step 3",
     "say what it is in data.labels, such as {{0}: {1}}, or add it to data.classes":
         "say what it is in “Other label names” in step 3, such as {0}={1}",
+    "say what it is in data.labels, such as {{0}: {1}}, or add it to data.classes; where these are "
+    "classes of their own, data.classes: auto takes all as they are":
+        "say what it is in “Other label names” in step 3, such as {0}={1}; where these are classes "
+        "of their own, choose them by “Change the labels” there",
     "say what the folders mean, such as --set \"data.labels={{0}}\", or write a manifest":
         "say what the folders mean in “Other label names” in step 3 ({0}), or write a list of "
         "files with their labels (manifest)",
+    "say what the folders mean, such as --set \"data.labels={{0}}\", or take each folder as a "
+    "class of its own (--set data.classes=auto), or write a manifest":
+        "say what the folders mean in “Other label names” in step 3 ({0}), or choose a class for "
+        "each by “Change the labels” there, or write a list of files with their labels (manifest)",
+    "take the classes that the file names tell (--set data.classes=auto), or write a manifest":
+        "choose classes by “Change the labels” in step 3, or write a list of files with their "
+        "labels (manifest)",
     "none, if this is meant; otherwise give them classes of their own in data.labels":
         "none, if this is meant; otherwise say what they are in “Other label names” in step 3",
     "record more files, or say what belongs together: groups in JSON, group in a manifest, "
@@ -1608,7 +1674,8 @@ _BY_MOUSE = {
         "record all classes at the same rate",
     "it is shorter than a window of {0} samples at {1} Hz (model.input_length)":
         "it is shorter than a window of {0} samples at {1} Hz",
-    "lower model.input_length to {0} or less": "shorten “Window” in step 5 to {0} samples or less",
+    "lower model.input_length to {0} ({1} s) or less":
+        "shorten “Window” in step 5 to {1} s or less",
     "remove those that are too short to be of use, or lower model.input_length":
         "remove those that are too short to be of use, or shorten “Window” in step 5",
     "check cable and amplifier; take another channel by audio.channel or a manifest":
@@ -1644,6 +1711,14 @@ _BY_MOUSE = {
     "(--set task=anomaly)":
         "all labelled recordings are {0}: record good ones as well, or correct the labels by "
         "“Change the labels” in step 3",
+    "{0} is no run: needs a folder with config.yaml, as `sounddetect train` makes it":
+        "{0} is no run: choose the folder of a training, or its ZIP file",
+    "{0} has no test part (data.test_split: 0): give recordings to judge it on":
+        "{0} has no recordings left for a test: give recordings to judge it on",
+    "{0} comes from {1} groups, a split into {2} parts needs {3}: record more, or set "
+    "data.test_split: 0":
+        "{0} comes from {1} sources, a split into {2} parts needs {3}: record more",
+    "settings: {0}": "{0}",
     "data.labels must lead to one of {0}, got {1}":
         "“Other label names” need to lead to one of {0}, got {1}; other classes are chosen by "
         "“Change the labels” when the recordings are loaded",
@@ -1801,6 +1876,7 @@ def _warnings_of_training() -> list[tuple[re.Pattern, str]]:
 
 def _in_log(part: str, lang: str) -> str:
     part = _COLUMN.sub(lambda column: _COLUMNS.get(column[0], column[0]), part)
+    part = part.replace("less than 1 s", "1 秒未満")
     said = first_match(part, _warnings_of_training())
     return _UNIT.sub(_unit_in_japanese, translate_refusal(part, lang) if said is None else said)
 

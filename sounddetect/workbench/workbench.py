@@ -90,7 +90,9 @@ class Workbench:
             "data": self.data.load_button, "check": self.check.run_button,
             "plan": self.plan.plan_button, "train": self.train.buttons["start"],
             "results": self.results.evaluate_button, "try": self.try_it.score_button,
-            "home": self.home.buttons["download"], "watch": self.watch.watch_button}, self.panels)
+            "home": self.home.buttons["download"], "watch": self.watch.watch_button,
+            "explore": self.explore.run_button, "tune": self.tune.buttons["start"],
+            "trend": self.trend.run_button}, self.panels, lambda: self.data.has_offer)
         if self.train.unfinished is not None or self.train.live is not None:
             self.guide.open("train")
         if self.tune.study is not None:

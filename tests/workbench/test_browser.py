@@ -341,6 +341,42 @@ def test_only_good_recordings_lead_to_a_detector(page, front, tmp_path):
         assert "sd-error" not in page.widget(f"{panel}-message").inner_html(), page.text(f"{panel}-message")
 
 
+def test_ten_classes_from_their_folders_to_the_report(page, front):
+    """With the widgets of Colab: each folder is a class, which nobody types, and the report tells all ten apart."""
+    if front.kind != "classic":
+        pytest.skip("widgets are the same everywhere, and this takes a while")
+    rng, time_s = np.random.default_rng(0), np.arange(1000) / RATE
+    names = "chainsaw clock crying dog fire helicopter rain rooster sea sneeze".split()
+    for number, name in enumerate(names):
+        (front.folder / "ten" / name).mkdir(parents=True)
+        for k in range(4):
+            tone = np.sin(2 * np.pi * 150 * (number + 1) * time_s + rng.uniform(0, 6)) + 0.1 * rng.standard_normal(1000)
+            wavfile.write(front.folder / "ten" / name / f"{k}.wav", RATE, (0.2 * tone).astype(np.float32))
+    page.press("data-source", 2)
+    page.fill("data-path", "ten")
+    page.click("data-load")
+    page.tab.wait_for_selector(".sd-data-labels-each", state="visible")
+    page.click("data-labels-each")
+    page.wait("data-labels-counts", "sneeze: 4")
+    page.screenshot("classic_ten_labels", "data")
+    page.click("data-labels-use")
+    page.wait("data-message", "sd-(good|error)")
+    plan(page, 2)
+    page.click("train-start")
+    page.wait_state("running", "finished", "failed")
+    assert page.wait_state("finished", "failed") == "finished", page.text("train-message")
+    page.wait("results-message", runs(front)[-1].name)  # of this run, not what stood there before
+    page.wait("results-table", "<td")
+    page.screenshot("classic_ten_results", "results")
+    page.click("home-report")
+    link = page.tab.wait_for_selector(".sd-home-link a[download]")
+    with page.tab.expect_download() as caught:
+        link.click()
+    report = caught.value.path().read_text(encoding="utf-8")
+    assert [name for name in names if name not in report] == []
+    assert sd.Detector.load(runs(front)[-1]).classes == names
+
+
 def test_a_path_with_a_typo_clears_and_disables_what_follows(page, front):
     page.press("data-source", 2)
     page.fill("data-path", "motorss")
@@ -350,3 +386,26 @@ def test_a_path_with_a_typo_clears_and_disables_what_follows(page, front):
         assert page.widget(button).is_disabled(), button
     assert not page.text("check-table").strip() and not page.text("plan-figures").strip()
     page.screenshot(f"{front.kind}_typo")
+
+
+def test_the_keyboard_goes_where_the_mouse_does(page, front):
+    """From a path to the button of the training by Tab and Space; nothing in between holds the focus."""
+
+    def go(name):
+        for _ in range(100):
+            page.tab.keyboard.press("Tab")
+            if page.tab.evaluate("name => Boolean(document.activeElement.closest('.sd-' + name))", name):
+                return
+        raise AssertionError(f"Tab does not reach {name}")
+
+    page.press("data-source", 2)
+    page.fill("data-path", "motors")
+    go("data-load")
+    page.tab.keyboard.press("Space")
+    page.wait("data-message", "sd-good")
+    page.wait("plan-message", "sd-(good|warning|error)")  # which follows by itself
+    go("plan-make")
+    page.tab.keyboard.press("Space")
+    page.wait("plan-message", "sd-(good|warning|error)")
+    go("train-start")
+    assert page.widget("train-start").is_enabled()

@@ -161,8 +161,9 @@ def _counts(table, n_parts):
     """Recordings of each class in each group; raise when they cannot be split into `n_parts`."""
     unlabelled = table.loc[table["label"].isna(), "key"].tolist()
     if unlabelled:
+        some = ", ".join([*unlabelled[:3], *["…"] * (len(unlabelled) > 3)])
         raise ValueError(f"training needs labels; without one are {len(unlabelled)} recordings: "
-                         f"{', '.join(unlabelled[:20])}. Put audio files into folders OK and NG, "
+                         f"{some}. Put audio files into folders OK and NG, "
                          "or name their folders in data.labels")
     each = table.assign(label=table["label"].map(labels_in)).explode("label")
     counts = pd.crosstab(each["group"], each["label"])

@@ -18,6 +18,7 @@ from ...config import Config
 from .findings import Checked, Finding
 from ..collection.labels import CLASSES, SPELLINGS, good_class
 from ...settings.automatic import meaning
+from ..collection.naming import describe_name
 from ..collection.recordings import Recordings
 from ..readers.sources import NOT_READ
 from ..collection.splitting import Split, split_good, split_recordings
@@ -37,6 +38,8 @@ def _unknown_labels(checked: Checked) -> Iterator[Finding]:
         checked.config.data.classes,
         checked.config.data.labels,
     )
+    own = len(checked.loaded.unknown) > 1 and bool(table["label"].isna().all())
+    every = "; where these are classes of their own, data.classes: auto takes all as they are" * own
     for rows in checked.loaded.unknown.values():
         spelling = checked.loaded.spellings[rows[0]]
         spelling = (
@@ -48,7 +51,7 @@ def _unknown_labels(checked: Checked) -> Iterator[Finding]:
             if alike
             else (
                 "say what it is in data.labels, "
-                f"such as {{{spelling}: {good_class(classes)}}}, or add it to data.classes"
+                f"such as {{{spelling}: {good_class(classes)}}}, or add it to data.classes{every}"
             )
         )
         keys = tuple(table["key"].iloc[rows])
@@ -120,15 +123,24 @@ def _labels(checked: Checked) -> Iterator[Finding]:
                       "labels")
     elif unlabelled:
         severity = "warning" if len(unlabelled) == len(table) else "error"
-        folders = _folders(unlabelled)
-        named = (
-            f'say what the folders mean, such as --set "data.labels={_mapping(folders)}"'
-            if folders
-            else "put them into folders OK and NG"
-        )
+        ways = ", or ".join([*_ways_to_label(unlabelled), "write a manifest"])
         yield Finding(
             severity, unlabelled[0], "there is no label", "It can be scored, but training refuses",
-            f"{named}, or write a manifest", unlabelled, "labels")
+            ways, unlabelled, "labels")
+
+
+def _ways_to_label(keys: Sequence[str]) -> list[str]:
+    """What gives recordings labels: their names, where these tell a class, or their folders."""
+    said = {describe_name(key).get("label") for key in keys}
+    if len(said) > 1 and None not in said:
+        return ["take the classes that the file names tell (--set data.classes=auto)"]
+    folders = _folders(keys)
+    if not folders:
+        return ["put them into folders OK and NG"]
+    ways = [f'say what the folders mean, such as --set "data.labels={_mapping(folders)}"']
+    if len(folders) > 2 and not any(map(meaning, folders)):
+        ways.append("take each folder as a class of its own (--set data.classes=auto)")
+    return ways
 
 
 def _folders(keys: Sequence[str]) -> list[str]:

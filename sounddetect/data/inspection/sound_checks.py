@@ -7,6 +7,7 @@ __all__ = ['SOUND_CHECKS', 'averaged_columns']
 
 # %% ../../../nbs/01_data/4_inspection/04_sound_checks.ipynb #730b3ac9
 from collections.abc import Callable, Iterator
+from math import floor
 
 import numpy as np
 import pandas as pd
@@ -96,13 +97,15 @@ def _area(low: np.ndarray, high: np.ndarray) -> float:
 
 
 def _lengths(checked: Checked) -> Iterator[Finding]:
-    length, rate = int(checked.config.model.input_length), checked.config.audio.sample_rate
+    config = checked.config
+    length, rate = int(config.model.input_length), int(config.audio.sample_rate)
     short = checked.quality["duration_s"] * rate < length - 1
     if short.any():
         key, keys = checked.worst(-checked.quality["duration_s"], short)
         shortest = int(checked.quality["duration_s"].min() * rate)
         remedy = (
-            f"lower model.input_length to {shortest} or less"
+            f"lower model.input_length to {shortest} ({floor(1000 * shortest / rate) / 1000:g} s) "
+            "or less"
             if shortest >= 128
             else "remove those that are too short to be of use, or lower model.input_length"
         )
