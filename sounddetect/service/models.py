@@ -162,4 +162,4 @@ class Predictions:
             if any(Path(source) != path and not self.workspace.roots.holds(source)
                    for source in named):
                 refuse_foreign_sources(self.workspace.roots, part.recordings)
-            yield part.recordings if how.clip_duration is None else clips_of(part.recordings, how)
+            yield clips_of(part.recordings, how)

@@ -8,457 +8,24 @@ __all__ = ['USUAL_RATE', 'N_STRETCHES', 'OF_CLASSES', 'Loading', 'Loaded', 'load
 
 # %% ../../../nbs/01_data/3_collection/06_loading.ipynb #59bae09f
 import os
-import re
 import warnings
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path, PurePosixPath
 
 import numpy as np
-import orjson
 import pandas as pd
 
 from ...config import Config
-from .conditions import condition_of_name, set_conditions
+from .conditions import set_conditions
+from .finding import Listing, find_recordings
+from .labels import CLASSES
+from .meaning import classes_among, groups_of, label_recordings
+from .recordings import Origin, Recordings
+from .written import apply_entries, one_table
+from ..readers.sources import as_paths, describe_not_read, source_of
 from ..store.caching import cached_sources, file_size, read_once
-from sounddetect.data.collection.labels import (
-    CLASSES,
-    canonical_label,
-    classes_of_folders,
-    find_classes,
-    label_of_path,
-)
-from .manifest import Entry, read_manifest
-from .naming import describe_name
-from ..readers.numeric_csv import csv_kind
-from sounddetect.data.collection.recordings import (
-    COLUMNS,
-    PLACE,
-    Origin,
-    Recordings,
-    cut_out,
-    one_channel,
-    places_of,
-)
-from ..readers.reading import kind_of
 from ...foreign_text import escape_controls
-from sounddetect.data.readers.sources import (
-    as_paths,
-    describe_not_read,
-    files_below,
-    find_sources,
-    source_of,
-)
-
-# %% ../../../nbs/01_data/3_collection/06_loading.ipynb #e8864238
-@dataclass
-class _Found:
-    """What is to be read, and what manifests say of it."""
-
-    sources: dict[str, Path]                    # {key: file}
-    entries: dict[str, list[Entry]]             # {key: what manifests say of this file}
-    problems: list[dict]                        # key and problem
-    not_read: dict[str, int]                    # {suffix: number of files}
-
-
-def _find(paths) -> _Found:
-    problems: list[dict] = []
-    sources, not_read = find_sources(paths, problems)
-    found = _Found({}, {}, problems, not_read)
-    manifests = {}
-    for key, path in sources.items():
-        role = _role(path)
-        if role == "manifest":
-            manifests[key] = path
-        elif role == "recordings":
-            found.sources[key] = path
-        else:                                   # a table that happens to lie there
-            not_read[".csv"] = not_read.get(".csv", 0) + 1
-    for key, path in manifests.items():
-        _read_manifest(found, key, path)
-    if not found.sources and not found.problems:
-        others = {suffix: count for suffix, count in not_read.items() if suffix != ".csv"}
-        raise ValueError(
-            f"{', '.join(map(str, as_paths(paths)[:3]))}: no recordings found; the CSV files there"
-            " are neither columns of numbers nor a manifest (a table with a column path)."
-            f" {describe_not_read(others)}".rstrip()
-        )
-    return found
-
-
-def _role(path: Path) -> str:
-    """What a file holds: recordings, or in CSV also a manifest or a table of something else."""
-    if path.suffix.lower() != ".csv":
-        return "recordings"
-    try:
-        kind = csv_kind(path)
-    except (OSError, ValueError):
-        return "recordings"                     # damaged, or cannot be opened: its reader says why
-    return (
-        kind if kind == "manifest" or kind == "table" and kind_of(path) == "csv" else "recordings"
-    )
-
-# %% ../../../nbs/01_data/3_collection/06_loading.ipynb #cde688c5
-def _read_manifest(found: _Found, key: str, path: Path) -> None:
-    """Add what a manifest says; of several lines for a file, those that name it most exactly count.
-    """
-    try:
-        entries, problems = read_manifest(path)
-    except (ValueError, OSError) as error:
-        found.problems.append(
-            {"key": key, "problem": getattr(error, "strerror", None) or str(error)}
-        )
-        return
-    found.problems += [
-        {"key": key, "problem": f"line {problem['line']}: {problem['problem']}"}
-        for problem in problems
-    ]
-    exactness, chosen = {}, defaultdict(list)
-    for entry in (replace(entry, manifest=key) for entry in entries):
-        is_disk = _is_root(path.parent / entry.path) and not _is_root(path.parent)
-        files = {} if is_disk else _files_of(entry, key, path)
-        if not files:
-            why = (
-                "is a whole disk: name the folder that holds the recordings"
-                if is_disk
-                else "does not exist, or holds no recordings"
-            )
-            problem = f"line {entry.line}: {entry.path[:200]} {why}"
-            found.problems.append({"key": key, "problem": problem})
-        for name, file in files.items():
-            parts = PurePosixPath(entry.path).parts
-            exact = 1000 if file == path.parent / entry.path else 1 + len(parts)
-            if exact > exactness.get(name, 0):
-                exactness[name], chosen[name] = exact, []
-            if exact == exactness[name]:
-                chosen[name].append(entry)
-                found.sources[name] = file
-    for name, entries in chosen.items():
-        if name in found.entries:
-            found.problems.append(
-                {
-                    "key": key,
-                    "problem": (
-                        f"line {entries[0].line}: "
-                        f"another manifest speaks of {name} too; keep one of them"
-                    ),
-                }
-            )
-        found.entries.setdefault(name, entries)
-
-
-def _files_of(entry: Entry, key: str, path: Path) -> dict[str, Path]:
-    """{key: file} that a line of the manifest `key` at `path` names."""
-    target = path.parent / entry.path
-    # a name too long to be one is none, where Path.exists raises
-    if not os.path.exists(target):
-        return {}
-    if target.is_file():
-        return {_key_of(entry.path, key): target} if kind_of(target) else {}
-    return {
-        _key_of(f"{entry.path}/{file.relative_to(target).as_posix()}", key): file
-        for file in files_below(target)
-        if kind_of(file) and _role(file) == "recordings"
-    }
-
-
-def _is_root(folder: Path) -> bool:
-    """Whether a folder is there and nothing lies above it; what cannot be a name is no folder."""
-    real = os.path.realpath(folder) if os.path.exists(folder) else ""
-    return bool(real) and real == os.path.dirname(real)
-
-
-def _key_of(written: str, key: str) -> str:
-    """Key of a file that a manifest calls `written`: below the manifest's folder as if found
-    there, elsewhere as written.
-    """
-    normal = escape_controls(os.path.normpath(written).replace(os.sep, "/"))
-    return (
-        normal
-        if normal.startswith(("/", ".."))
-        else (PurePosixPath(key).parent / normal).as_posix()
-    )
-
-# %% ../../../nbs/01_data/3_collection/06_loading.ipynb #d1a79355
-def _gather(found: _Found, stored: dict) -> tuple[Recordings, list]:
-    """All recordings as written in the sources, and the label of each as it is spelt there."""
-    stores = list({id(store): store for store, _ in stored.values()}.values())
-    number_of = {id(store): k for k, store in enumerate(stores)}
-    places, rows_of, keys, spellings, groups, sources, said = [], [], [], [], [], [], []
-    for key, (store, source) in stored.items():
-        rows = store.rows[source["first"]:source["first"] + source["n_rows"]]
-        places.append(places_of(rows, number_of[id(store)]))
-        rows_of.append(rows[["sample_rate", "content_hash"]])
-        keys += [key if number < 0 else f"{key}#{number}" for number in rows["number"].tolist()]
-        spellings += [store.words["label"][k] for k in rows["label"].tolist()]
-        groups += [store.words["group"][k] for k in rows["group"].tolist()]
-        sources += [key] * len(rows)
-        said += _said_of(key, found.sources[key], source["meta"], rows["number"].tolist())
-    places = np.concatenate([np.empty(0, PLACE), *places])
-    rates = np.concatenate([np.empty(0, "i4"), *(rows["sample_rate"] for rows in rows_of)])
-    hashes = [f"{digest:016x}" for rows in rows_of for digest in rows["content_hash"].tolist()]
-    table = pd.DataFrame(
-        {
-            "key": keys, "label": pd.Series([None] * len(keys), dtype=object),
-            "group": pd.Series(groups, dtype=object), "sample_rate": rates,
-            "n_channels": places["n_channels"], "n_samples": places["n_samples"],
-            "content_hash": hashes, "source": sources}
-    )
-    return Recordings(_with_columns(table, said), stores, places), spellings
-
-
-def _said_of(key: str, path: Path, meta: dict, numbers: list[int]) -> list[dict]:
-    """What a file and its name say besides of each of its rows."""
-    named = describe_name(key)
-    # a type stands above the folder that was given
-    if "machine_id" in named or "section" in named:
-        named = describe_name(path.absolute().as_posix()) | named
-    named.pop("label", None)
-    condition = condition_of_name(named)
-    conditions = meta.get("conditions")
-    own = {name: value for name, value in meta.items() if name != "conditions"}
-    said = _plain(own) | named | ({} if condition is None else {"condition": condition})
-    if not isinstance(conditions, list):
-        return [said] * len(numbers)
-    return [said | {"condition": conditions[number]} for number in numbers]
-
-
-def _plain(meta: dict) -> dict:
-    """Values that fit into a table: lists and objects as JSON text.
-
-    What a file calls `label` or `key` is not ours.
-    """
-    return {
-        f"meta_{name}" if name in COLUMNS else name: orjson.dumps(value).decode()
-        if isinstance(value, list | dict)
-        else value
-        for name, value in meta.items()
-    }
-
-
-def _with_columns(table: pd.DataFrame, said: list[dict]) -> pd.DataFrame:
-    """The table with further columns; a `group` among them counts where there is none."""
-    for name in sorted({name for values in said for name in values}):
-        values = pd.Series([values.get(name) for values in said], dtype=object)
-        table[name] = (
-            table["group"].where(table["group"].notna(), values)
-            if name == "group"
-            else values.infer_objects()
-        )
-    return table
-
-# %% ../../../nbs/01_data/3_collection/06_loading.ipynb #449c9a36
-def _apply_entries(
-    recordings: Recordings, spellings: list, found: _Found, default_rate: int
-) -> tuple[Recordings, list, list]:
-    """The recordings, their spellings and the entry of each (None: no manifest speaks of it)."""
-    if not found.entries:
-        return recordings, spellings, [None] * len(recordings)
-    picked = [
-        (i, entry)
-        for i, source in enumerate(recordings.table["source"])
-        for entry in found.entries.get(source, [None])
-    ]
-    parts = []
-    for i, entry in picked:
-        try:
-            known = _with_channel(entry, recordings.table.iloc[i])
-            parts.append((i, *_span(recordings, i, known, default_rate), known))
-        except ValueError as error:
-            found.problems.append(
-                {
-                    "key": recordings.table["key"].iloc[i],
-                    "problem": f"manifest {entry.manifest}, line {entry.line}: {error}"}
-            )
-    rows, starts, stops, entries = zip(*parts) if parts else ((), (), (), ())
-    cut = cut_out(recordings, np.array(rows, int), np.array(starts, int), np.array(stops, int))
-    cut = one_channel(cut, [entry.channel if entry else None for entry in entries])
-    twice = cut.table["key"].duplicated().to_numpy()
-    if twice.any():
-        found.problems += [
-            {
-                "key": cut.table["key"][i],
-                "problem": (
-                    f"manifest {entries[i].manifest}, line {entries[i].line}: "
-                    "an earlier line names the same recording"
-                ),
-            }
-            for i in np.flatnonzero(twice)
-        ]
-        cut, rows, entries = (
-            cut[~twice],
-            np.array(rows)[~twice],
-            [entry for entry, doubled in zip(entries, twice) if not doubled],
-        )
-    _take_columns(cut.table, entries)
-    return cut, [spellings[i] for i in rows], list(entries)
-
-# %% ../../../nbs/01_data/3_collection/06_loading.ipynb #835881d8
-def _take_columns(table: pd.DataFrame, entries: Sequence[Entry | None]) -> None:
-    """Put rates, groups and further columns of the entries into the table."""
-    table["sample_rate"] = [
-        entry.sample_rate if entry and entry.sample_rate else rate
-        for entry, rate in zip(entries, table["sample_rate"].tolist())
-    ]
-    said = [
-        {name: value for name, value in entry.columns.items() if name != "label"} if entry else {}
-        for entry in entries
-    ]
-    if any("group" in values for values in said):
-        table["group"] = [
-            values.get("group") or group for values, group in zip(said, table["group"])
-        ]
-    for name in sorted({name for values in said for name in values} - {"group"}):
-        own = table[name] if name in table else [None] * len(said)
-        if name == "condition":
-            table[name] = [values.get(name) or value for values, value in zip(said, own)]
-            continue
-        table[name if name not in COLUMNS else f"meta_{name}"] = _typed(
-            [values.get(name, value) for values, value in zip(said, own)]
-        )
-
-
-def _with_channel(entry: Entry | None, row: pd.Series) -> Entry | None:
-    """The entry with the number of the channel that it names.
-
-    Raises `ValueError` when the recording has no channel of this name.
-    """
-    if entry is None or not isinstance(entry.channel, str):
-        return entry
-    said = row.get("channel_names")
-    names = said.split(", ") if isinstance(said, str) else []
-    if entry.channel not in names:
-        raise ValueError(f"channel {entry.channel} is none of the recording: give its number, "
-                         f"from 0{', or one of ' if names else ''}{', '.join(names)}")
-    return replace(entry, channel=names.index(entry.channel))
-
-
-def _span(recordings, i, entry, default_rate):
-    """First sample, and the one behind the last, of what a line says of recording `i`."""
-    n_samples, n_channels = (
-        int(recordings.n_samples[i]),
-        int(recordings.table["n_channels"].iloc[i]),
-    )
-    if entry is None:
-        return 0, n_samples
-    rate = entry.sample_rate or int(recordings.table["sample_rate"].iloc[i]) or default_rate
-    start = round((entry.start_s or 0) * rate)
-    stop = n_samples if entry.end_s is None else round(entry.end_s * rate)
-    if not start < stop <= n_samples:
-        raise ValueError(
-            f"the recording ends at {n_samples / rate:g} s, "
-            f"the line asks for {start / rate:g} to {stop / rate:g} s"
-        )
-    if entry.channel is not None and entry.channel >= n_channels:
-        raise ValueError(
-            f"the recording has channels 0 to {n_channels - 1}, the line asks for {entry.channel}"
-        )
-    return start, stop
-
-
-def _typed(values: list) -> list | np.ndarray:
-    """Text as numbers where all of it is; 00 is a name."""
-    texts = [value for value in values if isinstance(value, str)]
-    if texts and all(re.fullmatch(r"-?(0|[1-9]\d*)(\.\d+)?", text) for text in texts):
-        numbers = [
-            float(value)
-            if isinstance(value, str) and "." in value
-            else int(value)
-            if isinstance(value, str)
-            else value
-            for value in values
-        ]
-        is_whole = all(isinstance(number, int) or number is None for number in numbers)
-        # beside an empty cell, pandas would make 1.0 of machine 1
-        return np.array(numbers, object) if is_whole and None in numbers else numbers
-    return values
-
-# %% ../../../nbs/01_data/3_collection/06_loading.ipynb #fefcc599
-def _classes_among(
-    recordings: Recordings, spellings: list, entries: list, labels, several: bool
-) -> list[str]:
-    """Names of the classes, as files and manifests say, else names of files, else folders."""
-    said = [
-        entry.columns["label"] if entry and "label" in entry.columns else spelling
-        for spelling, entry in zip(spellings, entries)
-    ]
-    if any(spelling is not None for spelling in said):
-        return find_classes(said, labels, several)
-    sources = recordings.table["source"].unique()
-    named = [describe_name(source).get("label") for source in sources]
-    if any(named):
-        return find_classes(named, labels)
-    return classes_of_folders(sources, labels)
-
-# %% ../../../nbs/01_data/3_collection/06_loading.ipynb #26d543fb
-def _label(
-    recordings: Recordings,  # whose labels are filled in
-    spellings: list,  # of the label of each, as the files have it; those of manifests are filled in
-    entries: list,           # of manifests
-    classes: Sequence[str],
-    labels: Mapping[str, str] | None,
-    several: bool,           # whether a recording may have several
-) -> tuple[list, dict[str, list[int]]]:
-    """Spelling of each label that counts, and for each message of what is not known the
-    recordings that are meant.
-    """
-    table = recordings.table
-    says = set(
-        source for source, spelling in zip(table["source"], spellings) if spelling is not None
-    )
-    by_path = {
-        source: _label_by_path(source, classes, labels)
-        for source in table["source"].unique()
-        if source not in says
-    }
-    known, wrong, names = {}, defaultdict(list), []
-    for i, (source, spelling, entry) in enumerate(zip(table["source"], spellings, entries)):
-        if entry and "label" in entry.columns:
-            spelling = spellings[i] = entry.columns["label"]
-        elif source in by_path:
-            names.append(by_path[source])
-            continue
-        # 1 and True are equal, and mean different things
-        as_typed = type(spelling), spelling
-        if as_typed not in known:
-            known[as_typed] = _known(spelling, classes, labels, several)
-        name, message = known[as_typed]
-        names.append(name)
-        if message:
-            wrong[message].append(i)
-    table["label"] = pd.Series(names, dtype=object)
-    return spellings, dict(wrong)
-
-
-def _known(spelling, classes, labels, several=False) -> tuple[str | None, str | None]:
-    """Class that a spelling stands for, or why it stands for none."""
-    try:
-        return canonical_label(spelling, classes, labels, several), None
-    except ValueError as error:
-        return None, str(error)
-
-
-def _label_by_path(source: str, classes, labels) -> str | None:
-    by_folder = label_of_path(source, classes, labels)
-    return (
-        by_folder
-        if by_folder is not None
-        else _known(describe_name(source).get("label"), classes, labels)[0]
-    )
-
-# %% ../../../nbs/01_data/3_collection/06_loading.ipynb #71f3ee92
-def _groups(table, group_by):
-    """The group of each recording."""
-    if group_by == "auto":
-        files_per_class = table.groupby("label")["source"].nunique()
-        group_by = (
-            "file"
-            if len(table) and (files_per_class.min() >= 3 or not len(files_per_class))
-            else "row"
-        )
-    own = table["source"] if group_by == "file" else table["key"]
-    return table["group"].where(table["group"].notna(), own)
 
 # %% ../../../nbs/01_data/3_collection/06_loading.ipynb #b9d8785d
 @dataclass(frozen=True)
@@ -483,7 +50,7 @@ class Loading:
     def of(cls, config: Config | None = None, **options) -> "Loading":
         """What a configuration says (None: the defaults), but for the options that are not None."""
         is_open = config is None
-        config = Config() if config is None else Config.given(config)
+        config = Config.model_validate({}) if config is None else Config.given(config)
         several = is_open or config.task in ("auto", "multilabel")
         in_data = set(cls.__dataclass_fields__) - {"sample_rate", "unknown_labels", "several"}
         said = {name: getattr(config.data, name) for name in in_data} | {"several": several}
@@ -494,7 +61,7 @@ class Loading:
     @property
     def usual_rate(self) -> int:
         """Rate in Hz that is taken for files that do not say theirs."""
-        return USUAL_RATE if self.sample_rate == "auto" else self.sample_rate
+        return self.sample_rate if isinstance(self.sample_rate, int) else USUAL_RATE
 
 
 USUAL_RATE = 44100      # Hz
@@ -528,7 +95,7 @@ def load_everything(
 
     Raises as `load_recordings` does, but not for labels.
     """
-    found = _find(paths)
+    found = find_recordings(paths)
     stored, unreachable = cached_sources(
         found.sources, how.cache_dir, how.store_dtype, how.variable, how.columns, compare=compare
     )
@@ -546,23 +113,23 @@ def _warn_of_notes(stored: dict) -> None:
         warnings.warn(f"{keys[0]}{more}: {note}", stacklevel=4)
 
 
-def _understand(paths, how: Loading, found: _Found, stored: dict, unreachable: dict[str, str],
+def _understand(paths, how: Loading, found: Listing, stored: dict, unreachable: dict[str, str],
                 strict: bool = False) -> Loaded:
     """What was read, and what it means; `strict` raises `ValueError` when
     `how.condition` fits nothing.
     """
-    recordings, spellings = _gather(found, stored)
-    recordings, spellings, entries = _apply_entries(recordings, spellings, found, how.usual_rate)
+    recordings, spellings = one_table(found, stored)
+    recordings, spellings, entries = apply_entries(recordings, spellings, found, how.usual_rate)
     assumed = recordings.table["sample_rate"].to_numpy() == 0
     recordings.table.loc[assumed, "sample_rate"] = how.usual_rate
     classes = (
-        _classes_among(recordings, spellings, entries, how.labels, how.several)
+        classes_among(recordings, spellings, entries, how.labels, how.several)
         if how.classes == "auto"
         else list(how.classes)
     )
-    spellings, unknown = _label(
+    spellings, unknown = label_recordings(
         recordings, spellings, entries, classes, how.labels, how.several)
-    recordings.table["group"] = _groups(recordings.table, how.group_by)
+    recordings.table["group"] = groups_of(recordings.table, how.group_by)
     set_conditions(recordings.table, how.condition, strict)
     problems = [
         *found.problems,
@@ -594,21 +161,21 @@ def load_in_parts(
 
     What is wrong with manifests, and what was not read, stands in the first part.
     """
-    found = _find(paths)
+    found = find_recordings(paths)
 
     def parts():
         problems, not_read = found.problems, found.not_read
         for stored, unreachable in read_once(found.sources, how.variable, how.columns):
             sources = {key: found.sources[key] for key in (*stored, *unreachable)}
             loaded = _understand(
-                paths, how, _Found(sources, found.entries, problems, not_read), stored, unreachable
+                paths, how, Listing(sources, found.entries, problems, not_read), stored, unreachable
             )
             yield replace(loaded, n_bytes=sum(map(file_size, sources.values())))
             del loaded
             problems, not_read = [], {}
             del stored
         if problems:
-            yield _understand(paths, how, _Found({}, {}, problems, not_read), {}, {})
+            yield _understand(paths, how, Listing({}, {}, problems, not_read), {}, {})
     return sum(map(file_size, found.sources.values())), parts()
 
 # %% ../../../nbs/01_data/3_collection/06_loading.ipynb #808ee459
@@ -656,10 +223,12 @@ N_STRETCHES = 5          # of a recording that is cut into clips
 
 
 def clips_of(recordings: Recordings, how: Loading) -> Recordings:
-    """Clips of recordings as `how` says, and which of them belong together.
+    """Clips of recordings as `how` says, if it does, and which of them belong together.
 
     Raises `ValueError` for stretches of clips that overlap: the same sound would be on both sides.
     """
+    if how.clip_duration is None:
+        return recordings
     clips = recordings.cut(how.clip_duration, how.clip_overlap)
     if how.group_by != "stretch":
         return clips
@@ -752,11 +321,7 @@ def load_recordings(
     recordings = loaded.recordings
     if loaded.unknown and how.unknown_labels == "skip":
         recordings = _without(recordings, loaded.unknown)
-    return (
-        recordings
-        if how.clip_duration is None
-        else clips_of(recordings, how)
-    )
+    return clips_of(recordings, how)
 
 
 def _without(recordings: Recordings, unknown: dict[str, list[int]]) -> Recordings:

@@ -220,9 +220,8 @@ def check_recordings(
         clip_overlap=clip_overlap, store_dtype=store_dtype, cache_dir=cache_dir)
     loaded = load_everything(config.data.path if source is None else source, how, compare=True)
     unknown = [i for rows in loaded.unknown.values() for i in rows]
-    recordings = loaded.recordings[np.setdiff1d(np.arange(len(loaded.recordings)), unknown)]
-    if how.clip_duration is not None:
-        recordings = clips_of(recordings, how)
+    is_known = ~np.isin(np.arange(len(loaded.recordings)), unknown)
+    recordings = clips_of(loaded.recordings[is_known], how)
     return Report(
         Checked(
             loaded, recordings, measure_quality(recordings),
