@@ -225,7 +225,8 @@ def report(
 ) -> None:
     """Write the report of a run again, and open it.
 
-    It is of the last evaluation, with the threshold that the detector has now. RUN may be a search of `tune` as well.
+    It is of the last evaluation, with the threshold that the detector has now. RUN may be a
+    search of `tune` as well.
     """
     is_search = (run / "study.json").exists()
     page = _report_search(run, lang) if is_search else _report_run(run, errors, lang)
