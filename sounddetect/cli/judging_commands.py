@@ -223,9 +223,10 @@ def report(
         "--browser/--no-browser", help="open it in the browser, at a terminal with a desktop"
     )] = True,
 ) -> None:
-    """Write the report of the last evaluation again, and open it.
+    """Write the report of a run again, and open it.
 
-    It then has the threshold that the detector has now. RUN may be a search of `tune` as well.
+    It is of the last evaluation, with the threshold that the detector has now. RUN may be a
+    search of `tune` as well.
     """
     is_search = (run / "study.json").exists()
     page = _report_search(run, lang) if is_search else _report_run(run, errors, lang)
