@@ -191,7 +191,8 @@ class Statuses:
         return without_nan({
             "training_id": training_id, "status": status, **told,
             "stopping": status == "running" and wanted == "stop",
-            "message": training.message if training else None,
+            "message": (self.workspace.roots.shown(training.message)
+                        if training and training.message else None),
             "queue_position": self._position(training),
             "priority": training.priority if training else None,
             "tags": tags,
