@@ -242,6 +242,8 @@ _CHOICES = {
     "labels.by": ("Labels from", "ラベルの手がかり"),
     "labels.by.folder": ("folder, level {place}", "フォルダー（{place} 階層目）"),
     "labels.by.word": ("file name, word {place}", "ファイル名（{place} 番目の語）"),
+    "labels.by.column": ("column “{place}”", "列「{place}」"),
+    "labels.empty": ("(empty)", "（空欄）"),
     "labels.choose": ("choose…", "選択してください"),
     "labels.class": ("class “{name}”", "クラス「{name}」"),
     "labels.out": ("leave out", "使わない"),
