@@ -85,7 +85,7 @@ def label_sources(recordings: Recordings) -> list[NameSource]:
     """What may tell classes apart: columns of lists, folders and words of file names; the most
     telling first.
     """
-    known, found = name_sources(list(recordings.sources)), []
+    known, found = name_sources(list(recordings.sources)), list[NameSource]()
     also = {"label"} if any(map(is_manifest, recordings.paths)) else set()
     for column, names in _said_of_files(recordings, also).items():
         is_new = not any(_alike(names, other.names) for other in [*known, *found])
