@@ -19,7 +19,7 @@ from support.commands import in_process as command
 from support.tiny import SETTINGS, options, write_folder
 
 import sounddetect as sd
-from sounddetect.data.collection import loading
+from sounddetect.data.collection import finding
 from sounddetect.jobs.archives import Archive
 from sounddetect.training.checkpoint import load_checkpoint
 
@@ -131,7 +131,7 @@ def test_a_manifest_that_names_a_whole_disk(tmp_path, monkeypatch, whole):
     """Which would be walked through to its end."""
     soundfile.write(tmp_path / "a.wav", torch.randn(800).numpy() / 10, 8000)
     (tmp_path / "list.csv").write_text(f"path,label\na.wav,OK\n{whole},OK\n")
-    monkeypatch.setattr(loading, "files_below", lambda folder: pytest.fail(f"{folder} was walked through"))
+    monkeypatch.setattr(finding, "files_below", lambda folder: pytest.fail(f"{folder} was walked through"))
     recordings = sd.load_recordings(tmp_path, cache_dir=tmp_path.parent / "cache")
     assert recordings.labels == ["OK"]
     assert [problem["problem"] for problem in recordings.problems] == [f"line 3: {whole} is a whole disk: name the folder that holds the recordings"]
