@@ -269,7 +269,8 @@ class Trainings:
         settings["data.cache_dir"] = str(self.workspace.cache)
         self.queue.add(training_id, self.workspace.runs / training_id, {
             "paths": [str(path)], "settings": self._within(memory) | settings,
-            "mode": request.mode, "roots": self._roots, "memory_bytes": memory}, request.priority or 0)
+            "mode": request.mode, "roots": self._roots, "memory_bytes": memory},
+            request.priority or 0)
         return self.statuses.of(training_id)
 
     def _within(self, memory: int) -> dict[str, Any]:
