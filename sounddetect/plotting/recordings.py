@@ -24,6 +24,7 @@ from scipy import signal
 from sounddetect.plotting.style import (
     INK,
     MUTED,
+    NO_LABEL,
     Picture,
     check_lengths,
     class_colors,
@@ -504,8 +505,9 @@ def _headline(names, table, quality):
     )
     words = [
         f"{_number(len(names), 'recording')}, {amount}",
-        _number(len(set(names)), 'class', 'es'),
+        *([_number(len(set(names) - {NO_LABEL}), 'class', 'es')] if set(names) != {NO_LABEL} else []),
     ]
+    if NO_LABEL in names: words.append(f'{Counter(names)[NO_LABEL]} without a label')
     if 'group' in table.columns: words.append(_number(table['group'].nunique(), 'group'))
     remarks = {
         'with a silent channel': quality['silent'],
