@@ -136,6 +136,7 @@ class DataPanel(Panel):
         """Offer the names of the files, to say what they mean."""
         self.label_table.give(self.bench.recordings)
         show_if(self.labels_button, False)
+        self.bench.set(asking=True)
 
     def load_manifest(self, path: Path) -> bool:
         """Read what a list of files with their labels names, of tables the same columns."""

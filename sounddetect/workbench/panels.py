@@ -116,6 +116,7 @@ class Bench:
         # the finished run that was found when the workbench was opened
         self.opened = None
         self.checking = False                   # whether the recordings are being looked at
+        self.asking = False                     # whether step 3 was asked for other labels
         self.searching = False                  # whether a search for better settings runs
         self.tuned: dict = {}                   # settings that a search has found and somebody took
         self._waiting = defaultdict(list)
@@ -137,7 +138,7 @@ class Bench:
         gone = {*OF_DATA, *self.tuned}
         self.settings = {key: value for key, value in self.settings.items() if key not in gone}
         self.tuned = {}
-        self.set(recordings=None, report=None, plan=None, refusal=None)
+        self.set(asking=False, recordings=None, report=None, plan=None, refusal=None)
 
     @property
     def source(self) -> str:

@@ -25,6 +25,8 @@ COLOURED = """() => [...document.querySelectorAll('.sd-workbench button.mod-prim
 SAID = """() => [...document.querySelectorAll('.sd-workbench .sd-message, .sd-workbench .sd-about, .sd-workbench .sd-facts, .sd-workbench .sd-table td')]
     .filter(one => one.offsetParent).map(one => one.innerText)"""
 
+DRAWN = """() => !document.querySelector('.sd-results-threshold').offsetParent
+    || document.querySelector('.sd-results-histogram').naturalWidth > 300"""
 PICTURES = "() => [...document.querySelectorAll('.sd-check-picture, .sd-results-histogram')].filter(one => one.offsetParent).map(one => one.src)"
 
 
@@ -36,7 +38,7 @@ def page(tmp_path_factory):
     kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3"}}
     nbformat.write(nbformat.v4.new_notebook(cells=[cell], metadata=kernel), folder / "workbench.ipynb")
     with browser.browser() as chrome, browser.Front("lab", folder) as front:
-        page = browser.Page(chrome, front, height=1400).open().run_all()
+        page = browser.Page(chrome, front, height=3000).open().run_all()
         page.tab.wait_for_selector(".sd-data-load")
         record(folder / "first" / "OK"), record(folder / "first" / "NG")
         load(page, "first")
@@ -105,6 +107,8 @@ def look(page, folder, lang, *panels):
     """What can be read fits the language; pictures of the panels in both languages."""
     if "check" in panels:
         said(page, "check", folder.name, "good|warning|error")
+    if "results" in panels:
+        page.tab.wait_for_function(DRAWN)
     for spoken in ("en", "ja") if lang == "en" else ("ja", "en"):
         speak(page, spoken)
         end = time.monotonic() + browser.PATIENCE / 1000
@@ -153,7 +157,6 @@ def test_three_files(page, folder, lang):
     page.click("data-load")
     said(page, "data", folder.name, "good")
     trains(page)
-    look(page, folder, lang, "results")
 
 
 @IN_ENGLISH
@@ -166,8 +169,8 @@ def test_mp3(page, folder, lang):
     look(page, folder, lang, "data")
     page.click("data-convert")
     said(page, "data", "WAV: 8")
+    page.screenshot("twelve_mp3_converted", "data")
     trains(page)
-    look(page, folder, lang, "data")
 
 
 @IN_JAPANESE
@@ -181,8 +184,8 @@ def test_ten_minute_files(page, folder, lang):
     look(page, folder, lang, "data", "train")
     page.click("data-cut")
     said(page, "data", "NG 60")
+    page.screenshot("twelve_ten_minute_files_cut", "data")
     trains(page)
-    look(page, folder, lang, "data", "results")
     page.fill("plan-window", 0.05)
     page.fill("data-clip", 0)
 
@@ -230,7 +233,6 @@ def test_spaces_and_japanese_in_paths(page, folder, lang):
     page.click("data-labels-use")
     said(page, "data", "labels/録音 データ（2号機）.csv")
     trains(page)
-    look(page, folder, lang, "data")
 
 
 @IN_ENGLISH
@@ -244,7 +246,7 @@ def test_seven_classes(page, folder, lang):
     page.click("data-labels-use")
     said(page, "data", f"labels/{folder.name}.csv")
     trains(page)
-    look(page, folder, lang, "data", "results")
+    look(page, folder, lang, "results")
 
 
 @IN_JAPANESE
@@ -262,10 +264,12 @@ def test_labels_swapped(page, folder, lang):
     record(folder / "OK", bad=True), record(folder / "NG", bad=False)
     load(page, folder.name)
     said(page, "data", folder.name)
+    stands_out(page, "train-start")
     page.click("data-labels-change")
     lists = page.tab.locator(".sd-data-label select")
     lists.nth(0).select_option(label="OK")
     lists.nth(1).select_option(label="NG")
+    stands_out(page, "data-labels-use")
     look(page, folder, lang, "data")
     page.click("data-labels-use")
     said(page, "data", f"labels/{folder.name}.csv")
@@ -289,9 +293,42 @@ def test_another_machines_detector(page, folder, lang, tmp_path):
     look(page, folder, lang, "results", "try")
     page.click("try-adapt")
     said(page, "try", "10 件")
-    look(page, folder, lang, "try")
     page.click("try-score")
     said(page, "try", folder.name, "good")
     page.click("home-download")
     page.tab.wait_for_selector(".sd-home-link a[download]")
     look(page, folder, lang, "home")
+
+
+# --- what somebody looks at stays where it is -------------------------------------------------------------------------
+
+TOP = "name => document.querySelector('.sd-' + name).getBoundingClientRect().top"
+PRESS = "name => document.querySelector('.sd-' + name).click()"       # without moving the page there
+LOOK_AT = """name => new Promise(seen => { document.querySelector('.sd-' + name).scrollIntoView({block: 'start'});
+    requestAnimationFrame(() => requestAnimationFrame(seen)) })"""
+
+
+@pytest.mark.parametrize("lang", ["en"], indirect=True)
+def test_the_view_does_not_jump(page, folder, lang):
+    """Somebody reads on below while something is loaded, checked and trained above."""
+
+    def begin(name, button):
+        page.tab.evaluate(LOOK_AT, name)
+        before = page.tab.evaluate(TOP, name)
+        page.tab.evaluate(PRESS, button)
+        return before
+
+    page.tab.set_viewport_size({"width": 1280, "height": 900})
+    record(folder / "OK", 12), record(folder / "NG", 12)
+    load(page, folder.name)
+    said(page, "data", "recordings: 24")
+    stands_out(page, "train-start")
+    record(folder / "OK", 13)                                 # so that the second load is known by what it says
+    before = begin("plan-title", "data-load")
+    said(page, "data", "recordings: 25")
+    said(page, "check", folder.name)
+    stands_out(page, "train-start")
+    assert abs(page.tab.evaluate(TOP, "plan-title") - before) < 3
+    before = begin("home-title", "train-start")
+    stands_out(page, "try-score")
+    assert abs(page.tab.evaluate(TOP, "home-title") - before) < 3
