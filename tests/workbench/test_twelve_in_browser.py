@@ -156,7 +156,7 @@ def test_three_files(page, folder, lang):
     record(folder / "OK"), record(folder / "NG")
     page.click("data-load")
     said(page, "data", folder.name, "good")
-    trains(page)
+    stands_out(page, "train-start")
 
 
 @IN_ENGLISH
@@ -170,7 +170,7 @@ def test_mp3(page, folder, lang):
     page.click("data-convert")
     said(page, "data", "WAV: 8")
     page.screenshot("twelve_mp3_converted", "data")
-    trains(page)
+    stands_out(page, "train-start")
 
 
 @IN_JAPANESE
@@ -198,7 +198,7 @@ def test_no_labels(page, folder, lang):
     look(page, folder, lang, "data", "check", "train")
     page.click("data-good")
     said(page, "plan", "learns what is normal")
-    trains(page)
+    stands_out(page, "train-start")
 
 
 @IN_JAPANESE
@@ -219,7 +219,7 @@ def test_a_typo(page, folder, lang):
     look(page, folder, lang, "data", "train")
     load(page, folder.name)
     said(page, "data", folder.name)
-    trains(page)
+    stands_out(page, "train-start")
 
 
 @IN_JAPANESE
@@ -273,7 +273,7 @@ def test_labels_swapped(page, folder, lang):
     look(page, folder, lang, "data")
     page.click("data-labels-use")
     said(page, "data", f"labels/{folder.name}.csv")
-    trains(page)
+    stands_out(page, "train-start")
     manifest = (page.front.folder / "labels" / f"{folder.name}.csv").read_text(encoding="utf-8")
     assert "OK/rec 0.wav,NG" in manifest and "NG/rec 0.wav,OK" in manifest
 
