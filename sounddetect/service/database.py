@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from sqlalchemy import (
-    URL, Table, Text, TypeDecorator, create_engine, event, inspect, make_url, text)
+    URL, Table, Text, TypeDecorator, create_engine, event, inspect, make_url, select, text)
 from sqlalchemy.exc import ArgumentError, InterfaceError, OperationalError
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
@@ -102,10 +102,16 @@ class Database:
             str(self.url.database)
 
     @contextmanager
-    def session(self) -> Iterator[Session]:
-        """A transaction, which is kept if nothing is raised in it. Raises `DatabaseGoneError`."""
+    def session(self, in_turn: bool = False) -> Iterator[Session]:
+        """A transaction, which is kept if nothing is raised in it. Raises `DatabaseGoneError`.
+
+        Args:
+            in_turn: wait for the end of all others that are `in_turn`, and see what they wrote.
+        """
         try:
             with Session(self.engine, expire_on_commit=False) as session, session.begin():
+                if in_turn:                     # SQLite has one writer at a time without it
+                    session.execute(select(Fact).where(Fact.name == "format").with_for_update())
                 yield session
         except (OperationalError, InterfaceError) as error:
             raise DatabaseGoneError("the database of the service does not answer, try again in a "

@@ -25,7 +25,7 @@ from ..machine.memory_budget import memory_text
 from ..runs.index import state_of
 from .database import DATABASE, DatabaseGoneError
 from .detached import Detached, take_lock
-from .queue import Queue, QueuedTraining
+from .queue import Queue, QueuedTraining, last_place
 from .roots import PRIVATE
 
 # %% ../../nbs/11d_service/03_keeper.ipynb #3864d723
@@ -174,7 +174,7 @@ class Keeper:
                    if value is not None}
         return self.queue.change(
             training_id, "stopped", "failed", *(["completed"] if work else []), status="queued",
-            wanted=None, message=None, deaths=0, place=time.time(), ended=None, **changed)
+            wanted=None, message=None, deaths=0, place=last_place(), ended=None, **changed)
 
     def _look(self):
         said = ""

@@ -37,6 +37,7 @@ from .overview_page import overview_page
 from .results_pages import compare_page, results_page
 from .training_pages import new_page, run_page
 from ..jobs.registry import Version
+from ..machine.memory_budget import resident_memory
 from .requests import (
     Name, PromotionRequest, TrainingRequest, VersionRequest)
 from .rest import STATUS_OF_ERRORS, received, sentence_of
@@ -245,7 +246,8 @@ def _add_training(app: FastAPI, desk: Desk) -> None:
             told = forecast_of(desk, request_of_form(form))
         except MISTAKES as error:
             return _html(new_page(desk, look, form, _said(desk, look, error)), _status(error))
-        needed = f"{max(told['memory'].values()) / 2**30:.2g}"
+        of_process = 0 if desk.keeper.room.on_gpus else resident_memory()    # as large as this one
+        needed = f"{1.05 * (max(told['memory'].values()) + of_process) / 2**30:.2g}"
         given = form | ({} if form.get("memory_gib", "").strip() else {"memory_gib": needed})
         return _html(new_page(desk, look, given, forecast=told["text"]))
 

@@ -88,7 +88,8 @@ class TrainingRequest(Request):
     priority: int | None = Field(None, ge=-100, le=100, description="in the queue: higher ones "
                                  "begin first, those of one priority as they came; 0 without it")
     memory_gib: float | None = Field(None, gt=0, le=100_000, description="GiB that it may take, of "
-                                     "its GPU or of the machine: it waits until they are free")
+                                     "its GPU, or of the machine with all of its process: it waits "
+                                     "until they are free, and keeps to them")
     settings: Settings = Field(
         default_factory=dict, max_length=200,
         description="further settings by their dotted keys, such as training.optimizer")

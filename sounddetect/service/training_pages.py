@@ -22,6 +22,7 @@ from .forms import Filled, form_fields
 from .insights import log_of, models_of
 from .look import Look, framed
 from .overview_page import epochs_so_far, machine_tiles, state_now
+from .page_texts import message_in
 from ..workbench.texts import translate_log
 
 # %% ../../nbs/11d_service/08f3_training_pages.ipynb #63358588
@@ -120,7 +121,7 @@ def charts_of(results: pd.DataFrame, look: Look, best: int | None = None) -> lis
 _RUN = """
 <div id="live"{% if busy %} data-every="1.5"{% endif %}>
 <p><span class="badge {{ state }}">{{ look("status." + state) }}</span>
-{% if status.message %} {{ status.message }}{% endif %}</p>
+{% if message %} {{ message }}{% endif %}</p>
 <progress max="100" value="{{ status.progress }}" aria-label="{{ look("column.progress") }}">\
 </progress>
 <section class="tiles">{% for name, value in tiles %}<div class="tile"><small>{{ name }}</small>
@@ -171,6 +172,7 @@ def run_page(desk: Desk, look: Look, training_id: str) -> Markup:
                                               {}).items() if key != "data.cache_dir"}
     told = log_of(desk, training_id)
     body = render(_RUN, look=look, status=status, state=state, tiles=tiles, settings=settings,
+                  message=message_in(status["message"] or "", look.lang),
                   busy=state in ("queued", "running", "stopping"),
                   log=_log_in(told["log"] or told["process"], look.lang),
                   charts=charts_of(epochs_so_far(desk, training_id), look, status["best_epoch"]))

@@ -268,9 +268,15 @@ class Trainings:
         training_id = f"{datetime.now():%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
         settings["data.cache_dir"] = str(self.workspace.cache)
         self.queue.add(training_id, self.workspace.runs / training_id, {
-            "paths": [str(path)], "settings": settings, "mode": request.mode, "roots": self._roots,
-            "memory_bytes": memory}, request.priority or 0)
+            "paths": [str(path)], "settings": self._within(memory) | settings,
+            "mode": request.mode, "roots": self._roots, "memory_bytes": memory},
+            request.priority or 0)
         return self.statuses.of(training_id)
+
+    def _within(self, memory: int) -> dict[str, Any]:
+        """Settings by which a training keeps to its memory; on a GPU its process does."""
+        on_cpu = memory and not self.keeper.room.on_gpus
+        return {"data.max_memory_usage": f"{memory}B"} if on_cpu else {}
 
     def stop(self, training_id: str) -> dict[str, Any]:
         """Ask a training to stop after its step, or withdraw one that waits."""

@@ -195,13 +195,15 @@ def _found(folder: Path, instead: Path | None) -> list[tuple[int, Path]]:
     there are some in `instead`.
     """
     try:
-        return [((folder / name).stat().st_mtime_ns, folder / name) for name in (LAST, PREVIOUS)
-                if (folder / name).exists()]
+        found = [((folder / name).stat().st_mtime_ns, folder / name) for name in (LAST, PREVIOUS)
+                 if (folder / name).exists()]
     except OSError as error:
         if instead is None or not _found(instead, None):
             raise
         warnings.warn(f"{folder} cannot be read ({error}); going on from {instead}", stacklevel=3)
         return []
+    # the previous one is the older, also where the clock was set back between the two
+    return found[:1] + [(min(moment, found[0][0] - 1), place) for moment, place in found[1:]]
 
 
 def _copy_newest(source: Path, mirror: Path) -> None:

@@ -97,7 +97,13 @@ class CheckPanel(Panel):
             return report, _drawn(report, lang), _heard(report)
         if self.job is not None and self.job.allows("stop"):     # of the same recordings
             return True
+        self.bench.set(checking=True)
         return self.begin(look, self._found, "check.checking")
+
+    def fail(self, error: BaseException) -> None:
+        """Show an error; nothing waits for the check any more."""
+        super().fail(error)
+        self.bench.set(checking=False)
 
     def clear(self) -> None:
         self.table.value, self.picture.value, self._examples = "", b"", []
@@ -108,6 +114,7 @@ class CheckPanel(Panel):
         self.run_button.disabled = self.bench.recordings is None
         self.withdraw()
         if self.bench.recordings is None:
+            self.bench.set(checking=False)
             self.say("check.load_first")
         else:
             self.check()
@@ -126,7 +133,7 @@ class CheckPanel(Panel):
     def _found(self, found: tuple[Report, bytes, list]) -> None:
         report, self.picture.value, self._examples = found
         self._offer()
-        self.bench.set(report=report)
+        self.bench.set(checking=False, report=report)
         self._show()
         self._judge()
         self.show_code()

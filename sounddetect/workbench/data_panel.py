@@ -17,7 +17,7 @@ from ..data.collection.loading import load_recordings
 from ..data.collection.recordings import Recordings
 from ..data.collection.roles import load_roles
 from .choices import (
-    ColumnsTable, LabelsTable, good_manifest, name_sources)
+    ColumnsTable, LabelsTable, good_manifest, label_sources)
 from .colab import in_colab, mount_drive
 from .converting import as_wav, compressed_files
 from .folder_browser import FolderBrowser
@@ -360,7 +360,7 @@ def _offer_labels(panel: DataPanel, recordings: Recordings) -> None:
     if unlabelled.any() or recordings.problems:
         panel.label_table.give(recordings)
     else:
-        show_if(panel.labels_button, name_sources(list(recordings.sources)))
+        show_if(panel.labels_button, label_sources(recordings))
 
 # %% ../../nbs/11b_workbench/05_data_panel.ipynb #5d5ec50d
 def _tell(panel: DataPanel, recordings: Recordings) -> None:

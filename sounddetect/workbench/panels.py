@@ -115,6 +115,7 @@ class Bench:
         self.refusal: ValueError | None = None  # why a training of these recordings cannot begin
         # the finished run that was found when the workbench was opened
         self.opened = None
+        self.checking = False                   # whether the recordings are being looked at
         self.searching = False                  # whether a search for better settings runs
         self.tuned: dict = {}                   # settings that a search has found and somebody took
         self._waiting = defaultdict(list)

@@ -79,6 +79,7 @@ def _widgets(panel) -> list:
     panel.plan_button.disabled = True
     panel.bench.on("recordings", panel._loaded)
     panel.bench.on("report", panel._checked)
+    panel.bench.on("checking", panel._is_checked)
     panel.bench.on("tuned", panel._take)
     panel.words.listeners.append(panel._show)
     panel._seconds, panel._usual, panel._forecast_of = None, USUAL_WINDOW, {}
@@ -113,7 +114,8 @@ class PlanPanel(Panel):
         bench.wrong.pop(self.name, None)
         if bench.refusal is not None:
             bench.set(refusal=None)
-        self.say("plan.changed" if bench.recordings is not None else "plan.load_first")
+        self.say("plan.load_first" if bench.recordings is None else
+                 "plan.after_check" if bench.checking else "plan.changed")
         try:
             settings = self.settings()
             bench.settings = {
@@ -149,6 +151,11 @@ class PlanPanel(Panel):
     def _checked(self) -> None:
         if self.bench.report is not None:
             self.forecast()
+
+    def _is_checked(self) -> None:
+        """A check has begun, or ended without a report that a forecast could follow."""
+        if self.bench.report is None and self.bench.recordings is not None:
+            self._choose()
 
     def _take(self) -> None:
         """Take what a search has found; what has a field is shown there."""

@@ -242,6 +242,8 @@ _CHOICES = {
     "labels.by": ("Labels from", "ラベルの手がかり"),
     "labels.by.folder": ("folder, level {place}", "フォルダー（{place} 階層目）"),
     "labels.by.word": ("file name, word {place}", "ファイル名（{place} 番目の語）"),
+    "labels.by.column": ("column “{place}”", "列「{place}」"),
+    "labels.empty": ("(empty)", "（空欄）"),
     "labels.choose": ("choose…", "選択してください"),
     "labels.class": ("class “{name}”", "クラス「{name}」"),
     "labels.out": ("leave out", "使わない"),
@@ -480,6 +482,10 @@ _PLAN = {
         "{path}：正常な録音だけなので、検出器は正常な音を学習します。メモリ、"
         "セッション時間とも足ります。",
     ),
+    "plan.after_check": (
+        "The forecast follows when the recordings are checked.",
+        "録音のチェックが終わると、見積もりが始まります。",
+    ),
     "plan.changed": (
         "The settings were changed: “Forecast” tells what they take. Training uses them in any "
         "case.",
@@ -547,6 +553,10 @@ _TRAINING = {
 
 # %% ../../nbs/11b_workbench/00_texts.ipynb #0aad4d7c
 _TRAINING_SAID = {
+    "train.after_check": (
+        "The recordings are being checked; training can begin when that is over.",
+        "録音をチェックしています。終わると学習を始められます。",
+    ),
     "train.load_first": ("Load recordings in step 3 first.", "先にステップ 3 で録音を読み込んでください。"),
     "train.refused": (
         "Training cannot begin with these recordings yet. {detail}",

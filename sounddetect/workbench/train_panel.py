@@ -49,7 +49,7 @@ class TrainPanel(Panel):
         self._drawn_at = 0.0
         self._curves = Newest(bench.updates, _drawn, self._show_curves, self.fail)
         super().__init__(bench)
-        for name in ("run", "opened", "recordings"):
+        for name in ("run", "opened", "recordings", "checking"):
             bench.on(name, self.show)
         bench.on("plan", self._planned)
         bench.on("recordings", self._forgotten)
@@ -294,7 +294,8 @@ def _show(panel: TrainPanel) -> None:
     panel.extra.disabled = panel.buttons["extend"].disabled
     epoch, epochs = (live.epoch, live.epochs) if live is not None else (0, 0)
     panel.state.value = render(_STATE, phase=phase,
-                               state=words(f"train.state.{phase}", epoch=epoch, epochs=epochs))
+                               state=words(f"train.state.{phase}", epoch=epoch, epochs=epochs),
+                               waits=words("train.after_check") if panel.bench.checking else "")
     panel.bars["progress"].value = live.progress if live is not None else 0.0
     left = live.seconds_left if live is not None else None
     said = "" if left is None else words("train.left", time=clock(left))
@@ -309,14 +310,14 @@ def _show(panel: TrainPanel) -> None:
         panel.bench.updates.later(panel, panel.show)     # time goes on between two events
 
 
-_STATE = '<div class="sd-facts" data-state="{{ phase }}"><b>{{ state }}</b></div>'
+_STATE = '<div class="sd-facts" data-state="{{ phase }}"><b>{{ state }}</b> {{ waits }}</div>'
 
 
 def _allowed(panel: TrainPanel) -> dict[str, bool]:
     """Which buttons can be clicked."""
     live, bench, phase = panel.live, panel.bench, panel.phase
     may_begin = not (bench.searching or live is not None and live.busy)
-    is_ready = bench.recordings is not None and bench.refusal is None
+    is_ready = bench.recordings is not None and bench.refusal is None and not bench.checking
     return {"start": may_begin and is_ready,
             "stop": phase in ("preparing", "running"),
             "resume": may_begin and phase in ("idle", "stopped", "failed")

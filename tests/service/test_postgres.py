@@ -20,7 +20,7 @@ psycopg = pytest.importorskip("psycopg")
 
 from sounddetect.service.access import Access  # noqa: E402
 from sounddetect.service.database import Database, DatabaseGoneError, Fact  # noqa: E402
-from sounddetect.service.queue import Queue  # noqa: E402
+from sounddetect.service.queue import Queue, last_place  # noqa: E402
 
 N_KILLS = max(1, int(os.environ.get("SOUNDDETECT_KILLS", 3)) // 3)  # `make nightly` sets more
 
@@ -49,7 +49,11 @@ def test_a_queue_keeps_what_json_can_say_and_gives_a_training_to_one_only(empty)
     with ThreadPoolExecutor(8) as threads:
         won = list(threads.map(lambda number: (queue, other)[number % 2].change("t0", "queued", status="running", slot=number), range(24)))
     assert sum(won) == 1 and queue.get("t0").slot == won.index(True)
-    assert other.change("t1", "queued", place=other.get("t1").place - 1e9) and [one.id for one in queue.trainings()] == ["t1", "t0", "t2"]
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(lambda number: (queue, other)[number % 2].add(f"u{number}", "runs/u", {}, priority=-1), range(24)))
+    assert [one.place for one in queue.trainings()] == list(range(1, 28)), "two have the same place"
+    assert other.change("t2", "queued", place=last_place()) and queue.trainings()[2].id == "t2" and queue.get("t2").place == 28
+    assert other.change("t1", "queued", place=other.get("t1").place - 1e9) and [one.id for one in queue.trainings()[:3]] == ["t1", "t0", "t2"]
     queue.close()
     other.close()
 
