@@ -243,8 +243,9 @@ def _stretches(clips: pd.DataFrame, whole: pd.DataFrame) -> pd.Series:
     """Group of each clip: that of its recording, and where nobody has named one, its stretch."""
     is_whole = clips["key"].isin(whole["key"])
     origin = clips["key"].where(is_whole, clips["key"].str.rpartition("@")[0])
-    place = clips.groupby(origin.to_numpy()).cumcount()
-    n_clips = origin.map(origin.value_counts())
+    n_clips = origin.map(whole.set_index("key")["n_samples"]) // clips["n_samples"]
+    # one more ends with the recording and overlaps the last of them, so it goes where that goes
+    place = np.minimum(clips.groupby(origin.to_numpy()).cumcount(), n_clips - 1)
     number = (place * np.minimum(N_STRETCHES, n_clips) // n_clips + 1).astype(str)
     is_own = clips["group"].isin(clips["source"]) | (clips["group"] == origin)
     named = clips["group"] + ", stretch " + number
