@@ -303,6 +303,9 @@ def load_recordings(
         store_dtype: number type of the memory-mapped copies: `float32`, `int16` or `float16`.
         cache_dir: folder for these copies, `.cache` by default.
 
+    Returns:
+        The recordings, in the order of their files. Their samples stay on disk.
+
     Raises:
         FileNotFoundError: for a path that is not there.
         ValueError: when there are no recordings, for labels that are not known, and for a

@@ -133,7 +133,7 @@ def _named_parts(table):
         written = text_or_none(table["split"][wrong.index[0]])
         raise ValueError(
             "the column split needs train, validation or test for each recording; "
-            f"{wrong.iloc[0]} has {'none' if written is None else repr(written)} ({len(wrong)} such)")
+            f"{wrong.iloc[0]} has {written and repr(written) or 'none'} ({len(wrong)} such)")
     joined = pd.Series(joined_groups(table), index=table.index)
     torn = joined[part.groupby(joined).transform("nunique") > 1]
     if len(torn):
@@ -263,7 +263,7 @@ def parts_given(
 ) -> np.ndarray | None:      # name of the part of each `(recording,)`; None: nothing says it
     """What the column `split` says, or names of DCASE Task 2 where train and test are there.
 
-    Raises `ValueError` where the column names no part of a recording, or tears a group apart.
+    Raises `ValueError` where the column names no part of a recording or tears a group apart.
     """
     if "split" in table and table["split"].notna().any():
         return _named_parts(table)
