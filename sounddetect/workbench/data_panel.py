@@ -163,6 +163,7 @@ class DataPanel(Panel):
         """Show an error; where compressed files are the reason, offer to convert them."""
         super().fail(error)
         show_if(self.convert_button, self.compressed and isinstance(error, ValueError))
+        self.bench.set(asking=self.has_offer)
 
     def clear(self) -> None:
         for widget in (self.good_button, self.labels_button, self.cut_button, self.convert_button):

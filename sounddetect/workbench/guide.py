@@ -82,7 +82,7 @@ class Guide:
         self.turn = turn
         self.bench.words.bind(self.line, "value", f"guide.{turn}",
                               lambda said: render(_SENTENCE, color=ACCENT, said=said))
-        waits = turn in ("plan", "train") and self.bench.asking and self.has_offer()
+        waits = turn in ("data", "plan", "train") and self.bench.asking and self.has_offer()
         own = "" if waits else {"refused": "" if self.has_offer() else "data"}.get(turn, turn)
         for name, button in self.buttons.items():
             button.button_style = "primary" if name == own else ""

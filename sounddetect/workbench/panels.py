@@ -116,7 +116,7 @@ class Bench:
         # the finished run that was found when the workbench was opened
         self.opened = None
         self.checking = False                   # whether the recordings are being looked at
-        self.asking = False                     # whether step 3 was asked for other labels
+        self.asking = False                     # whether step 3 has opened a remedy itself
         self.searching = False                  # whether a search for better settings runs
         self.tuned: dict = {}                   # settings that a search has found and somebody took
         self._waiting = defaultdict(list)
@@ -225,7 +225,9 @@ def facts_html(
     return render(_FACTS, facts=facts, between=Markup(" &emsp; " if beside else "<br>"))
 
 
-_TERM = '<span class="sd-term" tabindex="0">{{ name }}<small role="tooltip">{{ about }}</small></span>'
+_TERM = """
+<span class="sd-term" tabindex="0">{{ name }}<small role="tooltip">{{ about }}</small></span>
+"""
 
 
 def term_html(name: str, about: str) -> Markup:

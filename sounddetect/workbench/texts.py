@@ -1674,6 +1674,8 @@ _REFUSALS |= {
     "can be":
         "{0} に書き込めません（{1}）。学習は続行し、書き込めるようになったら保存します",
 }
+
+# %% ../../nbs/11b_workbench/00_texts.ipynb #5d70f828
 _DAMAGED = "{0} が壊れています。フォルダーごとコピーし直してください"
 _REFUSALS |= {
     "{0} is damaged: {1}": _DAMAGED,
@@ -1780,6 +1782,10 @@ _REFUSALS |= {
         "{0} を {1} Hz に変換できません。ステップ 3 の周波数が正しいか確認してください",
     "no answer within {0} s": "{0} 秒以内に応答がありません。ディスクまたはネットワークを確認してください",
     "{0} is a pipe or a device, where a file is needed": "{0} は通常のファイルではありません",
+}
+
+# %% ../../nbs/11b_workbench/00_texts.ipynb #55ef455d
+_REFUSALS |= {
     "a search needs one trial or more, hours above 0 and one seed or more, got {0}, {1} and {2}":
         "試行回数と時間には 1 以上を指定してください",
     "a search needs Optuna, which is not installed: pip install \"sounddetect[tune]\"":
@@ -2118,7 +2124,7 @@ def translate_finding(
     return sentence if said is None else said
 
 
-_REASON = re.compile(r"(\d+ (?:\S+|without a suffix)) \((.+)\)")         # of files that are not read
+_REASON = re.compile(r"(\d+ (?:\S+|without a suffix)) \((.+)\)")   # of files that are not read
 
 
 def _list_in_words(filled: str, lang: str) -> str:

@@ -228,7 +228,7 @@ def _numbered(checked: Checked) -> Iterator[Finding]:
     sources = max((part["source"] for _, part in alike), key=len)
     label = table["label"].fillna("")
     others = table.loc[~table["source"].isin(sources) & (label == label[sources.index[0]]), "group"]
-    is_all = others.nunique() < 3                 # of a class: cut from one, nothing is left to test
+    is_all = others.nunique() < 3             # of a class: cut from one, nothing is left to test
     if len(sources) >= (_FEW if is_all else _MANY):
         yield Finding(
             "warning" if is_all and len(sources) >= _MANY else "note", "",
