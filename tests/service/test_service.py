@@ -155,25 +155,33 @@ def small_disk(tmp_path):
 
 
 @pytest.mark.skipif(N_KILLS == 1, reason="a service and three processes that train: make nightly")
-@pytest.mark.parametrize("left", [0, 100_000], ids=["nothing left", "no room for a checkpoint"])
-def test_a_disk_that_is_full_fails_the_training_alone_which_goes_on_after_room_was_made(small_disk, left):
+def test_a_full_disk_is_said_and_nothing_is_lost(small_disk):
     write_folder(small_disk / "dataset")
     with services_of(small_disk) as services:
         service = services()
         asked = {"mode": "full", "dataset_path": "dataset", "model_architecture": "n", "epochs": 5, "batch_size": 2, "settings": STEADY}
-        begun = service.post("/training/start", **asked)["training_id"]
-        assert service.until(begun, "completed", "failed")["status"] == "completed"    # so much is in the cache, and fits
+        undisturbed = service.post("/training/start", **asked)["training_id"]
+        assert service.until(undisturbed, "completed", "failed")["status"] == "completed"
+        fill(small_disk, left=0)
+        refused = service.client.post(f"{API}/training/start", json=asked)
+        assert refused.status_code == 503 and "disk is full" in refused.json()["detail"]
+        answers_all(service, undisturbed)
+        (small_disk / "filler").unlink()
+        fill(small_disk, left=100_000)                                  # for a queue and a folder, not for a checkpoint
         training_id = service.post("/training/start", **asked)["training_id"]
-        fill(small_disk, left)
         failed = service.until(training_id, "completed", "failed")
         assert failed["status"] == "failed" and "room" in failed["message"], failed
-        for path in ("/training/status", f"/training/status/{begun}", "/runs", "/status", "/health"):
-            assert service.get(path)
+        answers_all(service, training_id)
         (small_disk / "filler").unlink()
         service.post("/training/start", mode="resume", training_id=training_id)
         assert service.until(training_id, "completed", "failed")["status"] == "completed"
-        assert weights(small_disk / "runs" / training_id) == weights(small_disk / "runs" / begun)
+        assert weights(small_disk / "runs" / training_id) == weights(small_disk / "runs" / undisturbed)
         assert service.end() == 0
+
+
+def answers_all(service, training_id):
+    for path in ("/training/status", f"/training/status/{training_id}", "/runs", "/status", "/health"):
+        assert service.get(path)
 
 
 def fill(disk, left):
