@@ -17,7 +17,7 @@ import shutil
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 from typing import Any, TextIO
 
@@ -34,7 +34,8 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
                 os.fsync(file.fileno())
             draft.replace(path)
     finally:
-        draft.unlink(missing_ok=True)
+        with suppress(OSError):                 # of which what went wrong before says more
+            draft.unlink()
 
 
 def _draft_of(path: Path) -> Path:

@@ -290,7 +290,7 @@ def register_estimator(
 
     Args:
         name, settings, build, tasks, features: as in `register_network`. The module also has
-            `initialize_from_data`, see `sd.models.capabilities.InitializesFromData`.
+            `n_passes`, `update` and `finish`, see `sd.models.capabilities.Estimator`.
 
     Returns:
         The part.
@@ -349,7 +349,11 @@ def register_augmentation(
 
     Args:
         name, settings, tasks: as in `register_feature`.
-        build: a function of the settings that returns it. Or `"module:function"`.
+        build: a function of the settings that returns an `nn.Module` with a `stage`, one of
+            `sd.signal.augmentation.STAGES`: `waveform` (samples `(channel, time)` and a NumPy
+            generator to samples), `spectrum` (seeds `(batch,)` and frequencies in Hz `(bin,)` to
+            gains in dB `(batch, bin)`), `preprocessed` or `features` (a batch and seeds to a
+            batch). Or `"module:function"`.
 
     Returns:
         The part.

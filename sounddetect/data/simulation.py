@@ -580,7 +580,9 @@ def simulate(
             at once, or none, as `manifest.csv` says), `dcase` (as in DCASE Task 2
             since 2021: two machine types, sections, source and target domain, noise of another
             machine, training on normal ones alone), `dcase2020` (the same with ids) or `wear` (one
-            machine over time, in folders `good` and `later`, whose bearing wears out).
+            machine over time, in folders `good` and `later`, whose bearing wears out). Heart
+            sounds in a car and sounds of the surroundings: `sd.data.beats.simulate_beats`,
+            `sd.data.sounds.simulate_sounds`.
         sample_rate: samples per second (Hz), at least 16000.
         duration: of each recording (s), at least 0.05.
         n_machines: units of the machine; without effect on `dcase`, which has two of each type, and
@@ -591,7 +593,7 @@ def simulate(
         hard: faults so early (-15 dB) that no method finds all of them, to compare methods by.
 
     Returns:
-        the files, in order of their names.
+        The files, in order of their names.
 
     Raises:
         ValueError: for an unknown form and for settings out of range.

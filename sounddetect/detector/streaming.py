@@ -26,14 +26,15 @@ class Alarm:
     def __init__(
         self,
         threshold: float,
-        release: float | None = None,     # at most the threshold; None: four fifths of it
+        release: float | None = None,     # at most the threshold; None: a fifth of it below
         on_after: int = 1,                # windows
         off_after: int = 3,               # windows
     ):
-        self.threshold, self.release = threshold, 0.8 * threshold if release is None else release
-        if not 0 <= self.release <= threshold:
+        below = threshold - 0.2 * abs(threshold)    # a score that is no probability may be negative
+        self.threshold, self.release = threshold, below if release is None else release
+        if not self.release <= threshold:
             raise ValueError(
-                f"release needs to be from 0 to the threshold, {threshold:g}, got {release:g}")
+                f"release needs to be at most the threshold, {threshold:g}, got {release:g}")
         for name, value in (("on_after", on_after), ("off_after", off_after)):
             if value < 1:
                 raise ValueError(f"{name} needs to be at least 1 window, got {value}")

@@ -414,8 +414,8 @@ def _training(findings):
     results, started, say = findings.run.results, _starts(findings.run), findings.say
     about = findings.detector.about if findings.detector else {}
     rows = {"epochs": len(results), "best": about.get("best_epoch", "–")}
-    if "seconds" in results:
-        rows["time"] = say.plain("training.seconds", n=f"{results['seconds'].sum():.0f}")
+    if "seconds" in results:                # of each epoch: since the training began
+        rows["time"] = say.plain("training.seconds", n=f"{results['seconds'].max():.0f}")
     if started:
         rows |= {name: started[name] for name in ("device", "precision", "batch_size")}
     rows = {say.plain(f"training.{name}"): value for name, value in rows.items()}

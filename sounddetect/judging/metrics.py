@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
+from scipy.sparse import csr_array
 
 # %% ../../nbs/04_judging/00_metrics.ipynb #c25574cd
 MAX_FPR = 0.1    # false-alarm rate up to which `p_auc` looks
@@ -141,8 +142,9 @@ def _confusions(labels, decisions, classes, counts):
     """Confusion of each draw, float `(draw, true class, decided class)`."""
     place, n = {name: k for k, name in enumerate(classes)}, len(classes)
     pairs = [place[label] * n + place[decision] for label, decision in zip(labels, decisions)]
-    pairs = np.array(pairs, int)
-    return (counts @ np.eye(n * n)[pairs]).reshape(-1, n, n)
+    ones, rows = np.ones(len(pairs)), np.arange(len(pairs))
+    of_pair = csr_array((ones, (rows, np.array(pairs, int))), (len(pairs), n * n))
+    return (counts @ of_pair).reshape(-1, n, n)
 
 
 def _per_class(counts):

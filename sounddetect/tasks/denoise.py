@@ -17,7 +17,7 @@ from torch import Tensor
 from ..config import Config
 from ..data.collection.recordings import Recordings
 from ..data.collection.roles import cut_for_split
-from ..data.collection.splitting import Split, choose_groups, parts_given
+from ..data.collection.splitting import Split, choose_groups, joined_groups, parts_given
 from ..judging.denoising import noise_gain, si_sdr_db
 from ..models.capabilities import LearnsFromTarget
 from ..models.waveform_layers import level_of
@@ -130,11 +130,10 @@ class Denoise:
     def _parts(self, table: pd.DataFrame) -> np.ndarray:
         rng = np.random.default_rng([self.config.seed, 0xDE])
         part_of, label = np.full(len(table), "train", object), table["label"].to_numpy()
+        group = joined_groups(table).astype(str)
         for roles in (("signal", "noisy"), ("noise",)):
             rows = np.isin(label, roles)
-            groups, counts = np.unique(
-                table["group"].to_numpy()[rows].astype(str), return_counts=True
-            )
+            groups, counts = np.unique(group[rows], return_counts=True)
             n_parts = 2 + (self.config.data.test_split > 0)
             if len(groups) and len(groups) < n_parts:
                 raise ValueError(
@@ -152,9 +151,7 @@ class Denoise:
                     part[
                         np.flatnonzero(left)[choose_groups(counts[left][:, None], fraction, rng)]
                     ] = name
-            part_of[rows] = part[
-                np.searchsorted(groups, table["group"].to_numpy()[rows].astype(str))
-            ]
+            part_of[rows] = part[np.searchsorted(groups, group[rows])]
         return part_of
 
     def build(self) -> Pipeline:

@@ -67,6 +67,9 @@ def concatenate(*collections: Recordings | Iterable[Recordings]) -> Recordings:
     Args:
         *collections: two or more `Recordings`, or one list of them.
 
+    Returns:
+        One collection, which reads from the stores of the others.
+
     Raises:
         ValueError: when a recording is in two of them, or when they have different numbers of
             channels.

@@ -243,8 +243,9 @@ def _stretches(clips: pd.DataFrame, whole: pd.DataFrame) -> pd.Series:
     """Group of each clip: that of its recording, and where nobody has named one, its stretch."""
     is_whole = clips["key"].isin(whole["key"])
     origin = clips["key"].where(is_whole, clips["key"].str.rpartition("@")[0])
-    place = clips.groupby(origin.to_numpy()).cumcount()
-    n_clips = origin.map(origin.value_counts())
+    n_clips = origin.map(whole.set_index("key")["n_samples"]) // clips["n_samples"]
+    # one more ends with the recording and overlaps the last of them, so it goes where that goes
+    place = np.minimum(clips.groupby(origin.to_numpy()).cumcount(), n_clips - 1)
     number = (place * np.minimum(N_STRETCHES, n_clips) // n_clips + 1).astype(str)
     is_own = clips["group"].isin(clips["source"]) | (clips["group"] == origin)
     named = clips["group"] + ", stretch " + number
@@ -301,6 +302,9 @@ def load_recordings(
             lists the recording in `.problems`, `ignore` keeps it without a label.
         store_dtype: number type of the memory-mapped copies: `float32`, `int16` or `float16`.
         cache_dir: folder for these copies, `.cache` by default.
+
+    Returns:
+        The recordings, in the order of their files. Their samples stay on disk.
 
     Raises:
         FileNotFoundError: for a path that is not there.

@@ -204,6 +204,10 @@ def check_recordings(
         store_dtype: number type of the memory-mapped copies.
         cache_dir: folder for these copies.
 
+    Returns:
+        The report: printed, it is a list; `findings` and `table` hold what is wrong, `ok` says
+        whether training would accept it, `recordings` and `quality` what was looked at.
+
     Raises:
         FileNotFoundError: for a path that is not there.
         ValueError: when there is no file that could hold recordings, and for a condition that

@@ -172,13 +172,15 @@ def _mapping(folders: Sequence[str], n_most: int = 4) -> str:
 
 def _split(checked: Checked) -> Iterator[Finding]:
     """What keeps the recordings from being split as configured, or makes the result too good."""
-    labelled = checked.recordings[checked.recordings.table["label"].notna().to_numpy()]
-    if not len(labelled):
+    recordings = checked.recordings
+    if checked.config.task != "anomaly":                    # where what has no label is good
+        recordings = recordings[recordings.table["label"].notna().to_numpy()]
+    if not len(recordings):
         return
     if checked.config.task == "denoise":
-        yield from _split_roles(labelled.table)
+        yield from _split_roles(recordings.table)
         return
-    if not set(labelled.table["group"]) <= set(checked.loaded.recordings.table["group"]):
+    if not set(recordings.table["group"]) <= set(checked.loaded.recordings.table["group"]):
         yield Finding(
             "warning", "",
             "stretches of each file count as sources of their own",
@@ -187,7 +189,7 @@ def _split(checked: Checked) -> Iterator[Finding]:
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
         try:
-            split = _divided(labelled, checked.config)
+            split = _divided(recordings, checked.config)
         except ValueError as error:
             if str(error).startswith("the same recording"):
                 return                                      # which the search for copies names too
@@ -255,9 +257,9 @@ def _divided(recordings: Recordings, config: Config) -> Split:
     """The parts that a training would have."""
     fractions = config.data.test_split, config.training.validation_split, config.seed
     if config.task == "anomaly":
-        return split_good(
-            recordings, recordings.table["label"].to_numpy() == good_class(config.data.classes),
-            *fractions)
+        label = recordings.table["label"]
+        is_good = (label.isna() | (label == good_class(config.data.classes))).to_numpy()
+        return split_good(recordings, is_good, *fractions)
     return split_recordings(recordings, *fractions)
 
 
