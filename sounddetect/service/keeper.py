@@ -69,7 +69,7 @@ class Room:
     def share_bytes(self) -> int:
         """Main memory for each of the trainings that run at a time, a tenth left to all else."""
         each = int(0.9 * psutil.virtual_memory().total) // self.n_slots
-        return min(each, parse_bytes(Config().data.max_memory_usage))
+        return min(each, parse_bytes(Config.load(None).data.max_memory_usage))
 
     def environment(self, training: QueuedTraining) -> dict[str, str]:
         """What the process of a training is begun with."""
@@ -199,7 +199,7 @@ class Keeper:
     def _has_memory(self, training: QueuedTraining, slot: int) -> bool:
         """Whether what a training may take is free, and promised to no other."""
         wanted = training.work.get("memory_bytes", 0)
-        left = self.room.free_bytes(slot) - self._promised()
+        left: float = self.room.free_bytes(slot) - self._promised()
         if not wanted and not self.room.on_gpus:
             wanted, left = self._may_take(training), self._unpromised()
         if wanted <= left:
