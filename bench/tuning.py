@@ -6,6 +6,9 @@ Simulated machines with early faults, once with both classes (classify: the netw
 chosen without labels); machines of `sounddetect simulate --hard` (hard); and, where DIR holds them, the recorded motors and the fan (motors,
 fan), of which whole files and recordings are held out. Each search is repeated with other seeds, on the same parts; winners are trained
 again with new seeds, and judged on the test part, which no search has seen. `--full`: 30 trials of 30 epochs, three seeds.
+
+`--only start` says what a trial costs beside the training itself: 20 trials of one epoch, of which only the learning rate is drawn, and the same
+trainings outside of a search, in turns; and what of a training is not its epoch (folder, initialization, detector).
 """
 import argparse
 import os
@@ -14,6 +17,7 @@ import time
 import warnings
 from unittest.mock import patch
 
+import numpy as np
 import optuna
 import pandas as pd
 import torch
@@ -21,9 +25,11 @@ from detection_quality import FAN, MOTORS, SIMULATED, recordings_of
 
 import sounddetect as sd
 from sounddetect.data.simulation import simulate_recordings
+from sounddetect.jobs import tuning
 
 RECORDED = {"motors": MOTORS, "fan": FAN}
 SETS = ("classify", "anomaly", "hard", *RECORDED)
+RATE = sd.jobs.spaces.Space({"training.learning_rate": {"low": 1e-4, "high": 1e-2, "log": True}})
 
 
 def sets(folder, epochs, data, names):
@@ -61,18 +67,54 @@ def searched(config, recordings, trials, out, learns):
     return study, time.process_time() - began
 
 
+def cost_of_start(folder, trials=20):
+    """Seconds of processor time: of each trial in all, of its training in it, of the same training alone, and of its epoch."""
+    _, recordings, config = simulated("classify", folder, 1)
+    whole, inside, alone, epochs = [], [], [], []
+    run, again = tuning._Search._try, tuning.trained
+
+    def counted(kept, function):
+        def call(*given):
+            began = time.process_time()
+            found = function(*given)
+            kept.append(time.process_time() - began)
+            return found
+        return call
+
+    def twice(path, own, seen, *rest):
+        made = counted(inside, again)(path, own, seen, *rest)
+        if "trial" in str(path):
+            spent = time.process_time()
+            counted(alone, again)(f"{path}-alone", own, seen, False)
+            epochs.append(sd.Run(f"{path}-alone").results["seconds"].sum())
+            whole_less.append(time.process_time() - spent)
+        return made
+
+    whole_less = []
+    with patch.object(tuning._Search, "_try", counted(whole, run)), patch.object(tuning, "trained", twice):
+        sd.tune(config, recordings, trials=trials, seeds=1, space=RATE, out=f"{folder}/start", progress=False)
+    n = len(alone)
+    return pd.DataFrame({"trial": np.subtract(whole[:n], whole_less[:n]), "training in it": inside[1:n + 1], "training alone": alone, "epoch": epochs})
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--trials", type=int, default=12)
     parser.add_argument("--seeds", type=int, default=3, help="searches of each kind")
     parser.add_argument("--epochs", type=int, default=8)
-    parser.add_argument("--only", nargs="*", choices=SETS, default=SETS)
+    parser.add_argument("--only", nargs="*", choices=(*SETS, "start"), default=SETS)
     parser.add_argument("--full", action="store_true")
     given = parser.parse_args()
     if given.full:
         given.trials, given.seeds, given.epochs = 30, 3, 30
     warnings.simplefilter("ignore", UserWarning)
     torch.set_num_threads(1)
+    if "start" in given.only:
+        with tempfile.TemporaryDirectory() as folder:
+            told = cost_of_start(folder)
+        print(1000 * told.describe().loc[["count", "50%", "min", "max"]].assign(**{"beside it": (told["trial"] - told["training in it"]).describe()}))
+        print(f"a trial / the same training alone: {(told['trial'] / told['training alone']).median():.3f}")
+        raise SystemExit
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         for task, recordings, config in sets(folder, given.epochs, os.environ.get("SOUNDDETECT_TEST_DATA"), given.only):

@@ -50,6 +50,7 @@ class Plan:
     reason: str
     # bytes of training, validation, prediction with these, margin included
     memory: Mapping[str, int]
+    needed: int                             # bytes that have to be free, its start included
     n_train: int | None                     # recordings; None: none were given
     epochs: int
     epoch_seconds: tuple[float, float] | None  # estimate, a range; None: not known for this device
@@ -160,8 +161,8 @@ def plan(
     seconds = epoch_seconds(decided, gpu, size, n_train, windows) if gpu and n_train else None
     shares = tuple(_share(decided, chosen, gpu, n, n_train, windows) for n in _numbers(devices))
     return Plan(budget.device, str(budget), budget.usable, largest, size, chosen.n_micro,
-                chosen.learning_rate, chosen.reason, memory, n_train, n_epochs(network, config),
-                seconds, _room(config, seconds), shares)
+                chosen.learning_rate, chosen.reason, memory, settled.run(size), n_train,
+                n_epochs(network, config), seconds, _room(config, seconds), shares)
 
 
 def _numbers(devices: int) -> list[int]:

@@ -6,6 +6,7 @@
 __all__ = ['MOST_DEATHS', 'COMMAND', 'for_children', 'Room', 'after_death', 'Keeper']
 
 # %% ../../nbs/11d_service/03_keeper.ipynb #92893615
+import math
 import os
 import secrets
 import sys
@@ -20,9 +21,11 @@ from typing import Any
 import psutil
 import torch
 
+from ..config import Config
 from ..files import replacing
 from ..machine.memory_budget import memory_text
 from ..runs.index import state_of
+from ..settings.bricks import parse_bytes
 from .database import DATABASE, DatabaseGoneError
 from .detached import Detached, take_lock
 from .queue import Queue, QueuedTraining, last_place
@@ -62,6 +65,11 @@ class Room:
         if self.on_gpus:
             return max(torch.cuda.mem_get_info(slot)[1] for slot in range(self.n_slots))
         return psutil.virtual_memory().total
+
+    def share_bytes(self) -> int:
+        """Main memory for each of the trainings that run at a time, a tenth left to all else."""
+        each = int(0.9 * psutil.virtual_memory().total) // self.n_slots
+        return min(each, parse_bytes(Config.load(None).data.max_memory_usage))
 
     def environment(self, training: QueuedTraining) -> dict[str, str]:
         """What the process of a training is begun with."""
@@ -191,19 +199,33 @@ class Keeper:
     def _has_memory(self, training: QueuedTraining, slot: int) -> bool:
         """Whether what a training may take is free, and promised to no other."""
         wanted = training.work.get("memory_bytes", 0)
-        if not wanted or wanted <= self.room.free_bytes(slot) - self._promised():
+        left: float = self.room.free_bytes(slot) - self._promised()
+        if not wanted and not self.room.on_gpus:
+            wanted, left = self._may_take(training), self._unpromised()
+        if wanted <= left:
             return True
         said = f"waiting for memory: {memory_text(wanted)} are not free yet"
         if training.message != said:
             self.queue.change(training.id, "queued", message=said)
         return False
 
+    def _may_take(self, training: QueuedTraining) -> int:
+        """Main memory that a training keeps to, asked for or not."""
+        limit = training.work.get("settings", {}).get("data.max_memory_usage")
+        asked = training.work.get("memory_bytes", 0)
+        return asked or (parse_bytes(limit) if limit else self.room.share_bytes())
+
     def _promised(self) -> int:
         """Main memory that running trainings may still take; a GPU has one training only."""
         if self.room.on_gpus:
             return 0
-        return sum(max(0, one.work.get("memory_bytes", 0) - self.processes.resident_bytes(one.id))
+        return sum(max(0, self._may_take(one) - self.processes.resident_bytes(one.id))
                    for one in self.queue.trainings("running"))
+
+    def _unpromised(self) -> float:
+        """Main memory beside all that running trainings may take; no bound where none runs."""
+        running = [self._may_take(one) for one in self.queue.trainings("running")]
+        return 0.9 * self.room.total_bytes() - sum(running) if running else math.inf
 
     def _begin(self, training: QueuedTraining, slot: int) -> None:
         threads = training.threads or self.room.threads

@@ -4,10 +4,11 @@
 
 # %% auto #0
 __all__ = ['UI', 'TASTE', 'HTML_POLICY', 'FORM_BYTES', 'Form', 'Reader', 'MISTAKES', 'look_of', 'FormError', 'form_of',
-           'add_pages', 'request_of_form']
+           'add_pages', 'request_of_form', 'enough_gib']
 
 # %% ../../nbs/11d_service/08g_page_app.ipynb #190ecefd
 import hmac
+import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -226,6 +227,11 @@ def request_of_form(fields: Mapping[str, str]) -> TrainingRequest:
         "settings": read_form(given), **named, **numbers})
 
 # %% ../../nbs/11d_service/08g_page_app.ipynb #675670b5
+def enough_gib(needed: int, of_process: int) -> str:
+    """GiB for a training that needs so many bytes in a process that holds so many."""
+    return f"{math.ceil(12 * (needed + of_process) / 2**30) / 10:g}"
+
+# %% ../../nbs/11d_service/08g_page_app.ipynb #733762ae
 def _add_training(app: FastAPI, desk: Desk) -> None:
     @app.get(f"{UI}/new", include_in_schema=False)
     def new(request: Request, look: Reader, dataset_path: str = "") -> Response:
@@ -246,9 +252,9 @@ def _add_training(app: FastAPI, desk: Desk) -> None:
             told = forecast_of(desk, request_of_form(form))
         except MISTAKES as error:
             return _html(new_page(desk, look, form, _said(desk, look, error)), _status(error))
-        of_process = 0 if desk.keeper.room.on_gpus else resident_memory()    # as large as this one
-        needed = f"{1.05 * (max(told['memory'].values()) + of_process) / 2**30:.2g}"
-        given = form | ({} if form.get("memory_gib", "").strip() else {"memory_gib": needed})
+        of_process = 0 if desk.keeper.room.on_gpus else resident_memory()
+        wanted = {"memory_gib": enough_gib(told["needed"], of_process)}
+        given = form | ({} if form.get("memory_gib", "").strip() else wanted)
         return _html(new_page(desk, look, given, forecast=told["text"]))
 
 # %% ../../nbs/11d_service/08g_page_app.ipynb #71daaab6

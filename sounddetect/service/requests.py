@@ -88,8 +88,9 @@ class TrainingRequest(Request):
     priority: int | None = Field(None, ge=-100, le=100, description="in the queue: higher ones "
                                  "begin first, those of one priority as they came; 0 without it")
     memory_gib: float | None = Field(None, gt=0, le=100_000, description="GiB that it may take, of "
-                                     "its GPU, or of the machine with all of its process: it waits "
-                                     "until they are free, and keeps to them")
+                                     "its GPU, or of the machine with all of its process (there "
+                                     "data.max_memory_usage): it waits until they are free, and "
+                                     "keeps to them; without it, its share of the machine")
     settings: Settings = Field(
         default_factory=dict, max_length=200,
         description="further settings by their dotted keys, such as training.optimizer")

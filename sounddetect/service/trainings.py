@@ -275,8 +275,8 @@ class Trainings:
 
     def _within(self, memory: int) -> dict[str, Any]:
         """Settings by which a training keeps to its memory; on a GPU its process does."""
-        on_cpu = memory and not self.keeper.room.on_gpus
-        return {"data.max_memory_usage": f"{memory}B"} if on_cpu else {}
+        room = self.keeper.room
+        return {} if room.on_gpus else {"data.max_memory_usage": f"{memory or room.share_bytes()}B"}
 
     def stop(self, training_id: str) -> dict[str, Any]:
         """Ask a training to stop after its step, or withdraw one that waits."""

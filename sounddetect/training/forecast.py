@@ -296,7 +296,8 @@ PROBED = (256, 512)        # windows in a batch, from which others are told
 # what has no part in the shape of any tensor
 _WITHOUT_SHAPE: Any = {
     "seed": True, "device": True, "output": True, "session": True, "checkpoint": True,
-    "clearml": True, "tracking": True, "data": {"path", "cache_dir"}}
+    "clearml": True, "tracking": True, "data": {"path", "cache_dir", "max_memory_usage"},
+    "training": {"learning_rate"}}
 
 
 class _Followed(NamedTuple):

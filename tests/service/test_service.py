@@ -1,9 +1,11 @@
 """The service as people run it: a process that may be killed, requests of others, trainings that come to their end all the same."""
 
+import contextlib
 import json
 import os
 import random
 import signal
+import subprocess
 import time
 
 import httpx
@@ -89,18 +91,28 @@ def test_killed_with_its_trainings_at_any_moment_they_end_with_the_same_bits(ser
         first, second = (service.post("/training/start", **asked, settings=STEADY)["training_id"] for _ in range(2))
         while service.get(f"/training/status/{first}")["epoch"] < draw.randint(1, 20):
             time.sleep(0.02)
-        worker = int((folder / ".sounddetect" / f"{first}.lock").read_text())
+        worker = worker_of(folder, first)
         order = [service.process.pid, worker] if draw.random() < 0.5 else [worker, service.process.pid]
         for victim in order if draw.random() < 0.7 else [service.process.pid]:
             os.kill(victim, signal.SIGKILL)
         service.process.communicate()
         service = services()
         assert service.get(f"/training/status/{first}")["status"] in ("queued", "running", "completed")
+        wanted = draw.randint(1, 20)
+        while service.get(f"/training/status/{second}")["epoch"] < wanted:
+            time.sleep(0.02)
+        with contextlib.suppress(ProcessLookupError, FileNotFoundError, ValueError):      # it may be at its end already
+            os.kill(worker_of(folder, second), signal.SIGKILL)                            # alone: the service begins it again
         for training_id in (first, second):
             assert service.until(training_id, "completed", "failed")["status"] == "completed"
             assert weights(folder / "runs" / training_id) == weights(folder / "runs" / undisturbed)
             log = (folder / "runs" / training_id / "log.txt").read_text()
             assert log.count("finished after epoch 30") == 1, "it was trained twice"
+
+
+def worker_of(folder, training_id):
+    """Number of the process that trains."""
+    return int((folder / ".sounddetect" / f"{training_id}.lock").read_text())
 
 
 def test_stopped_and_gone_on_with(services, folder):
@@ -130,6 +142,53 @@ def test_stopped_and_gone_on_with(services, folder):
     service.until(training_id, "running")
     service.post(f"/jobs/{training_id}/stop")
     service.until(training_id, "stopped")
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of 8 MB."""
+    made = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", tmp_path], capture_output=True, text=True)
+    if made.returncode:
+        pytest.skip(f"a small file system cannot be mounted here: {made.stderr.strip()}")
+    yield tmp_path
+    subprocess.run(["umount", "--lazy", tmp_path], check=True)
+
+
+@pytest.mark.skipif(N_KILLS == 1, reason="a service and three processes that train: make nightly")
+def test_a_full_disk_is_said_and_nothing_is_lost(small_disk):
+    write_folder(small_disk / "dataset")
+    with services_of(small_disk) as services:
+        service = services()
+        asked = {"mode": "full", "dataset_path": "dataset", "model_architecture": "n", "epochs": 5, "batch_size": 2, "settings": STEADY}
+        undisturbed = service.post("/training/start", **asked)["training_id"]
+        assert service.until(undisturbed, "completed", "failed")["status"] == "completed"
+        fill(small_disk, left=0)
+        refused = service.client.post(f"{API}/training/start", json=asked)
+        assert refused.status_code == 503 and "disk is full" in refused.json()["detail"]
+        answers_all(service, undisturbed)
+        (small_disk / "filler").unlink()
+        fill(small_disk, left=100_000)                                  # for a queue and a folder, not for a checkpoint
+        training_id = service.post("/training/start", **asked)["training_id"]
+        failed = service.until(training_id, "completed", "failed")
+        assert failed["status"] == "failed" and "room" in failed["message"], failed
+        answers_all(service, training_id)
+        (small_disk / "filler").unlink()
+        service.post("/training/start", mode="resume", training_id=training_id)
+        assert service.until(training_id, "completed", "failed")["status"] == "completed"
+        assert weights(small_disk / "runs" / training_id) == weights(small_disk / "runs" / undisturbed)
+        assert service.end() == 0
+
+
+def answers_all(service, training_id):
+    for path in ("/training/status", f"/training/status/{training_id}", "/runs", "/status", "/health"):
+        assert service.get(path)
+
+
+def fill(disk, left):
+    """Write until so many bytes are left."""
+    with open(disk / "filler", "wb") as filler:
+        room = os.statvfs(disk)
+        filler.write(bytes(max(0, room.f_bavail * room.f_frsize - left)))
 
 
 def outside(path):
