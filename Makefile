@@ -77,7 +77,7 @@ config: $(VENV)/.installed-dev
 
 # What takes too long for every change: twenty kills at any moment and fifty at a call instead of three, 1,000 changed inputs and 500 run folders, the contract of every network, cells marked as slow.
 nightly: $(VENV)/.installed-dev
-	SOUNDDETECT_KILLS=20 SOUNDDETECT_CALLS=50 SOUNDDETECT_INPUTS=1000 SOUNDDETECT_FOLDERS=500 SOUNDDETECT_FLAGS=slow $(PYTEST) tests/workbench/test_browser.py tests/jobs/test_interruptions.py tests/jobs/test_kills.py tests/jobs/test_engines.py tests/jobs/test_ray_cluster.py tests/service/test_service.py tests/service/test_postgres.py tests/data/test_corpus.py tests/testing tests/notebooks
+	SOUNDDETECT_KILLS=20 SOUNDDETECT_CALLS=50 SOUNDDETECT_INPUTS=1000 SOUNDDETECT_FOLDERS=500 SOUNDDETECT_FLAGS=slow $(PYTEST) tests/workbench/test_browser.py tests/workbench/test_twelve_in_browser.py tests/jobs/test_interruptions.py tests/jobs/test_kills.py tests/jobs/test_engines.py tests/jobs/test_ray_cluster.py tests/service/test_service.py tests/service/test_postgres.py tests/data/test_corpus.py tests/testing tests/notebooks
 
 bench: $(VENV)/.installed-dev
 	$(BIN)/python bench/training_speed.py

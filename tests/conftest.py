@@ -94,6 +94,7 @@ SLOW = {
     "workbench/test_choices.py",
     "workbench/test_colab.py",
     "workbench/test_hostile_names.py",
+    "workbench/test_twelve_in_browser.py",
     "workbench/test_workbench.py",
 }
 NOTEBOOKS = "notebooks/test_notebooks.py"

@@ -160,6 +160,18 @@ _CONTENT = {
         "1 行目に path の列があります。録音ではなく、録音の一覧（マニフェスト）です",
     "{0} is of no form that is read here: {1}":
         "{0} は対応していない形式です（対応形式：{1}）",
+    "entry {0} of {1} is {2}, not a name":
+        "{1} の {0} 番目が文字列ではありません（{2}）",
+    "no recordings inside: needs {\"waveforms\": [[...]], \"labels\": [...]} or "
+    "[{\"Waveform\": [...], \"Labels\": 0}]":
+        "録音が入っていません。waveforms と labels を持つ JSON、または Waveform と Labels "
+        "を持つ行の配列にしてください",
+    "{0} (byte {1})": "JSON の書式に誤りがあります（{1} バイト目：{0}）",
+    "{0} where {1} should be (byte {2})": "{1} が必要な箇所に {0} があります（{2} バイト目）",
+    "sample {0} is larger than {1}: cut this part out, or record again":
+        "サンプル {0} が大きすぎます（上限 {1}）。その区間を除くか、録り直してください",
+    "the reader {0} failed: {1}": "読み込み機能 {0} でエラーが発生しました（{1}）",
+    "{0} has no columns": "{0} に列がありません",
     "reading .xlsx needs openpyxl: pip install \"sounddetect[xlsx]\", or save the sheet as CSV":
         "xlsx を読み込むには openpyxl が必要です。シートを CSV で保存してください",
 }

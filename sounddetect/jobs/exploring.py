@@ -59,7 +59,7 @@ _SAID = {
     "of": ("{recordings} of {kinds}", "録音 {n} 件（{n_kinds} 種類）"),
     "usual": ("{n} have {rate} Hz and {seconds} s", "{n} 件が {rate} Hz、{seconds} 秒です。"),
     "differing": ("{n} differ: see below.", "{n} 件はこれと異なります。下の表をご覧ください。"),
-    "hidden": ("{n} more kinds are counted above and not shown.",
+    "hidden": ("Kinds that are counted above and not shown: {n}.",
                "ほかに {n} 種類あります。件数だけを上に示しました。"),
     "lengths": ("{n} recordings have other lengths.", "ほかの長さの録音が {n} 件あります。"),
     "sample_rate": ("rate (Hz)", "周波数 (Hz)"),

@@ -24,6 +24,7 @@ from scipy import signal
 from sounddetect.plotting.style import (
     INK,
     MUTED,
+    NO_LABEL,
     Picture,
     check_lengths,
     class_colors,
@@ -502,10 +503,10 @@ def _headline(names, table, quality):
         if seconds < 7200
         else f'{seconds / 3600:.3g} h'
     )
-    words = [
-        f"{_number(len(names), 'recording')}, {amount}",
-        _number(len(set(names)), 'class', 'es'),
-    ]
+    words = [f"{_number(len(names), 'recording')}, {amount}"]
+    classes = set(names) - {NO_LABEL}
+    if classes: words.append(_number(len(classes), 'class', 'es'))
+    if NO_LABEL in names: words.append(f'{Counter(names)[NO_LABEL]} without a label')
     if 'group' in table.columns: words.append(_number(table['group'].nunique(), 'group'))
     remarks = {
         'with a silent channel': quality['silent'],

@@ -66,6 +66,7 @@ WORDS = {
     "{} groups": "録音元 {} 個",
     "{} clipped": "振り切れ {} 件",
     "{} with a silent channel": "無音チャンネルあり {} 件",
+    "{} without a label": "ラベルなし {} 件",
     "{} mostly offset": "直流成分が大きい {} 件",
     "power (dB re 1/Hz)": "パワー (dB)",
     "attention\n(1 = even)": "注目度\n(1 = 均等)",

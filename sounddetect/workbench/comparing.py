@@ -14,7 +14,8 @@ import pandas as pd
 from ..html import html_table
 from ..jobs.comparison import RunComparison, compare
 from ..runs.run_folder import Run
-from .panels import Panel, Wording, show_if
+from .panels import Panel, Wording, about_html, show_if
+from .space_table import setting_name, value_name
 from .texts import TEXTS
 
 # %% ../../nbs/11b_workbench/10c_comparing.ipynb #7b2d1aa9
@@ -49,9 +50,11 @@ class RunsCompared:
         self.panel, self._is_listing = panel, False
         self._found: RunComparison | None = None
         self.chosen = panel.make(widgets.Dropdown, "compare", description="results.compare")
+        self.alone = panel.make(widgets.HTML, "compare-alone")
+        panel.words.bind(self.alone, "value", "results.compare.alone", about_html)
         self.figures, self.settings = (panel.make(widgets.HTML, name)
                                        for name in ("compared", "compared-settings"))
-        self.widget = widgets.VBox([self.chosen, self.figures, self.settings])
+        self.widget = widgets.VBox([self.chosen, self.alone, self.figures, self.settings])
         self.chosen.observe(lambda change: self._begin(change["new"]), "value")
         panel.words.listeners.append(self._tell)
         self.offer()
@@ -67,7 +70,9 @@ class RunsCompared:
         self.chosen.value = ""
         self._is_listing = False
         self._found = None
-        show_if(self.widget, run is not None and run.path.name in judged and names)
+        show_if(self.widget, run is not None and run.path.name in judged)
+        show_if(self.chosen, names)
+        show_if(self.alone, not names)
         self._tell()
 
     def _begin(self, name: str) -> None:
@@ -91,9 +96,13 @@ class RunsCompared:
         if found is None:
             return
         self.figures.value = html_table(_beside_each_other(found.table, words))
-        if len(found.settings):
-            table = found.settings.reset_index(names=words("results.compared.setting"))
-            self.settings.value = html_table(table.astype(str))
+        if not len(found.settings):
+            self.settings.value = about_html(words("results.compared.alike"))
+            return
+        table = found.settings.map(lambda value: value_name(value, words))
+        table.index = [setting_name(key, words) for key in table.index]
+        self.settings.value = html_table(
+            table.reset_index(names=words("results.compared.setting")))
 
 
 def _beside_each_other(table: pd.DataFrame, words: Wording) -> pd.DataFrame:

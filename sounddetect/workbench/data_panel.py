@@ -136,6 +136,7 @@ class DataPanel(Panel):
         """Offer the names of the files, to say what they mean."""
         self.label_table.give(self.bench.recordings)
         show_if(self.labels_button, False)
+        self.bench.set(asking=True)
 
     def load_manifest(self, path: Path) -> bool:
         """Read what a list of files with their labels names, of tables the same columns."""
@@ -162,6 +163,7 @@ class DataPanel(Panel):
         """Show an error; where compressed files are the reason, offer to convert them."""
         super().fail(error)
         show_if(self.convert_button, self.compressed and isinstance(error, ValueError))
+        self.bench.set(asking=self.has_offer)
 
     def clear(self) -> None:
         for widget in (self.good_button, self.labels_button, self.cut_button, self.convert_button):

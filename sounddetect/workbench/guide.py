@@ -48,6 +48,7 @@ class Guide:
         self.line.add_class("sd-guide")
         for name in ("recordings", "refusal", "plan"):
             bench.on(name, self._of_recordings)
+        bench.on("asking", lambda: self.show(self.turn))
         bench.on("opened", lambda: self.show("results"))
         bench.on("evaluation", lambda: self.show("try"))
         self.show("data")
@@ -81,6 +82,7 @@ class Guide:
         self.turn = turn
         self.bench.words.bind(self.line, "value", f"guide.{turn}",
                               lambda said: render(_SENTENCE, color=ACCENT, said=said))
-        own = {"refused": "" if self.has_offer() else "data"}.get(turn, turn)
+        waits = turn in ("data", "plan", "train") and self.bench.asking and self.has_offer()
+        own = "" if waits else {"refused": "" if self.has_offer() else "data"}.get(turn, turn)
         for name, button in self.buttons.items():
             button.button_style = "primary" if name == own else ""

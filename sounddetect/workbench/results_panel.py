@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from .panels import (
-    Panel, Told, Wording, message_html, picture_bytes, row, shortened, show_if)
+    Panel, Told, Wording, message_html, picture_bytes, row, shortened, show_if, term_html)
 from .colab import keep_files, unpack
 from .comparing import RunsCompared, metric_in_words
 from .inputs import uploaded_files
@@ -31,6 +31,8 @@ from ..evaluation.errors import SECONDS, judged_case, rows_of, wav_bytes
 from ..evaluation.denoising import DenoisingEvaluation
 from ..evaluation.evaluation import Evaluation, evaluate, findings_of, own_recordings
 from ..evaluation.findings import verdict
+from ..evaluation.report import meaning_of
+from ..evaluation.report_texts import Phrases
 from ..jobs.cross_validation import CrossValidation, cross_validate
 from ..tasks.results import OneScore, Scores
 from ..tasks.waveform_results import Waveforms
@@ -75,6 +77,16 @@ def promise(evaluation: Evaluation) -> tuple[str, str, dict[str, str]]:
     return "results.promise", kind, {"metric": named, "low": f"{low:.3f}"}
 
 # %% ../../nbs/11b_workbench/10_results_panel.ipynb #7c4a40d2
+def _explained(panel, name: str, image: widgets.Image) -> widgets.VBox:
+    """A picture, and below it what it shows, which is read where one points at it."""
+    about = panel.make(widgets.HTML, f"{name}-about")
+    panel.words.bind(about, "value", f"results.about.{name}",
+                     lambda said: term_html(panel.words("results.about.what"), said))
+    image.observe(lambda change: show_if(about, change["new"]), "value")
+    show_if(about, image.value)
+    return widgets.VBox([image, about])
+
+
 def _widgets(panel) -> list:
     """Make the widgets, from top to bottom."""
     panel.evaluate_button = panel.main_button("evaluate", "results.evaluate", "balance-scale")
@@ -94,12 +106,14 @@ def _widgets(panel) -> list:
                               width="620px")
     panel.error_picture = panel.make(widgets.Image, "error-picture", format="png")
     panel.player = Listening(panel)
+    drawn = panel.pictures | {"histogram": panel.histogram, "error-picture": panel.error_picture}
+    explained = {name: _explained(panel, name, image) for name, image in drawn.items()}
     panel._filled = widgets.VBox([panel.verdict, panel.table,
-                                  row(panel.pictures["confusion"], panel.pictures["roc"]),
-                                  panel.pictures["improvement"], panel.pictures["curves"],
-                                  widgets.VBox([panel.of_class, panel.threshold]), panel.histogram,
-                                  panel.chosen, panel.effect,
-                                  panel.errors, panel.error_picture, panel.player.widget,
+                                  row(explained["confusion"], explained["roc"]),
+                                  explained["improvement"], explained["curves"],
+                                  widgets.VBox([panel.of_class, panel.threshold]),
+                                  explained["histogram"], panel.chosen, panel.effect,
+                                  panel.errors, explained["error-picture"], panel.player.widget,
                                   panel.mixtures.widget])
     panel._filled.layout.display = "none"
     panel.keep_button = panel.make(widgets.Button, "keep", description="results.keep", icon="check",
@@ -566,14 +580,20 @@ def _table(evaluation: Evaluation | DenoisingEvaluation, words: Wording) -> str:
     """What was measured, as HTML."""
     if isinstance(evaluation, DenoisingEvaluation):
         return evaluation.in_words(words.lang)
-    return html_table(_in_words(evaluation.table(), words))
+    is_mean = evaluation.scores.positive is None
+    return html_table(_in_words(evaluation.table(), words, is_mean))
 
 
-def _in_words(table: pd.DataFrame, words: Wording) -> pd.DataFrame:
-    """A table of metrics with the names that people use."""
-    table = table.reset_index()
-    table["metric"] = [metric_in_words(name, words) for name in table["metric"]]
-    table.columns = [words(f"results.column.{name}") for name in ("metric", "value", "low", "high")]
+def _in_words(table: pd.DataFrame, words: Wording, is_mean: bool) -> pd.DataFrame:
+    """A table of metrics with the names that people use, explained where one points at them."""
+    table, say = table.reset_index(), Phrases(words.lang)
+    table["metric"] = pd.Series([term_html(metric_in_words(name, words),
+                                           meaning_of(name, say, is_mean))
+                                 for name in table["metric"]], dtype=object)
+    table.columns = pd.Index([term_html(
+        words(f"results.column.{name}"),
+        words(f"results.about.{name}") if name != "metric" else "")
+        for name in ("metric", "value", "low", "high")], dtype=object)
     return table
 
 # %% ../../nbs/11b_workbench/10_results_panel.ipynb #ce9d8e57

@@ -25,6 +25,10 @@ def value_name(value: Any, words: Wording) -> str:
     """A value as it is shown."""
     if isinstance(value, bool):
         return words("tune.yes" if value else "tune.no")
+    if value is None:
+        return "–"
+    if isinstance(value, list):
+        return ", ".join(value_name(one, words) for one in value)
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 # %% ../../nbs/11b_workbench/07b_space_table.ipynb #dd761b7d

@@ -12,7 +12,7 @@ from string import Formatter
 
 from ..evaluation.problem_texts import (
     PROBLEMS, first_match, sentence_patterns, translate_problem)
-from ..evaluation.report_texts import METRICS
+from ..evaluation.report_texts import METRICS, REPORT_TEXTS
 from ..languages import LANGUAGE_NAMES, in_language
 
 # %% ../../nbs/11b_workbench/00_texts.ipynb #6163cfeb
@@ -425,7 +425,7 @@ _EXPLORE = {
     "explore.looking": ("Reading all recordings…", "すべての録音を読み込んでいます…"),
     "explore.saving": ("Saving…", "保存しています…"),
     "explore.found": (
-        "Recordings: {n}, of {n_kinds} kinds. Most have {rate} Hz and {seconds} s.{rest}",
+        "Recordings: {n}, kinds: {n_kinds}. Most have {rate} Hz and {seconds} s.{rest}",
         "録音 {n} 件、{n_kinds} 種類です。多くは {rate} Hz、{seconds} 秒です。{rest}",
     ),
     "explore.differ": (
@@ -433,7 +433,7 @@ _EXPLORE = {
         "これと異なる録音が {n} 件あります（{key} など）。下の表をご覧ください。",
     ),
     "explore.hidden": (
-        " {n} more kinds are counted, but not shown below.",
+        " Kinds that are counted, but not shown below: {n}.",
         "ほかに {n} 種類あり、件数だけを示します。",
     ),
 }
@@ -521,10 +521,10 @@ _TRAINING = {
     "train.title": ("Train", "学習"),
     "train.about": (
         "Training runs in the background: go on reading, or stop it. In a notebook it goes on "
-        "when the page is closed; the page of sounddetect app saves its state and stops then. “Go "
-        "on” continues from there.",
+        "when the page is closed; where SoundDetect has a page of its own, it saves its state and "
+        "stops then. “Go on” continues from there.",
         "学習はバックグラウンドで実行され、いつでも停止できます。"
-        "ノートブックではページを閉じても学習は続きます。sounddetect app のページを閉じると、"
+        "ノートブックではページを閉じても学習は続きます。SoundDetect 専用のページを閉じると、"
         "状態を保存して停止します。「再開」で続きから再開できます。",
     ),
     "train.start": ("Start", "学習開始"),
@@ -692,6 +692,11 @@ _RESULTS = {
         "より多くの機械や日の同じ録音で両方を評価してください。",
     ),
     "results.compared.setting": ("setting that differs", "異なる設定"),
+    "results.compared.alike": ("No setting differs.", "異なる設定はありません。"),
+    "results.compare.alone": (
+        "When a second training has been judged here, the two can be compared at this place.",
+        "別の学習も評価すると、ここで 2 つを比較できます。",
+    ),
     "results.open.path": ("Other detector", "ほかの検出器"),
     "results.open.upload": ("Upload its ZIP", "ZIP をアップロード"),
     "results.open": ("Open", "開く"),
@@ -772,6 +777,31 @@ _RESULTS = {
     "results.column.value": ("value", "値"),
     "results.column.low": ("low", "下限"),
     "results.column.high": ("high", "上限"),
+    "results.about.what": ("What this shows", "図の見方"),
+    "results.about.value": (
+        "Measured on recordings that were kept apart from the training.",
+        "学習に使わずに取り分けた録音で測った値です。",
+    ),
+    "results.about.low": (
+        "Lower end of the 95 % interval: had other sources been recorded, the value would seldom "
+        "be below it. This is what may be promised.",
+        "95 % 信頼区間の下限です。別の録音元で測っても、これを下回ることはまれです。"
+        "保証できるのはこの値です。",
+    ),
+    "results.about.high": (
+        "Upper end of the 95 % interval. A wide interval asks for more sources, not for another "
+        "network.",
+        "95 % 信頼区間の上限です。区間が広い場合は、録音元を増やしてください。",
+    ),
+    "results.about.improvement": (
+        "How much clearer each mixture becomes, by how much noise there was; above 0 is better.",
+        "雑音の大きさごとに、混合音がどれだけ改善したかを示します（0 より上で改善）。",
+    ),
+    "results.about.error-picture": (
+        "The recording that was judged wrong, its spectrogram, and what spoke for and against "
+        "the decision in each moment.",
+        "誤って判定した録音の波形とスペクトログラム、各時刻の判定の根拠です。",
+    ),
 }
 
 # %% ../../nbs/11b_workbench/00_texts.ipynb #c58450ae
@@ -961,6 +991,21 @@ _TUNE = {
     ),
     "tune.of.model.architecture": ("Model", "モデル"),
     "tune.of.model.size": ("Network size", "モデルの大きさ"),
+    "tune.of.task": ("What is learnt", "学習の種類"),
+    "tune.of.seed": ("Seed", "乱数シード"),
+    "tune.of.data.path": ("Recordings", "録音データ"),
+    "tune.of.data.labels": ("Other label names", "ラベルの別名"),
+    "tune.of.data.classes": ("Classes", "クラス"),
+    "tune.of.data.columns": ("Columns", "列"),
+    "tune.of.data.clip_duration": ("Cut into clips (s)", "分割の長さ（秒）"),
+    "tune.of.data.group_by": ("What is a source", "録音元の決め方"),
+    "tune.of.data.skip_bad": ("Bad ones left out", "使用できない録音を除く"),
+    "tune.of.audio.sample_rate": ("Rate (Hz)", "サンプリング周波数 (Hz)"),
+    "tune.of.audio.channel": ("Channels", "チャンネル"),
+    "tune.of.audio.n_channels": ("Number of channels", "チャンネル数"),
+    "tune.of.training.epochs": ("Epochs", "エポック数"),
+    "tune.of.training.batch_size": ("Batch size", "バッチサイズ"),
+    "tune.of.inference.threshold": ("Threshold", "しきい値"),
     "tune.of.model.pooling": ("Pooling", "プーリング"),
     "tune.of.model.input_length": ("Window (samples)", "窓の長さ（サンプル数）"),
     "tune.of.features.n_fft": ("Frame length (samples)", "フレーム長（サンプル数）"),
@@ -1101,11 +1146,14 @@ _TUNE_SAID = {
 
 # %% ../../nbs/11b_workbench/00_texts.ipynb #b86522ce
 _METRICS = {f"results.metric.{name}": said for name, said in METRICS.items()}
+_ABOUT = {f"results.about.{name}": REPORT_TEXTS[f"caption.{of_report}"] for name, of_report in (
+    ("confusion", "confusion_matrix"), ("roc", "roc_curve"), ("curves", "training_curves"),
+    ("histogram", "score_histogram"))}
 
 TEXTS = {
     **_COMMON, **_MACHINE, **_DATA, **_CHOICES, **_NOISE, **_CHECK, **_EXPLORE, **_PLAN,
     **_TUNE, **_TUNE_SAID, **_TRAINING, **_TRAINING_SAID, **_RESULTS, **_TRY, **_TREND,
-    **_WATCH, **_METRICS}
+    **_WATCH, **_METRICS, **_ABOUT}
 
 # %% ../../nbs/11b_workbench/00_texts.ipynb #5e2de583
 def text(
@@ -1383,6 +1431,13 @@ _REFUSALS = {
         "数値の行も path の列もない表です。録音であれば、時間は秒で、"
         "数値は単位を付けずに記入してください",
     "an archive: unpack it first": "圧縮ファイルです。先に展開してください",
+    "video: save its sound as WAV or FLAC": "動画です。音声を WAV または FLAC で保存してください",
+    "a document or picture, which holds no recording": "文書または画像で、録音ではありません",
+    "text: if it holds lines of numbers, call it .csv":
+        "テキストです。数値の行が並ぶ場合は、拡張子を .csv にしてください",
+    "of a form that is not known here: if it is a recording, convert it to WAV":
+        "不明な形式です。録音であれば WAV に変換してください",
+    "{0} without a suffix": "拡張子なし {0} 件",
     "adapting takes {0} good recordings or more, got {1}; 19 of them can promise 5 % false alarms":
         "適応には正常な録音が {0} 件以上必要です（現在 {1} 件）。19 件あれば、誤報率 5 % "
         "以下を保証できます",
@@ -1554,6 +1609,207 @@ _REFUSALS |= {
         "評価に使えるラベル付きの録音がありません。ステップ 3 の「ラベルを変更」で正常と異常を指定してください",
 }
 
+# %% ../../nbs/11b_workbench/00_texts.ipynb #54c3a00c
+_REFUSALS |= {
+    "data.classes is auto, and all labelled recordings are {0}: give the classes, such as "
+    "data.classes: [{1}, other], or say that they are good: data.labels: {{2}: OK}":
+        "ラベルのある録音がすべて {0} です。ほかのクラスの録音を追加するか、正常な録音であれば、ステップ "
+        "3 の「ラベルを変更」で OK を選んでください",
+    "data.classes is auto, and neither of {0} and {1} has a name that says good or bad: {2} is "
+    "the one that anomaly_score speaks of; for the other, give data.classes: [{3}, {4}]":
+        "{0} と {1} のどちらが正常か、名前からはわかりません。スコアは {2} らしさを表します。逆にするには、ステップ "
+        "3 の「ラベルを変更」で OK と NG を選んでください",
+    "a recording is labelled {0}, and task: {1} takes one class of each: several labels, or "
+    "none, are learnt by task: multilabel (--set task=multilabel)":
+        "ラベルが {0} の録音があります。1 件の録音に付けられるクラスは 1 つです。ステップ 3 "
+        "の「ラベルを変更」で選び直してください",
+    "task: multilabel needs labels of two classes or more, got {0}: label recordings in a "
+    "manifest, such as bearing;rub in its column label, or give data.classes":
+        "2 つ以上のクラスのラベルが必要です（現在 {0}）。一覧表の列 label にラベルを記入してください",
+    "preprocessing.filter_params.low_freq is {0} Hz, and at a sample rate of {1} Hz nothing "
+    "above {2} Hz is left: lower it, or set preprocessing.apply_filter: false":
+        "サンプリング周波数 {1} Hz は低すぎます（フィルターの下限が {0} Hz のため、信号が残りません）。"
+        "ステップ 3 の周波数が正しいか確認してください",
+    "at a sample rate of {0} Hz no band is left to take features from":
+        "サンプリング周波数 {0} Hz では、特徴を求める帯域が残りません。ステップ 3 "
+        "の周波数が正しいか確認してください",
+    "there are no recordings, so nothing tells what auto should become":
+        "録音がないため、設定を決められません",
+    "recordings are labelled {0}, data.classes has {1}: add them there, or map them in "
+    "data.labels":
+        "ラベル {0} は、クラス {1} のいずれでもありません。ステップ 3 の「ラベルを変更」で選び直してください",
+    "a frame has {0} samples (features.win_length), and a window {1} (model.input_length), so "
+    "every frame would hold padding: leave features.n_fft and features.win_length out, or set "
+    "model.input_length: {2} or more":
+        "窓（{1} サンプル）が短すぎます。ステップ 5 の窓を {2} サンプル以上にしてください",
+    "a clip of {0} s is not even one sample at {1} Hz: raise data.clip_duration":
+        "{0} 秒は、{1} Hz では 1 サンプルに足りません。「分割の長さ」を長くしてください",
+    "no {0} is left for {1}; {2}":
+        "{0} の録音が足りず、{1} に割り当てられません。{2}",
+    "training needs recordings of two classes, {0}":
+        "学習には 2 つ以上のクラスの録音が必要です（{0}）",
+    "the column fold needs a value for each recording; {0} has none ({1} such)":
+        "列 fold をすべての録音に記入してください（{0} など {1} 件が空です）",
+    "the column fold puts copies of one recording into different folds: {0}; give them one fold":
+        "列 fold で、同じ録音の重複が別の分割に入っています：{0}。同じ値にしてください",
+    "cross-validation needs 2 folds or more, the column fold has only {0}":
+        "交差検証には 2 つ以上の分割が必要です（列 fold の値は {0} だけです）",
+    "the column fold is taken as it is, but it tears groups apart, such as {0} ({1} such): if "
+    "what one of them holds is alike, the score is optimistic":
+        "列 fold が同じ録音元（{0} など {1} 個）を分けています。似た録音が両側に入ると、"
+        "評価は実際より良く見えます",
+    "{0} of {1} recordings at {2} Hz are too short for a search among so many ({3} s are "
+    "needed) and are not looked at for near duplicates":
+        "{2} Hz の録音 {1} 件のうち {0} 件は短すぎるため（{3} 秒以上必要）、"
+        "似た録音の検索から除きました",
+    "{0}; its recordings are read again. If this happens more than once, the disk is failing: "
+    "point data.cache_dir to another":
+        "{0}。録音を読み直します。繰り返す場合は、ディスクの故障が考えられます",
+    "{0}: recordings cannot be stored there ({1}; {2} GB are free). Nothing half-written was "
+    "left. Make room, point data.cache_dir to another disk, or need half of it by "
+    "data.store_dtype: int16; older stores in this folder may be deleted at any time":
+        "{0} に録音を保存できません（{1}、空き {2} GB）。ディスクの空きを増やしてください。"
+        "このフォルダーの古いファイルは削除してもかまいません",
+    "{0} cannot be written ({1}): training goes on, and what belongs there is written when it "
+    "can be":
+        "{0} に書き込めません（{1}）。学習は続行し、書き込めるようになったら保存します",
+}
+
+# %% ../../nbs/11b_workbench/00_texts.ipynb #5d70f828
+_DAMAGED = "{0} が壊れています。フォルダーごとコピーし直してください"
+_REFUSALS |= {
+    "{0} is damaged: {1}": _DAMAGED,
+    "{0} is damaged: its check sum does not fit": _DAMAGED,
+    "{0} is damaged: the samples at {1} are not those that were written": _DAMAGED,
+    "{0} is damaged: the bytes from {1} on are not those that were written": _DAMAGED,
+    "{0} is damaged: it holds no object but a {1}": _DAMAGED,
+    "{0} is damaged: it has no rows": _DAMAGED,
+    "{0} is damaged: the column {1} is missing": "{0} が壊れています（列 {1} がありません）",
+    "{0} is damaged: {1} needs to be {2}, got {3}": _DAMAGED,
+    "{0} is damaged: {1} holds values that are not finite": _DAMAGED,
+    "{0} is missing or damaged, so nobody knows what this run was trained on: {1}":
+        "{0} がないか壊れているため、学習に使った録音がわかりません。フォルダーごとコピーし直してください",
+    "{0} was changed or is damaged, so nobody knows what this run was trained on: {1}":
+        "{0} が変更されたか壊れているため、学習に使った録音がわかりません。フォルダーごとコピーし直してください",
+    "{0} is damaged, for it does not say what was judged: sounddetect evaluate {1}":
+        "{0} が壊れています。ステップ 7 でもう一度評価してください",
+    "{0} has not been evaluated: run `sounddetect evaluate {1}`":
+        "{0} はまだ評価されていません。ステップ 7 で評価してください",
+    "{0} was changed after it was evaluated, or evaluated by an older version: evaluate it "
+    "again, `sounddetect evaluate {1}`":
+        "{0} は評価のあとで変更されたか、以前の版で評価されています。ステップ 7 でもう一度評価してください",
+    "{0} was evaluated by an older version, which did not write the groups of recordings; "
+    "judge it again: sounddetect evaluate {1}":
+        "{0} は以前の版で評価されています。ステップ 7 でもう一度評価してください",
+    "{0} was evaluated by an older version, which did not write where each stretch of noise "
+    "begins; judge it again: sounddetect evaluate {1}":
+        "{0} は以前の版で評価されています。ステップ 7 でもう一度評価してください",
+    "{0} is a search, whose trials are runs of their own, such as {1}; to go on with it: "
+    "sounddetect tune --resume --out {2}":
+        "{0} は設定の探索のフォルダーです。その中の 1 つ（{1} など）を指定してください",
+    "{0} is a cross-validation, whose folds are runs of their own, such as {1}; to go on with "
+    "it: sounddetect cross-validate --run {2}":
+        "{0} は交差検証のフォルダーです。その中の 1 つ（{1} など）を指定してください",
+    "{0} was begun with other labels: {1} ({2} such). Give its recordings with their labels as "
+    "they were (recordings=), or begin another run":
+        "{0} は別のラベルで始めた学習です（{1} など {2} 件）。ラベルを元に戻すか、"
+        "新しく学習を始めてください",
+    "{0} has no checkpoint yet: its training begins again, with the same seed":
+        "{0} にはまだチェックポイントがないため、最初から学習します",
+    "{0} recordings or files cannot be used and were skipped; they are listed in data.json":
+        "使用できない {0} 件の録音またはファイルを除きました",
+    "{0} was begun with other recordings or labels; its trials and new ones cannot be "
+    "compared: begin another search":
+        "{0} は別の録音またはラベルで始めた探索です。新しく探索を始めてください",
+    "{0} is finished after {1} epochs: to add some, sounddetect resume {2} --epochs {3}. To "
+    "evaluate it: sounddetect evaluate {4}":
+        "{0} は {1} エポックで学習を終えています",
+    "{0} was trained on recordings that came from no file, such as arrays: give them again, as "
+    "in evaluate(run, recordings) or resume(path, recordings=recordings)":
+        "{0} はファイルではない録音で学習したため、ここでは評価や再開ができません",
+    "none of these recordings has a label: they count as {0} here, as they did in training":
+        "ラベルのない録音を、学習時と同じく {0} とみなします",
+    "{0} of {1} recordings were left out, because this detector was adapted by them; "
+    "part=\"all\" keeps them":
+        "{1} 件のうち {0} 件は、この検出器の適応に使われたため、評価から除きました",
+    "{0} of {1} recordings were left out, because this run trained on them or chose its epoch "
+    "by them; part=\"all\" keeps them":
+        "{1} 件のうち {0} 件は、学習または検証に使われたため、評価から除きました",
+    "{0} of {1} recordings were left out, because this run was trained or tested on them":
+        "{1} 件のうち {0} 件は、学習または評価に使われたため、除きました",
+    "{0} recordings have no label and were left out":
+        "ラベルのない {0} 件の録音を除きました",
+    "{0} recordings have no label and were left out; if they are good ones, say so: --good":
+        "ラベルのない {0} 件の録音を除きました",
+    "{0} of the judged recordings are not among those given, or have changed: {1}":
+        "評価した録音のうち {0} 件が、見つからないか変更されています：{1}",
+    "{0} is missing: it is written at the end of training, so this run is not finished or of "
+    "an older version; to extend it writes it: sounddetect resume {1} --epochs {2}":
+        "{0} がありません。学習が終わっていないか、以前の版のものです。ステップ 6 "
+        "で学習を続けると作成されます",
+    "there are no recordings left to draw a threshold on: it takes recordings that {0} was "
+    "neither trained nor tested on, labelled or known to be good":
+        "しきい値を決める録音が残っていません。{0} の学習にも評価にも使っていない、"
+        "ラベル付きの録音が必要です",
+    "best_f1 needs recordings of both classes to choose a threshold by, got one class only; "
+    "choose by false_alarm_rate":
+        "異常な録音がないため、この方法ではしきい値を決められません。誤報率で決めてください",
+    "a false-alarm rate needs good recordings to choose a threshold by, got none":
+        "正常な録音がないため、誤報率からしきい値を決められません",
+    "{0} of {1} scores are not finite, and such a score is no decision":
+        "{1} 件のうち {0} 件のスコアが有限の数値ではないため、判定できません",
+    "there are no recordings to explore{0}: name files or folders that have some":
+        "調べる録音がありません。先にステップ 3 で読み込んでください",
+    "there are no recordings to show; the findings say why":
+        "表示できる録音がありません。理由は上の表をご覧ください",
+    "there are no recordings to remove noise from": "雑音を除く録音がありません",
+    "{0} exists and is not overwritten: give another folder to write to":
+        "{0} がすでにあります（上書きはしません）。別の場所を指定してください",
+    "{0} exists already and is not overwritten":
+        "{0} がすでにあります（上書きはしません）",
+    "{0} was left out: {1}": "{0} を除きました：{1}",
+    "{0}: {1} samples beyond full scale were clipped":
+        "{0}：最大値を超える {1} サンプルを切り詰めました",
+    "there is no {0} left to judge by: a mixture takes recordings of both, such as folders "
+    "signal and noise":
+        "評価に使う {0} の録音が残っていません。信号と雑音の両方が必要です",
+    "samples that are not finite or too large were taken for silence":
+        "有限でないサンプル、または大きすぎるサンプルを無音とみなしました",
+    "what this detector answers is not finite: take another copy of it, or train again":
+        "この検出器の出力が有限の数値ではありません。コピーし直すか、学習し直してください",
+    "{0} cannot be resampled to {1} Hz, which have too little in common: correct the rate by a "
+    "manifest (sample_rate) or choose audio.sample_rate by it":
+        "{0} を {1} Hz に変換できません。ステップ 3 の周波数が正しいか確認してください",
+    "no answer within {0} s": "{0} 秒以内に応答がありません。ディスクまたはネットワークを確認してください",
+    "{0} is a pipe or a device, where a file is needed": "{0} は通常のファイルではありません",
+}
+
+# %% ../../nbs/11b_workbench/00_texts.ipynb #55ef455d
+_REFUSALS |= {
+    "a search needs one trial or more, hours above 0 and one seed or more, got {0}, {1} and {2}":
+        "試行回数と時間には 1 以上を指定してください",
+    "a search needs Optuna, which is not installed: pip install \"sounddetect[tune]\"":
+        "設定の探索には Optuna が必要です。管理者にインストールを依頼してください",
+    "the space allows nothing: name at least one setting, such as model.size: [n, s, m]":
+        "探索する設定がありません。少なくとも 1 つ選んでください",
+    "{0} allows nothing: low is {1}, high is {2}":
+        "{0} の範囲が空です（下限 {1}、上限 {2}）",
+    "{0} allows nothing: give at least one choice": "{0} の選択肢を少なくとも 1 つ選んでください",
+    "{0}: log needs low above 0 and no step, got low {1}":
+        "{0}：対数の範囲では、下限を 0 より大きくしてください（現在 {1}）",
+    "{0}: step needs to be above 0, got {1}": "{0}：刻みは 0 より大きくしてください（現在 {1}）",
+    "the space has {0}: {1}, which is not possible: {2}":
+        "探索の範囲にある {0} = {1} は使えません（{2}）",
+    "memory ran out even with one window at a time; {0}":
+        "窓 1 個ずつでもメモリが足りません。ステップ 5 で、より小さいモデルか短い窓を選んでください",
+    "memory ran out before the first step, when the network was initialised from data; {0}":
+        "最初のステップの前にメモリが足りなくなりました。ステップ 5 で、より小さいモデルを選んでください",
+    "memory ran out in the optimizer, which needs three times the size of the network; {0}":
+        "メモリが足りません。ステップ 5 で、より小さいモデルを選んでください",
+    "not even one window at a time fits":
+        "窓 1 個ずつでもメモリが足りません",
+}
+
 # %% ../../nbs/11b_workbench/00_texts.ipynb #e580adc7
 _REFUSALS |= {
     "an upload may have {0} MB, this one has {1} MB: put the recordings on Google Drive, or "
@@ -1594,6 +1850,87 @@ _REFUSALS |= {
 
 # %% ../../nbs/11b_workbench/00_texts.ipynb #0dda0c34
 _BY_MOUSE = {
+    "data.classes is auto, and all labelled recordings are {0}: give the classes, such as "
+    "data.classes: [{1}, other], or say that they are good: data.labels: {{2}: OK}":
+        "all labelled recordings are {0}: record another class as well; if they are good, choose "
+        "OK for them by “Change the labels” in step 3",
+    "data.classes is auto, and neither of {0} and {1} has a name that says good or bad: {2} is "
+    "the one that anomaly_score speaks of; for the other, give data.classes: [{3}, {4}]":
+        "neither of {0} and {1} has a name that says good or bad: scores speak of {2}; choose OK "
+        "and NG by “Change the labels” in step 3 to say which is good",
+    "a recording is labelled {0}, and task: {1} takes one class of each: several labels, or "
+    "none, are learnt by task: multilabel (--set task=multilabel)":
+        "a recording is labelled {0}, and one class is learnt of each: choose it by “Change the "
+        "labels” in step 3",
+    "preprocessing.filter_params.low_freq is {0} Hz, and at a sample rate of {1} Hz nothing "
+    "above {2} Hz is left: lower it, or set preprocessing.apply_filter: false":
+        "a sample rate of {1} Hz is too low, for sound below {0} Hz is not listened to: see "
+        "whether the rate in step 3 is right",
+    "task: multilabel needs labels of two classes or more, got {0}: label recordings in a "
+    "manifest, such as bearing;rub in its column label, or give data.classes":
+        "labels of two classes or more are needed, got {0}: write them into the column label of a "
+        "list of files, such as bearing;rub",
+    "{0} recordings or files cannot be used and were skipped; they are listed in data.json":
+        "{0} recordings or files cannot be used and were left out",
+    "{0} is finished after {1} epochs: to add some, sounddetect resume {2} --epochs {3}. To "
+    "evaluate it: sounddetect evaluate {4}":
+        "{0} is finished after {1} epochs: to add some, “Train longer” in step 6",
+    "{0} cannot be resampled to {1} Hz, which have too little in common: correct the rate by a "
+    "manifest (sample_rate) or choose audio.sample_rate by it":
+        "{0} cannot be resampled to {1} Hz, which have too little in common: see whether the rate "
+        "in step 3 is right",
+    "the space allows nothing: name at least one setting, such as model.size: [n, s, m]":
+        "the search has nothing to change: tick at least one setting",
+    "recordings are labelled {0}, data.classes has {1}: add them there, or map them in "
+    "data.labels":
+        "recordings are labelled {0}, which is none of the classes {1}: choose again by “Change "
+        "the labels” in step 3",
+    "a frame has {0} samples (features.win_length), and a window {1} (model.input_length), so "
+    "every frame would hold padding: leave features.n_fft and features.win_length out, or set "
+    "model.input_length: {2} or more":
+        "the window of {1} samples is too short: choose one of {2} samples or more in step 5",
+    "a clip of {0} s is not even one sample at {1} Hz: raise data.clip_duration":
+        "a clip of {0} s is not even one sample at {1} Hz: raise “Cut into clips”",
+    "{0}; its recordings are read again. If this happens more than once, the disk is failing: "
+    "point data.cache_dir to another":
+        "{0}; its recordings are read again. If this happens more than once, the disk is failing",
+    "{0}: recordings cannot be stored there ({1}; {2} GB are free). Nothing half-written was "
+    "left. Make room, point data.cache_dir to another disk, or need half of it by "
+    "data.store_dtype: int16; older stores in this folder may be deleted at any time":
+        "{0}: recordings cannot be stored there ({1}; {2} GB are free). Nothing half-written was "
+        "left. Make room; older stores in this folder may be deleted at any time",
+    "{0} is damaged, for it does not say what was judged: sounddetect evaluate {1}":
+        "{0} is damaged, for it does not say what was judged: judge it again in step 7",
+    "{0} has not been evaluated: run `sounddetect evaluate {1}`":
+        "{0} has not been evaluated: judge it in step 7",
+    "{0} was changed after it was evaluated, or evaluated by an older version: evaluate it "
+    "again, `sounddetect evaluate {1}`":
+        "{0} was changed after it was evaluated, or evaluated by an older version: judge it again "
+        "in step 7",
+    "{0} is a search, whose trials are runs of their own, such as {1}; to go on with it: "
+    "sounddetect tune --resume --out {2}":
+        "{0} is a search, whose trials are runs of their own: give one of them, such as {1}",
+    "{0} is a cross-validation, whose folds are runs of their own, such as {1}; to go on with "
+    "it: sounddetect cross-validate --run {2}":
+        "{0} is a cross-validation, whose folds are runs of their own: give one of them, such as "
+        "{1}",
+    "{0} of {1} recordings were left out, because this detector was adapted by them; "
+    "part=\"all\" keeps them":
+        "{0} of {1} recordings were left out, because this detector was adapted by them",
+    "{0} of {1} recordings were left out, because this run trained on them or chose its epoch "
+    "by them; part=\"all\" keeps them":
+        "{0} of {1} recordings were left out, because this run trained on them or chose its epoch "
+        "by them",
+    "{0} recordings have no label and were left out; if they are good ones, say so: --good":
+        "{0} recordings have no label and were left out",
+    "{0} is missing: it is written at the end of training, so this run is not finished or of "
+    "an older version; to extend it writes it: sounddetect resume {1} --epochs {2}":
+        "{0} is missing: this run is not finished, or of an older version; to go on with its "
+        "training in step 6 writes it",
+    "best_f1 needs recordings of both classes to choose a threshold by, got one class only; "
+    "choose by false_alarm_rate":
+        "recordings of both classes are needed to choose a threshold so; choose it by a "
+        "false-alarm rate",
     "data.{0} has recordings of {1} channels, data.signal of {2}: choose one of them, such as "
     "data.{0}: {path: ..., channel: 0}":
         "recordings of {0} have {1} channels, those of the signal {2}: give the number of a "
@@ -1787,7 +2124,7 @@ def translate_finding(
     return sentence if said is None else said
 
 
-_REASON = re.compile(r"(\d+ \S+) \((.+)\)")         # of files that are not read
+_REASON = re.compile(r"(\d+ (?:\S+|without a suffix)) \((.+)\)")   # of files that are not read
 
 
 def _list_in_words(filled: str, lang: str) -> str:
@@ -1796,7 +2133,8 @@ def _list_in_words(filled: str, lang: str) -> str:
     told = []
     for part in parts:
         reason = _REASON.fullmatch(part)
-        told.append(f"{reason[1]} ({translate_finding(reason[2], lang)})" if reason else
+        told.append(f"{translate_finding(reason[1], lang)} ({translate_finding(reason[2], lang)})"
+                    if reason else
                     "\n".join(translate_refusal(line, lang) for line in part.split("\n")))
     return "; ".join(told)
 

@@ -213,7 +213,7 @@ def _split(checked: Checked) -> Iterator[Finding]:
             "record more machines or days, or raise data.test_split", concerns="labels")
 
 
-_MANY = 30                  # files; fewer are numbered by who recorded them one by one
+_MANY, _FEW = 30, 12        # files; fewer are numbered by who recorded them one by one
 
 
 def _numbered(checked: Checked) -> Iterator[Finding]:
@@ -226,9 +226,12 @@ def _numbered(checked: Checked) -> Iterator[Finding]:
     seconds = checked.quality["duration_s"]
     alike = table[alone].groupby([name[alone], seconds[alone]], sort=False)
     sources = max((part["source"] for _, part in alike), key=len)
-    if len(sources) >= _MANY:
+    label = table["label"].fillna("")
+    others = table.loc[~table["source"].isin(sources) & (label == label[sources.index[0]]), "group"]
+    is_all = others.nunique() < 3             # of a class: cut from one, nothing is left to test
+    if len(sources) >= (_FEW if is_all else _MANY):
         yield Finding(
-            "note", "",
+            "warning" if is_all and len(sources) >= _MANY else "note", "",
             f"{len(sources)} files of one length differ in their number alone, such as "
             f"{sources.iloc[0]} and {sources.iloc[-1]}, and each counts as a source of its own",
             "If they were cut from fewer recordings, the score is too good",

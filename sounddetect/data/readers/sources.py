@@ -48,10 +48,12 @@ NOT_READ = {
         (".xls", ".xlsm", ".ods"), "spreadsheets of another form: save them as .xlsx, or as CSV"
     ),
     **dict.fromkeys((".zip", ".tar", ".tgz", ".gz", ".7z", ".rar"), "an archive: unpack it first"),
+    **dict.fromkeys((".mp4", ".mov", ".avi", ".mkv", ".webm", ".3gp"),
+                    "video: save its sound as WAV or FLAC"),
 }
 
 # %% ../../../nbs/01_data/1_readers/00_sources.ipynb #93d57be8
-# what people and programs put beside recordings: passed over without a word
+# what people and programs put beside recordings: passed over without a word, unless one is given
 DOCUMENTS = (".md", ".rst", ".pdf", ".doc", ".docx", ".html", ".htm", ".png", ".jpg", ".jpeg",
              ".svg", ".gif", ".yaml", ".yml", ".py", ".ipynb")
 
@@ -201,12 +203,22 @@ def _key(path: Path, root: Path, n_roots: int) -> str:
     return escape_controls(os.fsencode(key).decode("utf-8", "replace"))
 
 
+def _what_is(suffix: str) -> str:
+    """What files of this end are, and what to do about them."""
+    if suffix in DOCUMENTS:
+        return "a document or picture, which holds no recording"
+    if suffix in (".txt", ".log"):
+        return "text: if it holds lines of numbers, call it .csv"
+    return NOT_READ.get(suffix, "of a form that is not known here: if it is a recording, convert "
+                                "it to WAV")
+
+
 def describe_not_read(not_read: dict[str, int]) -> str:
     """Which files were passed over, and what to do about them; one sentence,
     empty if there are none.
     """
     reasons = [
-        f"{count} {suffix or 'without a suffix'} ({NOT_READ.get(suffix, 'unknown')})"
+        (f"{count} {suffix}" if suffix else f"{count} without a suffix") + f" ({_what_is(suffix)})"
         for suffix, count in sorted(not_read.items())
     ]
     return f"Not read: {'; '.join(reasons)}" if reasons else ""
