@@ -124,12 +124,12 @@ def runs(page):
     return {path.parent.name for path in page.front.folder.glob("runs/*/config.yaml")}
 
 
-def trains(page):
-    """Start stands out, trains and ends; the results are of this training, and the next step stands out."""
+def trains(page, *then):
+    """Start stands out, trains and ends; the results are of this training, and what comes then stands out."""
     before = runs(page)
     stands_out(page, "train-start")
     page.click("train-start")
-    stands_out(page, "try-score")
+    stands_out(page, *(then or ("results-cross", "try-score")))             # of few sources, all are judged by cross-validation
     assert page.state() == "finished"
     (run,) = runs(page) - before
     page.wait("results-message", run)
@@ -141,7 +141,7 @@ def test_only_good_ones(page, folder, lang):
     load(page, folder.name)
     said(page, "plan", "learns what is normal")
     look(page, folder, lang, "data", "check", "plan")
-    trains(page)
+    trains(page, "try-score")
     look(page, folder, lang, "results")
 
 
@@ -195,6 +195,7 @@ def test_no_labels(page, folder, lang):
     record(folder, 24)
     load(page, folder.name)
     said(page, "check", "what is good")
+    stands_out(page, "data-good")
     look(page, folder, lang, "data", "check", "train")
     page.click("data-good")
     said(page, "plan", "learns what is normal")
@@ -330,5 +331,5 @@ def test_the_view_does_not_jump(page, folder, lang):
     stands_out(page, "train-start")
     assert abs(page.tab.evaluate(TOP, "plan-title") - before) < 3
     before = begin("home-title", "train-start")
-    stands_out(page, "try-score")
+    stands_out(page, "results-cross", "try-score")
     assert abs(page.tab.evaluate(TOP, "home-title") - before) < 3
