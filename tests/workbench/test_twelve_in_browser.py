@@ -81,7 +81,7 @@ def speak(page, lang):
 def misfits(page, lang):
     """What can be read and is of no use in this language."""
     said = page.tab.evaluate(SAID)
-    for name in (str(page.front.folder), "録音 データ", "良品", "不良品"):
+    for name in (str(page.front.folder), "録音 データ（2号機）", "不良品", "良品"):
         said = [text.replace(name, "") for text in said]
     return [text for text in said if amiss(text, lang)]
 
