@@ -84,6 +84,11 @@ def mixtures(
         if group[i] in partner:
             j = partner[group[i]]
             noisy = read(j)[:, : clean.shape[1]]
+            if noisy.shape != clean.shape:
+                raise ValueError(
+                    f"{key[i]} and {key[j]} are one recording without and with noise, but have "
+                    f"{clean.shape[1]} and {noisy.shape[1]} samples: both need as many"
+                )
             ratio = 10 * np.log10(max(np.var(clean), 1e-20) / max(np.var(noisy - clean), 1e-20))
             told = key[i], str(group[i]), key[j], 0.0, (content[i], content[j])
             yield Mixed(*told, 5 * round(ratio / 5), noisy, clean)

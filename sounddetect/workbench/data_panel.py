@@ -174,7 +174,7 @@ class DataPanel(Panel):
     @property
     def has_offer(self) -> bool:
         """Whether a remedy is offered for what was read, by a coloured button or a question."""
-        offered = (self.cut_button, self.convert_button, self.label_table.widget)
+        offered = (self.cut_button, self.convert_button, self.label_table.widget, self.good_button)
         asks = self.columns.known is not None and not self.columns.taken
         return asks or any(widget.layout.display != "none" for widget in offered)
 
@@ -361,6 +361,7 @@ def _offer_labels(panel: DataPanel, recordings: Recordings) -> None:
     show_if(panel.good_button, unlabelled.all())
     if unlabelled.any() or recordings.problems:
         panel.label_table.give(recordings)
+        panel.good_button.button_style = "" if panel.label_table.sources else "primary"
     else:
         show_if(panel.labels_button, label_sources(recordings))
 
@@ -402,7 +403,8 @@ def _tell(panel: DataPanel, recordings: Recordings) -> None:
         if "data.group_by" in panel.bench.settings:
             lines.append(words("data.stretches"))
         if n_unlabelled:
-            key = "data.no_labels.some" if n_unlabelled < len(table) else "data.no_labels"
+            key = ("data.no_labels.some" if n_unlabelled < len(table) else
+                   "data.no_labels" if label_sources(recordings) else "data.no_labels.nor_names")
             lines.append(words(key, n=n_unlabelled))
         if is_few:
             lines.append(words("data.few.long" if panel._clip else "data.few"))

@@ -151,6 +151,7 @@ def _widgets(panel) -> list:
     panel._crossing = widgets.VBox([panel.cross_button, panel.cross_table])
     panel.compared = RunsCompared(panel)
     show_if(panel._crossing, False)
+    panel.bench.on("recordings", lambda: setattr(panel.cross_button, "button_style", ""))
     panel._newest = Newest(panel.bench.updates, panel._draw_histogram,
                            partial(setattr, panel.histogram, "value"), panel.fail)
     panel._newest_error = Newest(panel.bench.updates, error_heard, panel._show_error, panel.fail)

@@ -198,6 +198,12 @@ _DATA = {
         "{n} 件の録音にラベルがありません。下の一覧で名前の意味を選んでください。"
         "すべて正常な機械の録音であれば、その旨のボタンを押してください。",
     ),
+    "data.no_labels.nor_names": (
+        "Recordings without a label: {n}, and their names do not tell any. If all are of a good "
+        "machine, say so below; else put them into folders OK and NG, and load them again.",
+        "{n} 件の録音にラベルがなく、名前からもわかりません。すべて正常な機械の録音であれば、"
+        "下のボタンを押してください。そうでなければ、OK と NG のフォルダーに分けて読み込み直してください。",
+    ),
     "data.no_labels.some": (
         "Recordings without a label: {n}. Choose below what their names mean, or leave them out.",
         "{n} 件の録音にラベルがありません。下の一覧で名前の意味を選ぶか、"
