@@ -59,8 +59,8 @@ def progress_of(run: Path) -> dict[str, Any]:
         done = step["epoch"] - 1 + step["step"] / step["n_steps"]
     is_over = state_of(run) == "finished"
     left = last.get("forecast", {}).get("seconds_left")
-    if not is_over and left is None and "seconds" in metrics:
-        left = (epochs - done) * float(metrics["seconds"])
+    if not is_over and left is None and "seconds" in metrics:      # they count from the beginning
+        left = (epochs - done) * float(metrics["seconds"]) / n_done
     best = ended.get("best_epoch") or last.get("epoch", {}).get("best_epoch")
     return {"progress": 100.0 if is_over else round(min(99.9, 100 * done / max(1, epochs)), 1),
             "epoch": n_done, "epochs": epochs, "best_epoch": best,
