@@ -191,8 +191,9 @@ def _truth_and_scores(what, labels, scores, positive, n_classes=2):
 def _unit_square(axes, x, y, handles):
     axes.set(xlim=(-.02, 1.02), ylim=(-.02, 1.02), aspect='equal', xlabel=f'{x} (0 to 1)',
              ylabel=f'{y} (0 to 1)')
-    # Above the axes, since a curve may pass through any corner.
+    # Above the axes, since a curve may pass through any corner; the sheet has room for its lines.
     axes.legend(handles=handles, fontsize=9, loc='lower left', bbox_to_anchor=(0, 1))
+    axes.figure.set_size_inches(3.8, 3.8 + .19*len(handles))
 
 
 def roc_band(
@@ -245,7 +246,7 @@ def plot_roc_curve(
     """
     _,truth,scores = _truth_and_scores('plot_roc_curve', labels, scores, positive)
     alarms,found = roc_points(truth, scores)
-    picture,((axes,),) = new_picture(width=3.8, height=4.4)
+    picture,((axes,),) = new_picture()
     chance, = axes.plot([0, 1], [0, 1], '--', color=MUTED, linewidth=1.2,
                         label='chance, AUC = 0.500')
     curve, = axes.plot(alarms, found, color=ACCENT, linewidth=1.8,
@@ -276,7 +277,7 @@ def plot_pr_curve(
     """
     _,truth,scores = _truth_and_scores('plot_pr_curve', labels, scores, positive)
     precision,recall,_ = precision_recall_curve(truth, scores)
-    picture,((axes,),) = new_picture(width=3.8, height=4.2)
+    picture,((axes,),) = new_picture()
     chance, = axes.plot([0, 1], [truth.mean()]*2, '--', color=MUTED, linewidth=1.2,
                         label=f"chance, AP = {truth.mean():.3f}")
     curve, = axes.plot(recall, precision, color=ACCENT, linewidth=1.8, drawstyle='steps-post',

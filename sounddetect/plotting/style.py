@@ -107,12 +107,13 @@ class Picture(Figure):
             super().draw(renderer)
 
     def to_png(self, dpi:float=120, tight:bool=False, ratio:int=1)->bytes:
-        """The picture as PNG; `tight` cuts empty margins off, and no text at an edge.
+        """The picture as PNG; `tight` cuts empty margins off. No text is cut off at an edge.
 
         `dpi` says how large it is, `ratio` how many pixels it has for one of a page: the file
         states it as its density, for those who show it.
         """
-        image = self._cut_out(ratio * dpi) if tight else self._drawn(ratio * dpi)
+        image = None if tight else self._drawn(ratio * dpi)
+        image = image or self._cut_out(ratio * dpi)
         stated = {} if ratio == 1 else {'dpi': (96 * ratio, 96 * ratio)}
         small = BytesIO()
         # 256 colours look the same, in files of half the size or less.
@@ -125,7 +126,10 @@ class Picture(Figure):
         try:
             canvas = FigureCanvasAgg(self)
             canvas.draw()
+            held = self.get_tightbbox(canvas.get_renderer()).padded(-.5 / dpi)   # half a pixel
         finally: self.dpi = before
+        # A legend beside axes of a fixed aspect can stand out, and needs a larger sheet.
+        if (held.min < 0).any() or (held.max > self.get_size_inches()).any(): return None
         return Image.fromarray(np.asarray(canvas.buffer_rgba()))
 
     def _cut_out(self, dpi):
