@@ -115,7 +115,8 @@ summary { cursor: pointer; padding: .55rem 0; font-weight: 600; }
 .picture { background: #fff; border-radius: 8px; padding: .4rem; border: 1px solid var(--line); }
 .picture img { width: 100%; height: auto; display: block; } figure { margin: 0; }
 fieldset { min-width: 0; } .pictures { columns: 25rem 2; column-gap: 1rem; }
-.pictures figure { break-inside: avoid; margin: 0 0 1rem; } .pictures .wide { column-span: all; }
+.pictures figure { break-inside: avoid; margin: 0 0 1rem; } .pictures .wide { column-span: all;
+  margin-top: 1rem; }
 .sound audio { width: 100%; height: 2.75rem; } .under { position: relative; cursor: pointer; }
 .under img { width: 100%; height: 8rem; display: block; border-radius: 6px; }
 .under i { position: absolute; top: 0; bottom: 0; left: 0; width: 2px; background: #fff;
@@ -123,6 +124,7 @@ fieldset { min-width: 0; } .pictures { columns: 25rem 2; column-gap: 1rem; }
 .big { font-size: 1.35rem; font-weight: 700; font-variant-numeric: tabular-nums; }
 [hidden] { display: none !important; }
 @media (max-width: 40rem) { main { padding: .7rem; } .card { padding: .8rem; }
+  td.name { min-width: 6rem; } td.long { min-width: 9rem; }
   .tiles { grid-template-columns: 1fr 1fr; } header { padding: .3rem .7rem; gap: .2rem .4rem; }
   header .brand { flex: 1; } header select { width: 8.4rem; padding: .45rem .3rem; }
   header select[name=lang] { width: 6.2rem; }
