@@ -290,7 +290,7 @@ def test_another_machines_detector(page, folder, lang, tmp_path):
     page.fill("try-path", folder.name)
     page.click("try-score")
     said(page, "try", folder.name)
-    stands_out(page, "try-adapt")
+    stands_out(page, "results-evaluate", "try-adapt")        # to judge what was opened, or to adapt it to what was tried
     look(page, folder, lang, "results", "try")
     page.click("try-adapt")
     said(page, "try", "10 件")
