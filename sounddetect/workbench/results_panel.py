@@ -106,14 +106,14 @@ def _widgets(panel) -> list:
                               width="620px")
     panel.error_picture = panel.make(widgets.Image, "error-picture", format="png")
     panel.player = Listening(panel)
-    drawn = panel.pictures | {"histogram": panel.histogram, "error-picture": panel.error_picture}
+    drawn = panel.pictures | {"histogram": panel.histogram, "error_picture": panel.error_picture}
     explained = {name: _explained(panel, name, image) for name, image in drawn.items()}
     panel._filled = widgets.VBox([panel.verdict, panel.table,
                                   row(explained["confusion"], explained["roc"]),
                                   explained["improvement"], explained["curves"],
                                   widgets.VBox([panel.of_class, panel.threshold]),
                                   explained["histogram"], panel.chosen, panel.effect,
-                                  panel.errors, explained["error-picture"], panel.player.widget,
+                                  panel.errors, explained["error_picture"], panel.player.widget,
                                   panel.mixtures.widget])
     panel._filled.layout.display = "none"
     panel.keep_button = panel.make(widgets.Button, "keep", description="results.keep", icon="check",

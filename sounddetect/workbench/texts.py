@@ -803,7 +803,7 @@ _RESULTS = {
         "How much clearer each mixture becomes, by how much noise there was; above 0 is better.",
         "雑音の大きさごとに、混合音がどれだけ改善したかを示します（0 より上で改善）。",
     ),
-    "results.about.error-picture": (
+    "results.about.error_picture": (
         "The recording that was judged wrong, its spectrogram, and what spoke for and against "
         "the decision in each moment.",
         "誤って判定した録音の波形とスペクトログラム、各時刻の判定の根拠です。",
