@@ -80,7 +80,7 @@ def promise(evaluation: Evaluation) -> tuple[str, str, dict[str, str]]:
 def _explained(panel, name: str, image: widgets.Image) -> widgets.VBox:
     """A picture, and below it what it shows, which is read where one points at it."""
     about = panel.make(widgets.HTML, f"{name}-about")
-    panel.words.bind(about, "value", f"results.about.{name}",
+    panel.words.bind(about, "value", f"results.about.{name.replace('-', '_')}",
                      lambda said: term_html(panel.words("results.about.what"), said))
     image.observe(lambda change: show_if(about, change["new"]), "value")
     show_if(about, image.value)
@@ -106,14 +106,14 @@ def _widgets(panel) -> list:
                               width="620px")
     panel.error_picture = panel.make(widgets.Image, "error-picture", format="png")
     panel.player = Listening(panel)
-    drawn = panel.pictures | {"histogram": panel.histogram, "error_picture": panel.error_picture}
+    drawn = panel.pictures | {"histogram": panel.histogram, "error-picture": panel.error_picture}
     explained = {name: _explained(panel, name, image) for name, image in drawn.items()}
     panel._filled = widgets.VBox([panel.verdict, panel.table,
                                   row(explained["confusion"], explained["roc"]),
                                   explained["improvement"], explained["curves"],
                                   widgets.VBox([panel.of_class, panel.threshold]),
                                   explained["histogram"], panel.chosen, panel.effect,
-                                  panel.errors, explained["error_picture"], panel.player.widget,
+                                  panel.errors, explained["error-picture"], panel.player.widget,
                                   panel.mixtures.widget])
     panel._filled.layout.display = "none"
     panel.keep_button = panel.make(widgets.Button, "keep", description="results.keep", icon="check",
