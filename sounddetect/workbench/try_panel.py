@@ -7,6 +7,7 @@ __all__ = ['Tried', 'tried', 'record_microphone', 'TryPanel']
 
 # %% ../../nbs/11b_workbench/11_try_panel.ipynb #3fd37436
 import base64
+from collections.abc import Callable
 from itertools import count
 from pathlib import Path
 from typing import NamedTuple
@@ -47,6 +48,7 @@ class Tried(NamedTuple):
     sample_rate: int = 0       # of the recording (Hz)
     threshold: float | None = None   # of the detector
     heard: Heard | None = None       # before and after, where noise is removed
+    by: str = ""               # name of the run whose detector it was
 
 
 def tried(
@@ -195,8 +197,9 @@ class TryPanel(Panel):
         if not path:
             self.say("try.choose", "error")
             return False
-        return self.begin(lambda: _score_path(run, Path(path).expanduser(), lang), self._scored,
-                          "try.scoring")
+        place = Path(path).expanduser()
+        return self.begin(lambda: _by_run(self, lambda run: _score_path(run, place, lang)),
+                          self._scored, "try.scoring")
 
     def record(self, seconds: float = 3.0) -> bool:
         """Record through the browser and score it; False when there is nothing to score."""
@@ -302,8 +305,7 @@ class TryPanel(Panel):
 def _tell(panel: TryPanel, scored: Tried) -> None:
     """Say what was scored, and what of it is unlike anything learnt."""
     table, words = scored.table, panel.words
-    said = dict(n=len(table), key=shortened(scored.key), path=scored.where,
-                name=panel.bench.run.path.name)
+    said = dict(n=len(table), key=shortened(scored.key), path=scored.where, name=scored.by)
     foreign = [shortened(one) for one, is_known in zip(table["key"], table["familiar"])
                if is_known is not None and not is_known]
     if scored.heard is not None:
@@ -345,8 +347,15 @@ def _record(panel: TryPanel, seconds: float) -> bool:
     except ValueError as error:
         panel.fail(error)
         return False
-    return panel.begin(lambda: _score_samples(run, samples, rate, lang), panel._scored,
-                       "try.scoring")
+    return panel.begin(lambda: _by_run(panel, lambda run: _score_samples(run, samples, rate, lang)),
+                       panel._scored, "try.scoring")
+
+
+def _by_run(panel: TryPanel, judge: Callable[[Run], Tried]) -> Tried:
+    """What the run says that is open when it begins, not when it was asked for: a click while
+    the detector is adapted means the new one."""
+    run = panel.bench.run
+    return judge(run)._replace(by=run.path.name)
 
 
 def _score_path(run, path: Path, lang: str) -> Tried:
