@@ -51,6 +51,9 @@ def opened(chrome, front):
 
 def try_files(page, run, files):
     """Milliseconds of each file."""
+    for step in ("results", "try"):                # folded while nothing has been trained here
+        if page.tab.locator(f".sd-{step}.sd-folded").count():
+            page.click(f"{step}-fold")
     page.fill("results-elsewhere", run)
     page.click("results-open")
     page.wait("results-message", run.name)
